@@ -1,0 +1,54 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Label the galaxies of a survey catalogue by morphology, from few labels."""
+
+import importlib
+
+from astropy import config as _config
+
+__all__ = [
+    'CutoutSet',
+    'MorphologyClassifier',
+    'MorphologyEncoder',
+    'OnnxClassifier',
+    'conf',
+    'decode_flags',
+]
+
+# Where each public name lives: a name is imported when it is first asked for, because torch
+# alone takes longer to import than most catalogues take to read.
+_HOMES = {
+    'CutoutSet': 'astro_morph.cutouts',
+    'MorphologyClassifier': 'astro_morph.classifier',
+    'MorphologyEncoder': 'astro_morph.encoder',
+    'OnnxClassifier': 'astro_morph.onnx',
+    'decode_flags': 'astro_morph.flags',
+}
+
+
+class Conf(_config.ConfigNamespace):
+    """Configuration of astro_morph, read from Astropy's configuration files."""
+
+    survey = _config.ConfigItem(
+        '',
+        "Where images come from when source='auto' and the table has no image-path column: "
+        'the path pattern of FITS mosaics.',
+        cfgtype='string',
+    )
+
+
+conf = Conf()
+
+
+def __getattr__(name):
+    if name == '__version__':
+        from importlib.metadata import version
+
+        return version('astro-morph')
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    msg = f'module {__name__!r} has no attribute {name!r}'
+    raise AttributeError(msg)
+
+
+def __dir__():
+    return sorted({*globals(), *_HOMES, '__version__'})

@@ -1,0 +1,210 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Reads one image out of a file, whatever its format, or says why there is none."""
+
+import bz2
+import gzip
+import io
+import re
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+__all__ = ['ImageError', 'TruncatedImageError', 'read_fits', 'read_image']
+
+# FITS files are whole blocks of this many bytes; one that is not was cut off.
+_FITS_BLOCK = 2880
+
+# How files begin whose format Pillow may not recognise once they are cut off.
+_PICTURE_SIGNATURES = (b'\xff\xd8\xff', b'\x89PNG', b'II*\0', b'MM\0*')
+
+# Pillow's modes of one band that are no picture: 16 or 32 bits, or floating point.
+_FLUX_MODES = ('I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
+_GREY_MODES = ('1', 'L', 'LA', 'La')
+_PALETTE_MODES = ('P', 'PA')
+
+
+class ImageError(Exception):
+    """An image that can't be read; ``status`` is the word for it in a cutout set."""
+
+    status = 'unreadable'
+
+
+class ImageNotFoundError(ImageError):
+    """There is no such file."""
+
+    status = 'not_found'
+
+
+class TruncatedImageError(ImageError):
+    """The file ends before the image does."""
+
+    status = 'truncated'
+
+
+class NotAnImageError(ImageError):
+    """The file is whole, and holds something else."""
+
+    status = 'not_an_image'
+
+
+@contextmanager
+def image_errors():
+    """Turn whatever goes wrong with a file into an `ImageError`."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageNotFoundError(str(error)) from error
+    except EOFError as error:
+        raise TruncatedImageError(str(error)) from error
+    except Exception as error:
+        raise ImageError(str(error)) from error
+
+
+def read_image(path):
+    """
+    Read an image from a JPEG, PNG, TIFF, NumPy or FITS file.
+
+    The format is told from the bytes of the file, not from its name.
+
+    Parameters
+    ----------
+    path : str or `~pathlib.Path`
+        The file; a FITS file may name its extension, as in ``'image.fits[SCI]'``.
+
+    Returns
+    -------
+    image : `~numpy.ndarray`, shape (band, y, x)
+        The pixels. In FITS and NumPy files of three axes the bands are the first or the last axis,
+        whichever is shorter; transparency is dropped.
+
+    Raises
+    ------
+    ImageError
+        If there is no image to be had.
+    """
+    path, hdu = _split_hdu(path)
+    data = _read_bytes(path)
+    with image_errors():
+        if data.startswith(b'SIMPLE'):
+            return _bands_first(_decode_fits(data, hdu))
+        if data.startswith(b'\x93NUMPY'):
+            return _bands_first(_decode_numpy(data))
+        return _bands_first(_decode_picture(data))
+
+
+def read_fits(path, hdu=None):
+    """
+    Read the pixels of a FITS image, compressed or not.
+
+    Parameters
+    ----------
+    path : str or `~pathlib.Path`
+        The file.
+    hdu : int or str, optional
+        Number or name of the extension; by default the first that holds an image.
+
+    Returns
+    -------
+    image : `~numpy.ndarray`
+        The pixels, with the axes that they have in the file.
+
+    Raises
+    ------
+    ImageError
+        If there is no image to be had.
+    """
+    data = _read_bytes(path)
+    with image_errors():
+        return _decode_fits(data, hdu)
+
+
+def find_image_hdu(hdus, hdu=None):
+    """Return the HDU asked for, or the first with an image; raise `NotAnImageError` if none has."""
+    try:
+        candidates = hdus if hdu is None else [hdus[hdu]]
+    except (KeyError, IndexError) as error:
+        raise NotAnImageError(str(error)) from error
+    for candidate in candidates:
+        if candidate.is_image and len(candidate.shape) > 1:
+            return candidate
+    msg = 'no HDU holds an image' if hdu is None else f'the HDU {hdu!r} holds no image'
+    raise NotAnImageError(msg)
+
+
+def _split_hdu(path):
+    match = re.fullmatch(r'(.+)\[([^\[\]]+)\]', str(path))
+    if match is None or Path(path).exists():
+        return path, None
+    path, hdu = match.groups()
+    return path, int(hdu) if hdu.isdigit() else hdu
+
+
+def _read_bytes(path):
+    with image_errors():
+        data = Path(path).read_bytes()
+        if data.startswith(b'\x1f\x8b'):
+            data = gzip.decompress(data)
+        elif data.startswith(b'BZh'):
+            data = bz2.BZ2File(io.BytesIO(data)).read()
+    if not data:
+        msg = f'{path} is empty'
+        raise TruncatedImageError(msg)
+    return data
+
+
+def _decode_fits(data, hdu):
+    is_whole = len(data) % _FITS_BLOCK == 0
+    try:
+        with fits.HDUList.fromstring(data) as hdus:
+            return find_image_hdu(hdus, hdu).data
+    except TypeError as error:  # the header announces more pixels than there are
+        raise TruncatedImageError(str(error)) from error
+    except Exception as error:
+        if not is_whole:
+            raise TruncatedImageError(str(error)) from error
+        raise
+
+
+def _decode_numpy(data):
+    try:
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    except ValueError as error:
+        if b"'|O'" in data[:256]:
+            raise NotAnImageError(str(error)) from error
+        raise TruncatedImageError(str(error)) from error
+
+
+def _decode_picture(data):
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if picture.mode in _FLUX_MODES:
+                return np.asarray(picture)
+            if picture.mode in _PALETTE_MODES:  # a palette may have transparent colours
+                picture = picture.convert('RGBA')
+            return np.asarray(picture.convert('L' if picture.mode in _GREY_MODES else 'RGB'))
+    except UnidentifiedImageError as error:
+        if data.startswith(_PICTURE_SIGNATURES):
+            raise TruncatedImageError(str(error)) from error
+        raise NotAnImageError(str(error)) from error
+    except Image.DecompressionBombError:
+        raise
+    # Pillow raises many kinds of errors for the many ways in which a file can end too early.
+    except Exception as error:
+        raise TruncatedImageError(str(error)) from error
+
+
+def _bands_first(pixels):
+    shape = pixels.shape
+    pixels = pixels.reshape([length for length in shape if length != 1])
+    if pixels.ndim == 2:
+        pixels = pixels[np.newaxis]
+    if pixels.ndim != 3 or pixels.dtype.kind not in 'biuf' or pixels.size == 0:
+        msg = f'an array of shape {shape} and type {pixels.dtype} is no image'
+        raise NotAnImageError(msg)
+    return pixels if pixels.shape[0] <= pixels.shape[2] else pixels.transpose(2, 0, 1)

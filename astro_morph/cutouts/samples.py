@@ -1,0 +1,195 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""The one place that knows what a user's samples can be, and turns them into cutouts."""
+
+import glob
+import os
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+
+from astro_morph.catalog import as_table, find_image_column, read_positions
+from astro_morph.cutouts.core import CutoutSet, CutoutSource
+from astro_morph.cutouts.files import ImageFiles
+from astro_morph.cutouts.mosaics import Mosaics
+
+__all__ = ['as_cutouts', 'as_source', 'catalogue_of', 'holds_images', 'stream_cutouts']
+
+
+def holds_images(X):
+    """
+    Tell images and catalogues, which lead to images, from plain 2-D features.
+
+    Parameters
+    ----------
+    X : object
+        Anything that an estimator of this package takes.
+
+    Returns
+    -------
+    holds_images : bool
+        False for a 2-D array, or a data frame with neither positions nor image paths.
+    """
+    if isinstance(X, (CutoutSet, Table, SkyCoord)):
+        return True
+    if isinstance(X, np.ndarray):
+        return X.ndim > 2
+    if _is_data_frame(X):
+        table = as_table(X)
+        return find_image_column(table) is not None or _has_positions(table)
+    return False
+
+
+def catalogue_of(X):
+    """
+    Give the table behind some samples.
+
+    Parameters
+    ----------
+    X : object
+        Samples as in `as_cutouts`.
+
+    Returns
+    -------
+    table : `~astropy.table.Table` or None
+        None for images that come without a table.
+    """
+    if isinstance(X, CutoutSet):
+        return X.table
+    return None if isinstance(X, np.ndarray) else as_table(X)
+
+
+def as_source(source, table):
+    """
+    Find the source of a table's images.
+
+    Parameters
+    ----------
+    source : `CutoutSource` or str
+        A source; or the path or pattern of FITS mosaics; or ``'auto'``: the image-path column where
+        the table has one, else what ``astro_morph.conf.survey`` names.
+    table : `~astropy.table.Table`
+        The catalogue.
+
+    Returns
+    -------
+    source : `CutoutSource`
+        The source.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to take images from.
+    """
+    if isinstance(source, CutoutSource):
+        return source
+    if source == 'auto' and find_image_column(table) is not None:
+        return ImageFiles()
+    if source == 'auto':
+        from astro_morph import conf
+
+        source = conf.survey
+        if not source:
+            msg = (
+                "source='auto' found no column of image paths among "
+                f'{table.colnames}, and astro_morph.conf.survey is empty; pass source= a source of '
+                "cutouts, or the pattern of your FITS mosaics such as 'tiles/*.fits'"
+            )
+            raise ValueError(msg)
+    if isinstance(source, (str, os.PathLike)) and glob.glob(os.fspath(source)):
+        return Mosaics(source)
+    msg = (
+        f'source must be a CutoutSource, or the path or pattern of FITS mosaics, got {source!r}, '
+        'which matches no file'
+    )
+    raise ValueError(msg)
+
+
+def as_cutouts(X, *, source='auto', size=None, bands=None):
+    """
+    Turn samples into cutouts.
+
+    Parameters
+    ----------
+    X : `CutoutSet`, ndarray, `~astropy.table.Table`, `~astropy.coordinates.SkyCoord`, DataFrame
+        Cutouts as they are; images of shape (n, band, y, x), bytes of a picture or numbers linear
+        in flux; or a catalogue or positions, whose cutouts are fetched from the source.
+    source : `CutoutSource` or str, optional
+        Where a catalogue's cutouts come from, see `as_source`.
+    size : int or `~astropy.units.Quantity`, optional
+        Side of the cutouts to fetch.
+    bands : sequence of str, optional
+        The bands to keep, in order; all by default. They name the bands of an array.
+
+    Returns
+    -------
+    cutouts : `CutoutSet`
+        One row a sample, in order.
+
+    Raises
+    ------
+    ValueError
+        If an array does not have four axes, or bands are asked for that are not there.
+    """
+    if isinstance(X, np.ndarray):
+        return _name_images(X, bands)
+    if not isinstance(X, CutoutSet):
+        table = as_table(X)
+        X = as_source(source, table).fetch(table, size=size)
+    return X if bands is None else X.select_bands(bands)
+
+
+def stream_cutouts(X, *, source='auto', size=None, bands=None, batch_size=1024):
+    """
+    Turn samples into cutouts batch after batch, see `as_cutouts`.
+
+    Parameters
+    ----------
+    X, source, size, bands
+        As in `as_cutouts`.
+    batch_size : int, optional
+        Rows in a batch.
+
+    Yields
+    ------
+    cutouts : `CutoutSet`
+        The next rows.
+    """
+    if isinstance(X, (np.ndarray, CutoutSet)):
+        for start in range(0, len(X), batch_size):
+            yield as_cutouts(X[start : start + batch_size], bands=bands)
+        return
+    table = as_table(X)
+    for cutouts in as_source(source, table).stream(table, size=size, batch_size=batch_size):
+        yield cutouts if bands is None else cutouts.select_bands(bands)
+
+
+def _name_images(images, bands):
+    if images.ndim != 4:
+        msg = (
+            f'images must have the axes (n, band, y, x), got an array of shape {images.shape}; '
+            'images of one band need an axis of length 1'
+        )
+        raise ValueError(msg)
+    if bands is not None and len(bands) != images.shape[1]:
+        msg = f'X has {images.shape[1]} bands, expected {len(bands)}: {list(bands)}'
+        raise ValueError(msg)
+    is_missing = np.isnan(images).all(axis=(1, 2, 3))
+    return CutoutSet(
+        images,
+        bands=bands,
+        kind='picture' if images.dtype == np.uint8 else 'flux',
+        status=np.where(is_missing, 'all_nan', 'ok'),
+    )
+
+
+def _is_data_frame(X):
+    return hasattr(X, 'columns') and hasattr(X, 'iloc')
+
+
+def _has_positions(table):
+    try:
+        read_positions(table)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,240 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""FITS images on the sky: where they lie, and their pixels without reading more than is needed."""
+
+import threading
+import warnings
+from collections import OrderedDict
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning, AstropyWarning
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_area, wcs_to_celestial_frame
+
+from astro_morph.cutouts.reading import (
+    ImageError,
+    NotAnImageError,
+    TruncatedImageError,
+    find_image_hdu,
+    image_errors,
+    read_fits,
+)
+
+__all__ = ['SkyImage', 'Tile', 'TilePixels']
+
+# wcslib changes its structures while it computes, with Python's lock released.
+_WCS_LOCK = threading.Lock()
+
+_BAND_KEYWORDS = ('FILTER', 'BAND', 'FILTNAM')
+
+
+class SkyImage:
+    """
+    A FITS image with a celestial WCS; a cube counts as one plane a band.
+
+    It holds what the header says, and opens no file after that.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        The file.
+    hdu : int or str, optional
+        Number or name of the extension; by default the first that holds an image.
+
+    Raises
+    ------
+    ImageError
+        If there is no image with a celestial WCS.
+    """
+
+    def __init__(self, path, hdu=None):
+        self.path = Path(path)
+        # astropy tells of every odd header; what matters here ends in an error.
+        with image_errors(), warnings.catch_warnings():
+            warnings.simplefilter('ignore', AstropyWarning)
+            with fits.open(path) as hdus:
+                self._read_header(hdus, find_image_hdu(hdus, hdu))
+
+    def _read_header(self, hdus, hdu):
+        wcs = WCS(hdu.header, hdus)
+        if not wcs.has_celestial:
+            msg = 'the image has no celestial WCS'
+            raise NotAnImageError(msg)
+        self.wcs = wcs.celestial
+        self.frame = wcs_to_celestial_frame(self.wcs)
+        self.pixel_scale = np.sqrt(proj_plane_pixel_area(self.wcs)) * u.deg
+        self.hdu = hdus.index_of(hdu)
+        self.shape = hdu.shape[-2:]
+        self.n_planes = int(np.prod(hdu.shape[:-2]))
+        self.bands = _read_bands(hdu.header, self.n_planes)
+        self._layout = _find_layout(hdu)
+
+    def to_pixel(self, coords):
+        """Turn ICRS positions of shape (...) into pixels (x, y) of shape (..., 2)."""
+        sky = coords.transform_to(self.frame).spherical
+        lonlat = np.stack([sky.lon.deg.ravel(), sky.lat.deg.ravel()])
+        with _WCS_LOCK:
+            # Far from the image a distortion may not converge; such pixels are outside anyway.
+            xy = self.wcs.all_world2pix(*lonlat[self._world_order], 0, quiet=True)
+        return np.stack(xy, axis=-1).reshape(*coords.shape, 2)
+
+    def to_sky(self, xy):
+        """Turn pixels (x, y) of shape (..., 2) into ICRS positions of shape (...)."""
+        with _WCS_LOCK:
+            world = self.wcs.all_pix2world(*xy.reshape(-1, 2).T, 0)
+        lon, lat = np.stack(world)[self._world_order].reshape(2, *xy.shape[:-1])
+        return SkyCoord(lon, lat, unit=u.deg, frame=self.frame).icrs
+
+    @property
+    def _world_order(self):
+        return [self.wcs.wcs.lng, self.wcs.wcs.lat]
+
+    def contains(self, xy):
+        """Tell which pixels (x, y) of shape (..., 2) lie inside the image."""
+        last = np.array(self.shape[::-1]) - 1
+        # A hair less than half a pixel: on the very rim, round-off decides for either side.
+        return ((xy > -0.499) & (xy < last + 0.499)).all(axis=-1)
+
+    @cached_property
+    def circle(self):
+        """Centre of a circle around the image as a position, and its radius."""
+        ny, nx = self.shape
+        # The rim at nine points: half a turn of the sky has its corners nearer than its middle.
+        rim = np.stack(np.meshgrid(np.linspace(0, nx, 3), np.linspace(0, ny, 3)), axis=-1) - 0.5
+        sky = self.to_sky(rim)
+        radius = sky[1, 1].separation(sky).max()
+        return (sky[1, 1], radius) if np.isfinite(radius) else (sky[1, 1], 180 * u.deg)
+
+    def read(self):
+        """Return the pixels of shape (plane, y, x), mapped into memory where the file allows it."""
+        if self._layout is None:
+            return read_fits(self.path, self.hdu).reshape(-1, *self.shape)
+        shape = (self.n_planes, *self.shape)
+        with image_errors():
+            return self._layout.map(self.path, shape)
+
+    @property
+    def is_mapped(self):
+        """Whether the pixels are read when they are asked for, not all at once."""
+        return self._layout is not None
+
+
+class Tile(NamedTuple):
+    """The part of a mosaic that one plane of one image covers, in one band."""
+
+    image: SkyImage
+    plane: int
+
+
+class TilePixels:
+    """
+    Keeps images open for the time of a call.
+
+    Few files are open at any time, and few pixels of compressed files are held.
+    """
+
+    _MAX_MAPPED = 64  # far below the 256 open files that a process may have on some systems
+    _MAX_READ_BYTES = 2**30
+
+    def __init__(self):
+        self._open = OrderedDict()
+        self._failures = {}
+
+    def get(self, tile):
+        """Return the pixels of a tile, of shape (y, x); raise ImageError if there are none."""
+        image = tile.image
+        if image in self._failures:
+            raise self._failures[image]
+        if image not in self._open:
+            self._make_room(image)
+            try:
+                self._open[image] = image.read()
+            except ImageError as error:
+                warnings.warn(
+                    f'{image.path} is {error.status}: {error}', AstropyUserWarning, stacklevel=2
+                )
+                self._failures[image] = error
+                raise
+        self._open.move_to_end(image)
+        return self._open[image][tile.plane]
+
+    def _make_room(self, image):
+        def is_alike(other):
+            return other.is_mapped == image.is_mapped
+
+        def room_taken():
+            alike = [self._open[other] for other in self._open if is_alike(other)]
+            return len(alike) if image.is_mapped else sum(array.nbytes for array in alike)
+
+        limit = self._MAX_MAPPED - 1 if image.is_mapped else self._MAX_READ_BYTES
+        while room_taken() > limit:
+            del self._open[next(filter(is_alike, self._open))]
+
+
+class _Layout(NamedTuple):
+    """Where the pixels lie in a file that is not compressed, and what their numbers mean."""
+
+    offset: int
+    dtype: np.dtype
+    scale: float
+    zero: float
+    blank: int | None
+
+    def map(self, path, shape):
+        if path.stat().st_size < self.offset + np.prod(shape) * self.dtype.itemsize:
+            msg = 'the file ends before the last pixel'
+            raise TruncatedImageError(msg)
+        # A plain view: slices of numpy.memmap itself are several times slower.
+        raw = np.asarray(np.memmap(path, self.dtype, 'r', self.offset, shape))
+        is_plain = (self.scale, self.zero, self.blank) == (1, 0, None)
+        return raw if is_plain else _ScaledPixels(raw, self)
+
+
+class _ScaledPixels:
+    """Mapped integers that become physical values when they are sliced."""
+
+    def __init__(self, raw, layout):
+        self._raw = raw
+        self._layout = layout
+        self.shape = raw.shape
+
+    def __getitem__(self, index):
+        raw = self._raw[index]
+        if isinstance(index, (int, np.integer)):
+            return _ScaledPixels(raw, self._layout)
+        values = raw * float(self._layout.scale) + self._layout.zero
+        return (
+            values
+            if self._layout.blank is None
+            else np.where(raw == self._layout.blank, np.nan, values)
+        )
+
+
+def _find_layout(hdu):
+    """Return where the pixels lie in the file, None if they can't be mapped."""
+    place = hdu.fileinfo()
+    if isinstance(hdu, fits.CompImageHDU) or place['file'].compression:
+        return None
+    header = hdu.header
+    bitpix = header['BITPIX']
+    return _Layout(
+        offset=place['datLoc'],
+        dtype=np.dtype(fits.BITPIX2DTYPE[bitpix]).newbyteorder('>'),
+        scale=header.get('BSCALE', 1),
+        zero=header.get('BZERO', 0),
+        blank=header.get('BLANK') if bitpix > 0 else None,
+    )
+
+
+def _read_bands(header, n_planes):
+    """Return the names of the bands of the planes as the header has them, or None."""
+    names = (header.get('BANDS') or '').replace(',', ' ').split()
+    names = list(names[0]) if len(names) == 1 else names
+    if n_planes == 1:
+        names = [str(header[key]).strip() for key in _BAND_KEYWORDS if key in header][:1]
+    return tuple(names) if len(names) == n_planes else None

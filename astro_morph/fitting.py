@@ -1,0 +1,162 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""What the estimators share: seeds, networks made for some cutouts, and stretched images."""
+
+import contextlib
+
+import astropy.units as u
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+from astro_morph.model import build_network
+from astro_morph.networks import FluxStretch, adapt_bands
+from astro_morph.prediction import ModelSpec
+from astro_morph.preprocessing import border_noise
+
+__all__ = ['describe', 'network_for', 'seeded', 'seconds', 'stretched_images', 'usable']
+
+# Flux is stretched to this rms, that of the SDSS colour pictures between 0 and 1, so that an
+# encoder that was pretrained on pictures sees what it knows.
+STRETCHED_RMS = 0.16
+
+# Cutouts from which noise and brightness are measured: more change neither.
+MEASURED = 1000
+
+# Bands by wavelength: weights that learnt them in one direction are turned for the other.
+BY_WAVELENGTH = ('u', 'blue', 'g', 'green', 'r', 'red', 'i', 'z', 'y', 'Y', 'J', 'H', 'K', 'Ks')
+
+
+def seconds(time):
+    """Turn a time, in seconds or a quantity, into seconds; None stays None."""
+    return None if time is None else u.Quantity(time, u.s).to_value(u.s)
+
+
+@contextlib.contextmanager
+def seeded(random_state):
+    """
+    Make random weights repeat, and leave PyTorch's global generator as it was.
+
+    Parameters
+    ----------
+    random_state : None, int or `numpy.random.RandomState`
+        As scikit-learn takes it.
+
+    Yields
+    ------
+    seed : int
+        A seed for generators.
+    """
+    seed = int(check_random_state(random_state).randint(2**31 - 1))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield seed
+
+
+def usable(cutouts):
+    """
+    Give the rows that have an image.
+
+    Raises
+    ------
+    ValueError
+        If no row has one; says why.
+    """
+    if not cutouts.is_ok.any():
+        reasons, counts = np.unique(cutouts.status, return_counts=True)
+        why = ', '.join(f'{n} {reason}' for reason, n in zip(reasons, counts, strict=True))
+        msg = f'X has no row with an image ({why or "it is empty"}); check source= and the paths'
+        raise ValueError(msg)
+    return cutouts[cutouts.is_ok]
+
+
+def describe(cutouts, *, architecture, views):
+    """
+    Write down what a model that is trained on some cutouts takes.
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        The training cutouts.
+    architecture : str
+        The encoder.
+    views : int
+        Views that a prediction averages.
+
+    Returns
+    -------
+    spec : `~astro_morph.prediction.ModelSpec`
+        The specification, without classes.
+
+    Raises
+    ------
+    ValueError
+        If the cutouts are not square.
+    """
+    ny, nx = cutouts.shape[2:]
+    if ny != nx:
+        msg = f'images must be square, got {ny} x {nx} pixels; cut them, or fetch with size='
+        raise ValueError(msg)
+    scale = cutouts.pixel_scale
+    return ModelSpec(
+        bands=cutouts.bands,
+        size=nx,
+        pixel_scale=None if scale is None else float(scale.to_value(u.arcsec)),
+        kind=cutouts.kind,
+        architecture=architecture,
+        views=views,
+    )
+
+
+def network_for(cutouts, spec, *, start=None):
+    """
+    Make a network whose stretch fits the cutouts.
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        Cutouts with images.
+    spec : `~astro_morph.prediction.ModelSpec`
+        What the network is to take and give.
+    start : `~astro_morph.model.TorchModel`, optional
+        Model whose encoder is the start; random weights by default.
+
+    Returns
+    -------
+    network : `~astro_morph.networks.MorphologyNetwork`
+        The network.
+    """
+    network = build_network(spec)
+    if spec.kind == 'flux':
+        sample = cutouts.images[:: max(1, len(cutouts) // MEASURED)]
+        noise = border_noise(sample)
+        rms = FluxStretch(noise)(torch.from_numpy(sample)).square().mean().sqrt()
+        network.stretch = FluxStretch(noise, gain=STRETCHED_RMS / max(float(rms), 1e-6))
+    if start is not None:
+        weights = adapt_bands(
+            start.network.encoder.state_dict(),
+            len(spec.bands),
+            reverse=_is_reddening(spec.bands) != _is_reddening(start.spec.bands),
+        )
+        network.encoder.load_state_dict(weights)
+    return network
+
+
+@torch.no_grad()
+def stretched_images(network, cutouts):
+    """
+    Stretch the cutouts once, for training.
+
+    Returns
+    -------
+    images : `torch.Tensor` of float16, shape (n, band, y, x)
+        Half precision: the stretch leaves no range to lose.
+    """
+    batches = torch.from_numpy(cutouts.images).split(MEASURED)
+    return torch.cat([network.stretch(batch).half() for batch in batches])
+
+
+def _is_reddening(bands):
+    """Tell whether bands run from blue to red; unknown ones are taken as red first."""
+    if not set(bands) <= set(BY_WAVELENGTH) or len(bands) < 2:
+        return False
+    return BY_WAVELENGTH.index(bands[0]) < BY_WAVELENGTH.index(bands[-1])

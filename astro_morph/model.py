@@ -1,0 +1,152 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""A network with its specification: what is fitted, saved and loaded."""
+
+import dataclasses
+import hashlib
+import os
+
+import torch
+from torch import nn
+
+from astro_morph.networks import FluxStretch, MorphologyNetwork, PictureStretch, resnet
+from astro_morph.prediction import ModelSpec
+
+__all__ = ['TorchModel', 'build_network']
+
+# First word of a model file, so that another torch file is told from ours.
+FORMAT = 'astro_morph model 1'
+
+
+def build_network(spec, *, n_features=None):
+    """
+    Build the network of a specification, with random weights.
+
+    Parameters
+    ----------
+    spec : `~astro_morph.prediction.ModelSpec`
+        What the network takes and gives.
+    n_features : int, optional
+        Features of a model that takes plain features.
+
+    Returns
+    -------
+    network : `~astro_morph.networks.MorphologyNetwork`
+        The network; its head is the identity when there are no classes.
+    """
+    if spec.architecture == 'features':
+        stretch, encoder = nn.Identity(), nn.Identity()
+    else:
+        is_picture = spec.kind == 'picture'
+        stretch = PictureStretch() if is_picture else FluxStretch([1.0] * len(spec.bands))
+        encoder = resnet(spec.architecture, n_bands=len(spec.bands))
+        n_features = encoder.n_features
+    head = nn.Linear(n_features, len(spec.classes)) if spec.classes else nn.Identity()
+    return MorphologyNetwork(stretch, encoder, head, views=spec.views)
+
+
+class TorchModel:
+    """
+    A network and its specification, run by PyTorch.
+
+    Parameters
+    ----------
+    spec : `~astro_morph.prediction.ModelSpec`
+        What the network takes and gives.
+    network : `~astro_morph.networks.MorphologyNetwork`
+        The network.
+    device : `torch.device`, optional
+        Where it runs.
+    """
+
+    def __init__(self, spec, network, *, device='cpu'):
+        self.spec = spec
+        self.device = torch.device(device)
+        # Channels-last convolutions are faster on CPUs and GPUs alike.
+        self.network = network.to(self.device, memory_format=torch.channels_last).eval()
+
+    @torch.inference_mode()
+    def run(self, samples):
+        """
+        Turn a batch into logits and features.
+
+        Parameters
+        ----------
+        samples : ndarray of float32, shape (n, band, y, x) or (n, d)
+            Raw images or features.
+
+        Returns
+        -------
+        logits, features : ndarray of float32
+            Of shape (n, n_classes) and (n, d).
+        """
+        # In full precision: what ONNX gives elsewhere must be what PyTorch gives here.
+        outputs = self.network(torch.from_numpy(samples).to(self.device))
+        return tuple(output.cpu().numpy() for output in outputs)
+
+    def stamped(self, version):
+        """Return the model with a fingerprint of its weights and a version in its specification."""
+        digest = hashlib.sha256()
+        for name, tensor in self.network.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        spec = dataclasses.replace(self.spec, identifier=digest.hexdigest()[:12], version=version)
+        return TorchModel(spec, self.network, device=self.device)
+
+    def save(self, path, *, dtype=None):
+        """
+        Write the model to a file.
+
+        Parameters
+        ----------
+        path : path
+            The file; it appears when it is whole.
+        dtype : `torch.dtype`, optional
+            Precision of the weights on disk, by default that of the network.
+        """
+        weights = {
+            name: tensor.cpu().to(dtype) if dtype and tensor.is_floating_point() else tensor.cpu()
+            for name, tensor in self.network.state_dict().items()
+        }
+        aside = f'{os.fspath(path)}.part'
+        torch.save({'format': FORMAT, 'spec': self.spec.to_json(), 'weights': weights}, aside)
+        os.replace(aside, path)
+
+    @classmethod
+    def load(cls, path, *, device='cpu'):
+        """
+        Read a model from a file; no code in the file is run.
+
+        Parameters
+        ----------
+        path : path
+            A file that `save` wrote.
+        device : `torch.device`, optional
+            Where the model is to run.
+
+        Returns
+        -------
+        model : `TorchModel`
+            The model.
+
+        Raises
+        ------
+        ValueError
+            If the file is not a model of this package.
+        """
+        try:
+            state = torch.load(path, map_location='cpu', weights_only=True)
+            is_ours = state['format'] == FORMAT
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            msg = f'{os.fspath(path)!r} is not a model file of astro_morph: {error}'
+            raise ValueError(msg) from error
+        if not is_ours:
+            msg = f'{os.fspath(path)!r} has the format {state["format"]!r}, expected {FORMAT!r}'
+            raise ValueError(msg)
+        spec = ModelSpec.from_json(state['spec'])
+        weights = state['weights']
+        n_features = weights['head.weight'].shape[1] if spec.classes else None
+        network = build_network(spec, n_features=n_features)
+        network.load_state_dict(weights)
+        return cls(spec, network, device=device)

@@ -1,0 +1,273 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""From a model, whoever computes it, to probabilities and catalogue columns: written once."""
+
+import dataclasses
+import json
+import warnings
+
+import numpy as np
+from astropy.table import Table
+from astropy.time import Time
+from astropy.utils.exceptions import AstropyUserWarning
+from scipy.special import softmax
+
+from astro_morph.catalog import write_predictions
+from astro_morph.cutouts import CutoutSet, catalogue_of, holds_images, stream_cutouts
+
+__all__ = ['ModelSpec', 'annotate', 'compute', 'most_probable', 'predict_proba', 'request']
+
+# Images at once: eight views of 64-pixel cutouts at this number stay below a gigabyte.
+BATCH_SIZE = 256
+
+# A model is used at the pixel scale it has learnt; a ratio within this is the same scale.
+SCALE_TOLERANCE = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """
+    What a model takes and gives, beside its weights.
+
+    Parameters
+    ----------
+    classes : tuple of str or int, optional
+        The classes, in the order of the logits; none for an encoder.
+    bands : tuple of str, optional
+        The bands, in order; none for a model of plain features.
+    size : int or None, optional
+        Side of the images in pixels.
+    pixel_scale : float or None, optional
+        Arcseconds a pixel, where it is known.
+    kind : {'flux', 'picture'}, optional
+        Whether the images are linear in flux or pictures.
+    architecture : str, optional
+        The encoder.
+    views : int, optional
+        Rotations and reflections that a prediction averages.
+    identifier : str, optional
+        Fingerprint of the weights.
+    version : str, optional
+        Version of astro_morph that made the model.
+    """
+
+    classes: tuple = ()
+    bands: tuple = ()
+    size: int | None = None
+    pixel_scale: float | None = None
+    kind: str = 'flux'
+    architecture: str = 'resnet18'
+    views: int = 8
+    identifier: str = ''
+    version: str = ''
+
+    def to_json(self):
+        """Write the specification as JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text):
+        """Read the specification from JSON."""
+        fields = json.loads(text)
+        fields = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+        return cls(**fields)
+
+    def check(self, cutouts):
+        """
+        Make sure that the model can take these cutouts.
+
+        Parameters
+        ----------
+        cutouts : `~astro_morph.CutoutSet`
+            The cutouts.
+
+        Raises
+        ------
+        ValueError
+            If bands, size or kind are not those of the model.
+        """
+        expected = {
+            'bands': self.bands,
+            'pixels a side': (self.size, self.size),
+            'kind of image': self.kind,
+        }
+        came = {
+            'bands': cutouts.bands,
+            'pixels a side': cutouts.shape[2:],
+            'kind of image': cutouts.kind,
+        }
+        for what, value in expected.items():
+            if came[what] != value:
+                msg = f'X has {what} {came[what]}, the model was trained on {value}'
+                raise ValueError(msg)
+        if self.pixel_scale is not None and cutouts.pixel_scale is not None:
+            ratio = cutouts.pixel_scale.to_value('arcsec') / self.pixel_scale
+            if abs(ratio - 1) > SCALE_TOLERANCE:
+                warnings.warn(
+                    f'the cutouts have {ratio:.3g} times the pixel scale that the model was '
+                    f'trained on, {self.pixel_scale:.4g} arcsec: galaxies look larger or smaller '
+                    'than those it knows; fetch them at its scale',
+                    AstropyUserWarning,
+                    stacklevel=3,
+                )
+
+
+def request(spec, source):
+    """
+    Say what to ask a source for, so that a model gets what it was trained on.
+
+    Parameters
+    ----------
+    spec : `ModelSpec`
+        The model's specification.
+    source : `~astro_morph.cutouts.CutoutSource` or str
+        Where cutouts come from.
+
+    Returns
+    -------
+    options : dict
+        ``source``, ``size`` and ``bands`` for `~astro_morph.cutouts.as_cutouts`.
+    """
+    return {'source': source, 'size': spec.size, 'bands': spec.bands or None}
+
+
+def compute(model, samples, *, bar=None):
+    """
+    Run a model on the samples that there are.
+
+    Parameters
+    ----------
+    model : object
+        Has a ``spec``, and ``run(samples)`` that turns a float32 array of images or features into
+        logits and features.
+    samples : `~astro_morph.CutoutSet`, or ndarray of shape (n, d)
+        Cutouts; or features, for a model of plain features.
+    bar : progress bar, optional
+        Its ``update`` is called with the number of rows done.
+
+    Returns
+    -------
+    logits : ndarray of float32, shape (n, n_classes)
+        NaN in the rows without an image.
+    features : ndarray of float32, shape (n, d)
+        The same.
+    """
+    if isinstance(samples, CutoutSet):
+        model.spec.check(samples)
+        array, is_ok = samples.images, samples.is_ok
+    else:
+        array, is_ok = np.asarray(samples, np.float32), np.ones(len(samples), bool)
+    rows = np.flatnonzero(is_ok)
+    outputs = None
+    for start in range(0, len(rows), BATCH_SIZE):
+        batch = rows[start : start + BATCH_SIZE]
+        results = model.run(array[batch])
+        if outputs is None:
+            outputs = [np.full((len(array), r.shape[1]), np.nan, np.float32) for r in results]
+        for output, result in zip(outputs, results, strict=True):
+            output[batch] = result
+        if bar is not None:
+            bar.update(len(batch))
+    if outputs is None:
+        return np.full((len(array), len(model.spec.classes)), np.nan, np.float32), None
+    return outputs
+
+
+def predict_proba(model, X, *, source='auto', bar=None):
+    """
+    Give the probabilities of samples.
+
+    Parameters
+    ----------
+    model : object
+        As in `compute`.
+    X : object
+        Samples, as in `~astro_morph.cutouts.as_cutouts`.
+    source : `~astro_morph.cutouts.CutoutSource` or str, optional
+        Where a catalogue's cutouts come from.
+    bar : progress bar, optional
+        Its ``update`` is called with the number of rows done.
+
+    Returns
+    -------
+    probabilities : ndarray of float32, shape (n, n_classes)
+        NaN in the rows without an image.
+    status : ndarray of str, shape (n,)
+        ``'ok'``, or why there is no image.
+    flags : ndarray of int32, shape (n,)
+        Quality flags.
+    """
+    if not holds_images(X):
+        logits, _ = compute(model, X, bar=bar)
+        return softmax(logits, axis=1), np.full(len(X), 'ok'), np.zeros(len(X), np.int32)
+    logits = [np.zeros((0, len(model.spec.classes)), np.float32)]
+    status, flags = [np.zeros(0, 'U20')], [np.zeros(0, np.int32)]
+    for cutouts in stream_cutouts(X, **request(model.spec, source)):
+        logits.append(compute(model, cutouts, bar=bar)[0])
+        status.append(cutouts.status)
+        flags.append(cutouts.flags)
+    return softmax(np.concatenate(logits), axis=1), np.concatenate(status), np.concatenate(flags)
+
+
+def most_probable(classes, probabilities):
+    """
+    Give the class of the highest probability.
+
+    Parameters
+    ----------
+    classes : ndarray, shape (n_classes,)
+        The classes.
+    probabilities : ndarray, shape (n, n_classes)
+        Their probabilities; NaN in the rows without an image.
+
+    Returns
+    -------
+    predicted : ndarray, shape (n,)
+        A masked array, where rows without an image are masked, if there are any.
+    """
+    predicted = classes[np.argmax(probabilities, axis=1)]
+    is_missing = np.isnan(probabilities).any(axis=1)
+    return np.ma.array(predicted, mask=is_missing) if is_missing.any() else predicted
+
+
+def annotate(model, X, *, source='auto', prefix='morph_', overwrite=False, bar=None):
+    """
+    Add the model's columns to a catalogue.
+
+    Parameters
+    ----------
+    model : object
+        As in `compute`.
+    X : object
+        The catalogue, or other samples as in `~astro_morph.cutouts.as_cutouts`.
+    source : `~astro_morph.cutouts.CutoutSource` or str, optional
+        Where a catalogue's cutouts come from.
+    prefix : str, optional
+        What the new columns' names begin with.
+    overwrite : bool, optional
+        Whether columns of these names may be replaced.
+    bar : progress bar, optional
+        Its ``update`` is called with the number of rows done.
+
+    Returns
+    -------
+    annotated : `~astropy.table.Table`
+        A copy with the new columns, of the same class, length and order.
+    """
+    probabilities, status, flags = predict_proba(model, X, source=source, bar=bar)
+    table = catalogue_of(X) if holds_images(X) else None
+    if table is None:
+        table = Table({'row': np.arange(len(status))})
+    return write_predictions(
+        table,
+        classes=model.spec.classes,
+        probabilities=probabilities,
+        status=status,
+        flags=flags,
+        provenance={
+            'MORPHVER': model.spec.version,
+            'MORPHMOD': model.spec.identifier,
+            'MORPHDAT': Time.now().isot[:19],
+        },
+        prefix=prefix,
+        overwrite=overwrite,
+    )

@@ -1,0 +1,213 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""How classes are learnt from few labels: a function a strategy."""
+
+import dataclasses
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from astro_morph.augmentation import CLASSIFICATION, RandomViews
+from astro_morph.calibration import fit_temperature
+from astro_morph.fitting import stretched_images
+from astro_morph.model import TorchModel
+from astro_morph.networks import MorphologyNetwork
+from astro_morph.prediction import ModelSpec, compute
+from astro_morph.pretraining import Supervised
+from astro_morph.training import progress_bar, train
+
+__all__ = ['fine_tune', 'fit_features', 'fit_linear']
+
+# Folds of the labels on whose held-out parts a linear head is calibrated.
+FOLDS = 5
+
+# Share of the labels held out from fine-tuning to calibrate on, and the most that this needs.
+HELD_OUT = 0.1
+MOST_HELD_OUT = 500
+
+# Views of labelled galaxies after which fine-tuning has nothing more to gain, on SDSS pictures.
+VIEWS_WANTED = 30_000
+EPOCHS_RANGE = (10, 100)
+
+LEARNING_RATE = 0.02
+WEIGHT_DECAY = 5e-4
+
+# Pooled features are hundreds of correlated numbers: a strong penalty is best on few labels.
+FEATURE_PENALTY = 0.1
+
+
+def fit_features(X, target, *, classes, sample_weight, random_state):
+    """
+    Fit a linear head on plain features.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, d)
+        The features.
+    target : ndarray of int, shape (n,)
+        Index of the class of each row.
+    classes : tuple
+        The classes.
+    sample_weight : ndarray, shape (n,)
+        Weight of each row.
+    random_state : int
+        Seed of the folds.
+
+    Returns
+    -------
+    model : `~astro_morph.model.TorchModel`
+        The model, in double precision.
+    history : list
+        Empty: there are no epochs.
+    """
+    spec = ModelSpec(classes=classes, architecture='features', views=1)
+    network = MorphologyNetwork(nn.Identity(), nn.Identity(), nn.Identity(), views=1)
+    _set_head(network, X, target, sample_weight, random_state, penalty=1.0)
+    return TorchModel(spec, network.double()), []
+
+
+def fit_linear(model, cutouts, target, *, classes, sample_weight, random_state, verbose):
+    """
+    Set a linear head on the frozen features of an encoder.
+
+    Parameters
+    ----------
+    model : `~astro_morph.model.TorchModel`
+        The encoder.
+    cutouts : `~astro_morph.CutoutSet`
+        The n labelled cutouts.
+    target, classes, sample_weight, random_state
+        As in `fit_features`.
+    verbose : bool
+        Whether to show progress.
+
+    Returns
+    -------
+    model : `~astro_morph.model.TorchModel`
+        The classifier.
+    history : list
+        Empty: there are no epochs.
+    """
+    with progress_bar(len(cutouts), 'encoding', verbose=verbose) as bar:
+        _, features = compute(model, cutouts, bar=bar)
+    _set_head(model.network, features, target, sample_weight, random_state, penalty=FEATURE_PENALTY)
+    spec = dataclasses.replace(model.spec, classes=classes)
+    return TorchModel(spec, model.network, device=model.device), []
+
+
+def fine_tune(
+    model,
+    cutouts,
+    target,
+    *,
+    classes,
+    sample_weight,
+    random_state,
+    verbose,
+    epochs='auto',
+    batch_size=64,
+    max_time=None,
+):
+    """
+    Train encoder and head together, and calibrate on labels held out.
+
+    Parameters
+    ----------
+    model : `~astro_morph.model.TorchModel`
+        The encoder to start from.
+    cutouts : `~astro_morph.CutoutSet`
+        The n labelled cutouts.
+    target, classes, sample_weight, random_state, verbose
+        As in `fit_linear`.
+    epochs : int or 'auto', optional
+        Passes over the images.
+    batch_size : int, optional
+        Images a step.
+    max_time : float, optional
+        Seconds after which training ends.
+
+    Returns
+    -------
+    model : `~astro_morph.model.TorchModel`
+        The classifier.
+    history : list of dict
+        A record an epoch.
+    """
+    network = model.network
+    network.head = nn.Linear(network.encoder.n_features, len(classes))
+    rows, held_out = _hold_out(target, random_state)
+    if epochs == 'auto':
+        epochs = int(np.clip(VIEWS_WANTED // len(rows), *EPOCHS_RANGE))
+    weight = sample_weight[rows] / sample_weight[rows].mean()
+    objective = Supervised(
+        network.encoder,
+        network.head,
+        RandomViews(model.spec.size, **CLASSIFICATION),
+        target=torch.from_numpy(target[rows]),
+        weight=torch.from_numpy(weight).float(),
+    ).to(model.device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        objective.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=WEIGHT_DECAY
+    )
+    history = train(
+        objective,
+        stretched_images(network.cpu(), cutouts[rows]),
+        optimizer,
+        epochs=epochs,
+        batch_size=batch_size,
+        device=model.device,
+        random_state=random_state,
+        max_time=max_time,
+        description='training',
+        verbose=verbose,
+    )
+    spec = dataclasses.replace(model.spec, classes=classes)
+    model = TorchModel(spec, network, device=model.device)
+    logits, _ = compute(model, cutouts[held_out])
+    temperature = fit_temperature(logits, target[held_out], sample_weight=sample_weight[held_out])
+    network.temperature.fill_(temperature)
+    return model, history
+
+
+def _hold_out(target, random_state):
+    """Split the rows into those to train on and those to calibrate on, each class in both."""
+    n_classes = target.max() + 1
+    n_held_out = int(np.clip(HELD_OUT * len(target), n_classes, MOST_HELD_OUT))
+    return train_test_split(
+        np.arange(len(target)), test_size=n_held_out, random_state=random_state, stratify=target
+    )
+
+
+def _set_head(network, features, target, sample_weight, random_state, *, penalty):
+    """Give the network a linear head with the temperature of its held-out logits."""
+    network.head = _fit_head(features, target, sample_weight, penalty)
+    n_folds = min(FOLDS, np.bincount(target).min())
+    if n_folds < 2:
+        # A class with a single label can't be held out.
+        return
+    logits = np.zeros((len(features), target.max() + 1))
+    folds = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
+    for rows, held_out in folds.split(features, target):
+        head = _fit_head(features[rows], target[rows], sample_weight[rows], penalty)
+        logits[held_out] = head(torch.from_numpy(features[held_out])).numpy()
+    network.temperature.fill_(fit_temperature(logits, target, sample_weight=sample_weight))
+
+
+def _fit_head(features, target, sample_weight, penalty):
+    """Fit a logistic regression on standardised features, as one linear layer on raw ones."""
+    scaler = StandardScaler().fit(features, sample_weight=sample_weight)
+    regression = LogisticRegression(C=penalty, max_iter=1000)
+    regression.fit(scaler.transform(features), target, sample_weight)
+    weight, bias = regression.coef_, regression.intercept_
+    if len(weight) == 1:
+        # Two classes have one margin: half of it speaks for one, half against the other.
+        weight, bias = np.vstack([-weight, weight]) / 2, np.hstack([-bias, bias]) / 2
+    weight = weight / scaler.scale_
+    bias = bias - weight @ scaler.mean_
+    head = nn.Linear(*reversed(weight.shape)).requires_grad_(False)
+    head.weight.copy_(torch.from_numpy(weight))
+    head.bias.copy_(torch.from_numpy(bias))
+    return head.to(torch.from_numpy(features).dtype)

@@ -1,0 +1,69 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Settings of the documentation, on top of those that Astropy's packages share."""
+
+import re
+import socket
+import tomllib
+from pathlib import Path
+
+from sphinx_astropy.conf.v3 import *
+
+import astro_morph
+
+with (Path(__file__).parents[1] / 'pyproject.toml').open('rb') as file:
+    metadata = tomllib.load(file)['project']
+
+project = 'astro_morph'
+author = metadata['authors'][0]['name']
+copyright = f'2026, {author}'
+version = release = metadata['version']
+html_title = f'{project} {release}'
+# Visits to these pages are not Astropy's to count.
+html_theme_options = {'goatcounter_analytics_url': False}
+
+# The diagrams need Graphviz, which is not a Python package.
+automodapi_inheritance_diagram = False
+nitpicky = True
+# In the text that torch.nn.Module.forward hands down.
+nitpick_ignore = [('py:class', 'Module')]
+
+
+def has_network():
+    """Tell whether the inventories of other projects can be fetched."""
+    try:
+        socket.create_connection(('docs.astropy.org', 443), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+if has_network():
+    intersphinx_mapping |= {
+        'pandas': ('https://pandas.pydata.org/docs/', None),
+        'photutils': ('https://photutils.readthedocs.io/en/stable/', None),
+        'sklearn': ('https://scikit-learn.org/stable/', None),
+        'torch': ('https://docs.pytorch.org/docs/stable/', None),
+    }
+else:
+    # Links into other projects cannot be checked; those into this one still are.
+    intersphinx_mapping = {}
+    nitpick_ignore_regex = [
+        (r'py:.*', r'(?!astro_morph\b)[a-z]\w*\..+'),
+        # In the text of the methods that scikit-learn gives to an estimator.
+        (r'std:(ref|term)', r'metadata_routing|meta-estimator'),
+    ]
+
+
+def resolve_public_name(app, env, node, contnode):
+    """Lead from any name of a public object to the page of its public name."""
+    names = '|'.join(astro_morph.__all__)
+    match = re.search(rf'\b({names})\b.*', node['reftarget'])
+    if node.get('refdomain') == 'py' and match:
+        return env.domains['py'].resolve_xref(
+            env, node['refdoc'], app.builder, 'obj', f'astro_morph.{match[0]}', node, contnode
+        )
+    return None
+
+
+def setup(app):
+    app.connect('missing-reference', resolve_public_name)
