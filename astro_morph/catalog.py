@@ -95,7 +95,7 @@ def as_table(X):
     # A data frame can only come from a pandas that was imported already.
     pandas = sys.modules.get('pandas')
     if pandas is not None and isinstance(X, pandas.DataFrame):
-        return Table.from_pandas(X)
+        return Table.from_pandas(X.rename(columns=str))
     msg = f'X must be a Table, a SkyCoord or a pandas DataFrame, got {type(X).__name__}'
     raise TypeError(msg)
 

@@ -10,9 +10,9 @@ import torch
 from astropy.utils.exceptions import AstropyUserWarning
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import nn
 
 import astro_morph
 from astro_morph.augmentation import CONTRAST, SQUARE_SYMMETRIES, RandomViews
@@ -26,8 +26,8 @@ from astro_morph.fitting import (
     stretched_images,
     usable,
 )
-from astro_morph.model import TorchModel
-from astro_morph.networks import ARCHITECTURES, MorphologyNetwork
+from astro_morph.model import TorchModel, build_network
+from astro_morph.networks import ARCHITECTURES
 from astro_morph.prediction import ModelSpec, compute, request
 from astro_morph.pretraining import MoCo, queue_size_for
 from astro_morph.training import choose_device, progress_bar, train
@@ -302,16 +302,14 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     @property
     def _n_features_out(self):
-        network = self.model_.network
-        return getattr(network.encoder, 'n_features', None) or network.encoder.num_features
+        return self.model_.network.encoder.n_features
 
     def _fit_features(self, X):
-        # In evaluation a batch norm is a standardisation, so that features need no code of their own.
-        standardise = nn.BatchNorm1d(X.shape[1], eps=1e-12, affine=False)
-        standardise.running_mean = torch.from_numpy(X.mean(axis=0))
-        standardise.running_var = torch.from_numpy(X.var(axis=0))
         spec = ModelSpec(architecture='features', views=1)
-        network = MorphologyNetwork(nn.Identity(), standardise, nn.Identity(), views=1).double()
+        network = build_network(spec, n_features=X.shape[1])
+        scaler = StandardScaler().fit(X)
+        network.encoder.running_mean.copy_(torch.from_numpy(scaler.mean_))
+        network.encoder.running_var.copy_(torch.from_numpy(scaler.scale_**2))
         self.model_ = TorchModel(spec, network).stamped(astro_morph.__version__)
         self.history_ = []
         return self

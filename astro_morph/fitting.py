@@ -127,7 +127,8 @@ def network_for(cutouts, spec, *, start=None):
     """
     network = build_network(spec)
     if spec.kind == 'flux':
-        sample = cutouts.images[:: max(1, len(cutouts) // MEASURED)]
+        # A copy, here and below: PyTorch takes no read-only or mirrored arrays.
+        sample = cutouts.images[:: max(1, len(cutouts) // MEASURED)].copy()
         noise = border_noise(sample)
         rms = FluxStretch(noise)(torch.from_numpy(sample)).square().mean().sqrt()
         network.stretch = FluxStretch(noise, gain=STRETCHED_RMS / max(float(rms), 1e-6))
@@ -151,8 +152,9 @@ def stretched_images(network, cutouts):
     images : `torch.Tensor` of float16, shape (n, band, y, x)
         Half precision: the stretch leaves no range to lose.
     """
-    batches = torch.from_numpy(cutouts.images).split(MEASURED)
-    return torch.cat([network.stretch(batch).half() for batch in batches])
+    starts = range(0, len(cutouts), MEASURED)
+    batches = (cutouts.images[start : start + MEASURED].copy() for start in starts)
+    return torch.cat([network.stretch(torch.from_numpy(batch)).half() for batch in batches])
 
 
 def _is_reddening(bands):

@@ -4,7 +4,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from astropy.modeling.models import Sersic2D
+from astropy.modeling.models import Sersic1D
 from scipy.ndimage import gaussian_filter
 from scipy.special import k1
 
@@ -77,16 +77,18 @@ class Canvas:
 
     def axes(self, position_angle):
         """Coordinates along the major axis, at an angle from north through east, and across."""
-        sine, cosine = np.sin(np.radians(position_angle)), np.cos(np.radians(position_angle))
-        return self.y * cosine - self.x * sine, -self.y * sine - self.x * cosine
+        return _rotate(self.x, self.y, position_angle)
 
     def sersic(self, half_light, index, axis_ratio=1.0, position_angle=0.0, centre=(0.0, 0.0)):
         """Sersic profile of a major-axis half-light radius, averaged over each pixel."""
-        shape = (half_light, index, *centre, 1 - axis_ratio, np.radians(90 + position_angle))
+        # The profile is all but singular: no point lies nearer than the mean of a fine cell.
+        nearest = 0.38 * self.pixel_scale / self._FINE
 
         def profile(x, y):
+            along, across = _rotate(x - centre[0], y - centre[1], position_angle)
+            radius = np.sqrt(along**2 + (across / axis_ratio) ** 2 + nearest**2)
             # A model instance takes longer to make than to evaluate.
-            return Sersic2D.evaluate(x, y, 1, *shape)
+            return Sersic1D.evaluate(radius, 1, half_light, index)
 
         return self._pixel_mean(profile, centre)
 
@@ -169,6 +171,11 @@ def draw_faint_galaxy(magnitude, *, rng, bands, pixel_scale, offset=(0.0, 0.0)):
     return Galaxy(flux * 10 ** (-0.4 * (magnitude - 22.5)), axis_ratio, position_angle)
 
 
+def _rotate(x, y, position_angle):
+    sine, cosine = np.sin(np.radians(position_angle)), np.cos(np.radians(position_angle))
+    return y * cosine - x * sine, -y * sine - x * cosine
+
+
 def _mix(lights, dust, bands):
     """Add the components up in each band, shape (band, y, x), for a total r flux of one."""
     images = np.stack([light.image / light.image.sum() for light in lights])
@@ -214,7 +221,7 @@ def _draw_in_between(canvas, rng, half_light):
 
 def _draw_spiral(canvas, rng, half_light):
     # Thin discs with their normals all over the sphere, without the steeply inclined ones.
-    axis_ratio, position_angle = rng.uniform(0.4, 1), rng.uniform(0, 360)
+    axis_ratio, position_angle = rng.uniform(0.35, 1), rng.uniform(0, 360)
     length = half_light / _DISC_HALF_LIGHT
     radius, azimuth = canvas.polar(axis_ratio, position_angle)
     has_bar = rng.random() < 0.35
@@ -223,9 +230,9 @@ def _draw_spiral(canvas, rng, half_light):
     age = rng.normal(0.52, 0.12)
     bulge_radius = length * rng.uniform(0.15, 0.4)
     lights = [
-        Light(disc * (1 + rng.uniform(0.5, 2.5) * arms), 0.6, age),
-        Light(np.exp(-radius / (1.3 * length)) * arms, rng.uniform(0.2, 0.55), age - 0.5),
-        Light(canvas.sersic(bulge_radius, 2, 0.9), 10 ** rng.uniform(-1.7, -0.5), age + 0.35),
+        Light(disc * (1 + rng.uniform(0.3, 1.8) * arms), 0.6, age),
+        Light(np.exp(-radius / (1.3 * length)) * arms, rng.uniform(0.15, 0.5), age - 0.5),
+        Light(canvas.sersic(bulge_radius, 2, 0.9), 10 ** rng.uniform(-1.5, -0.4), age + 0.35),
     ]
     if has_bar:
         bar_axis = axis_ratio * rng.uniform(0.3, 0.5)
@@ -247,7 +254,7 @@ def _arm_pattern(canvas, rng, radius, azimuth, length, has_bar):
     phase = n_arms * (azimuth - winding) + wobble
     crest = np.exp(rng.uniform(1.2, 3) * (np.cos(phase) - 1))
     lopsided = 1 + rng.uniform(0, 0.4) * np.cos(azimuth - rng.uniform(0, 2 * np.pi))
-    patches = np.exp(rng.uniform(0.2, 0.7) * canvas.smooth_noise(rng, 0.2 * length))
+    patches = np.exp(rng.uniform(0.3, 0.8) * canvas.smooth_noise(rng, 0.2 * length))
     start = 1.0 if has_bar else 0.5
     return crest * lopsided * patches * -np.expm1(-((radius / (start * length)) ** 3))
 

@@ -33,15 +33,18 @@ def build_network(spec, *, n_features=None):
     network : `~astro_morph.networks.MorphologyNetwork`
         The network; its head is the identity when there are no classes.
     """
-    if spec.architecture == 'features':
-        stretch, encoder = nn.Identity(), nn.Identity()
+    is_of_features = spec.architecture == 'features'
+    if is_of_features:
+        # In evaluation a batch norm is a standardisation: at first by a mean of 0 and a rms of 1.
+        stretch, encoder = nn.Identity(), nn.BatchNorm1d(n_features, eps=0, affine=False)
+        encoder.n_features = n_features
     else:
         is_picture = spec.kind == 'picture'
         stretch = PictureStretch() if is_picture else FluxStretch([1.0] * len(spec.bands))
         encoder = resnet(spec.architecture, n_bands=len(spec.bands))
-        n_features = encoder.n_features
-    head = nn.Linear(n_features, len(spec.classes)) if spec.classes else nn.Identity()
-    return MorphologyNetwork(stretch, encoder, head, views=spec.views)
+    head = nn.Linear(encoder.n_features, len(spec.classes)) if spec.classes else nn.Identity()
+    network = MorphologyNetwork(stretch, encoder, head, views=spec.views)
+    return network.double() if is_of_features else network
 
 
 class TorchModel:
@@ -146,7 +149,7 @@ class TorchModel:
             raise ValueError(msg)
         spec = ModelSpec.from_json(state['spec'])
         weights = state['weights']
-        n_features = weights['head.weight'].shape[1] if spec.classes else None
-        network = build_network(spec, n_features=n_features)
+        mean = weights.get('encoder.running_mean')
+        network = build_network(spec, n_features=None if mean is None else len(mean))
         network.load_state_dict(weights)
         return cls(spec, network, device=device)

@@ -137,32 +137,32 @@ def compute(model, samples, *, bar=None):
     Parameters
     ----------
     model : object
-        Has a ``spec``, and ``run(samples)`` that turns a float32 array of images or features into
-        logits and features.
-    samples : `~astro_morph.CutoutSet`, or ndarray of shape (n, d)
+        Has a ``spec``, and ``run(samples)`` that turns an array of images (float32) or of plain
+        features (float64) into logits and features of the same type.
+    samples : `~astro_morph.CutoutSet`, or ndarray of float64, shape (n, d)
         Cutouts; or features, for a model of plain features.
     bar : progress bar, optional
         Its ``update`` is called with the number of rows done.
 
     Returns
     -------
-    logits : ndarray of float32, shape (n, n_classes)
+    logits : ndarray, shape (n, n_classes)
         NaN in the rows without an image.
-    features : ndarray of float32, shape (n, d)
+    features : ndarray, shape (n, d)
         The same.
     """
     if isinstance(samples, CutoutSet):
         model.spec.check(samples)
         array, is_ok = samples.images, samples.is_ok
     else:
-        array, is_ok = np.asarray(samples, np.float32), np.ones(len(samples), bool)
+        array, is_ok = samples, np.ones(len(samples), bool)
     rows = np.flatnonzero(is_ok)
     outputs = None
     for start in range(0, len(rows), BATCH_SIZE):
         batch = rows[start : start + BATCH_SIZE]
         results = model.run(array[batch])
         if outputs is None:
-            outputs = [np.full((len(array), r.shape[1]), np.nan, np.float32) for r in results]
+            outputs = [np.full((len(array), r.shape[1]), np.nan, r.dtype) for r in results]
         for output, result in zip(outputs, results, strict=True):
             output[batch] = result
         if bar is not None:

@@ -13,8 +13,7 @@ from torch import nn
 from astro_morph.augmentation import CLASSIFICATION, RandomViews
 from astro_morph.calibration import fit_temperature
 from astro_morph.fitting import stretched_images
-from astro_morph.model import TorchModel
-from astro_morph.networks import MorphologyNetwork
+from astro_morph.model import TorchModel, build_network
 from astro_morph.prediction import ModelSpec, compute
 from astro_morph.pretraining import Supervised
 from astro_morph.training import progress_bar, train
@@ -64,9 +63,9 @@ def fit_features(X, target, *, classes, sample_weight, random_state):
         Empty: there are no epochs.
     """
     spec = ModelSpec(classes=classes, architecture='features', views=1)
-    network = MorphologyNetwork(nn.Identity(), nn.Identity(), nn.Identity(), views=1)
+    network = build_network(spec, n_features=X.shape[1])
     _set_head(network, X, target, sample_weight, random_state, penalty=1.0)
-    return TorchModel(spec, network.double()), []
+    return TorchModel(spec, network), []
 
 
 def fit_linear(model, cutouts, target, *, classes, sample_weight, random_state, verbose):
@@ -207,7 +206,9 @@ def _fit_head(features, target, sample_weight, penalty):
         weight, bias = np.vstack([-weight, weight]) / 2, np.hstack([-bias, bias]) / 2
     weight = weight / scaler.scale_
     bias = bias - weight @ scaler.mean_
-    head = nn.Linear(*reversed(weight.shape)).requires_grad_(False)
+    n_classes, n_features = weight.shape
+    head = nn.Linear(n_features, n_classes, dtype=getattr(torch, features.dtype.name))
+    head.requires_grad_(False)
     head.weight.copy_(torch.from_numpy(weight))
     head.bias.copy_(torch.from_numpy(bias))
-    return head.to(torch.from_numpy(features).dtype)
+    return head

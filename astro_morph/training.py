@@ -4,6 +4,7 @@
 import contextlib
 import math
 import os
+import sys
 import time
 
 import torch
@@ -80,7 +81,14 @@ def progress_bar(total, description, *, verbose=True):
         Call its ``update`` with the number of images done.
     """
     return tqdm(
-        total=total, desc=description, unit=' images', unit_scale=True, delay=2, disable=not verbose
+        total=total,
+        desc=description,
+        unit=' images',
+        unit_scale=True,
+        delay=2,
+        # A log file is not to be filled with bars.
+        mininterval=0.5 if sys.stderr.isatty() else 10,
+        disable=not verbose,
     )
 
 

@@ -62,7 +62,7 @@ class Mosaics(CutoutSource):
     be covered. Rows whose only image can't be read get ``'truncated'`` or another such status.
 
     Plain files are mapped into memory and read where they are cut; compressed files are read whole,
-    once a call. Images of a SkyImage-like cube are planes of several bands.
+    once a call. The planes of a cube are bands.
 
     Parameters
     ----------
@@ -91,12 +91,25 @@ class Mosaics(CutoutSource):
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
+    >>> from astropy.coordinates import SkyCoord
+    >>> from astropy.io import fits
+    >>> from astropy.wcs import WCS
     >>> from astro_morph.cutouts import Mosaics
-    >>> from astro_morph.simulation import SimulatedSurvey
-    >>> survey = SimulatedSurvey(n_galaxies=5)  # doctest: +SKIP
-    >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +SKIP
-    ...     survey.write(folder)
-    ...     cutouts = Mosaics(f'{folder}/*-{{band}}.fits').fetch(survey.catalogue)
+    >>> wcs = WCS(naxis=2)
+    >>> wcs.wcs.ctype = 'RA---TAN', 'DEC--TAN'
+    >>> wcs.wcs.crval = 150, 2
+    >>> wcs.wcs.cdelt = -1e-4, 1e-4
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for band in 'gr':
+    ...         hdu = fits.PrimaryHDU(np.ones((100, 100)), wcs.to_header())
+    ...         hdu.writeto(f'{folder}/tile-{band}.fits')
+    ...     mosaics = Mosaics(f'{folder}/tile-{{band}}.fits')
+    ...     cutouts = mosaics.fetch(SkyCoord([149.998, 151], [2.002, 2], unit='deg'), size=32)
+    >>> mosaics
+    <Mosaics: 2 images, 2 bands (g, r), 0.36 arcsec pixels>
+    >>> print(cutouts.status)
+    ['ok' 'no_coverage']
     """
 
     def __init__(self, paths, *, bands=None, pixel_scale=None, coord_columns=None, hdu=None):
@@ -187,7 +200,9 @@ class Mosaics(CutoutSource):
         images = np.full((len(coords), len(self.bands), size, size), np.nan, np.float32)
         status = np.full(len(coords), 'ok', 'U20')
         stencils = self._find_stencils(coords, size)
-        mosaic = [_place(tiles, coords, stencils, size) for tiles in self._tiles.values()]
+        # More than half the diagonal of a cutout.
+        reach = size * self.pixel_scale
+        mosaic = [_place(tiles, coords, stencils, reach, size) for tiles in self._tiles.values()]
 
         is_inside = np.zeros(len(coords), bool)
         for placement in itertools.chain(*mosaic):
@@ -219,11 +234,9 @@ class Mosaics(CutoutSource):
         """Put cutouts on the pixels of the first band's images that have the right scale."""
         lonlat = np.stack([stencils.ra.deg, stencils.dec.deg], axis=-1)
         best = np.zeros(len(coords))
-        for tile in self._tiles[self.bands[0]]:
-            image = tile.image
+        for (image, _), rows in _find_near(self._tiles[self.bands[0]], coords, 0 * u.rad):
             if abs(image.pixel_scale / self.pixel_scale - 1) > _SAME_SCALE:
                 continue
-            rows = _find_near(image, coords, stencils)
             xy = image.to_pixel(coords[rows])
             # Cutout2D's way to centre a cutout on whole pixels.
             centres = np.ceil(xy - size / 2) + (size - 1) / 2
@@ -260,11 +273,10 @@ class _Placement(NamedTuple):
         return self.centres[:, np.newaxis] + offsets @ self.jacobians.swapaxes(1, 2)
 
 
-def _place(tiles, coords, stencils, size):
+def _place(tiles, coords, stencils, reach, size):
     """Find the cutouts that lie on each tile of a band, and where."""
     placements = []
-    for tile in tiles:
-        rows = _find_near(tile.image, coords, stencils)
+    for tile, rows in _find_near(tiles, coords, reach):
         xy = tile.image.to_pixel(stencils[rows])
         jacobians = np.stack([xy[:, 1] - xy[:, 2], xy[:, 3] - xy[:, 4]], axis=-1) / size
         placement = _Placement(tile, rows, xy[:, 0], jacobians, None)
@@ -285,7 +297,7 @@ def _fill(images, placements, pixels):
         for placement, its_ranks in zip(placements, ranks, strict=True):
             turn = placement.select(its_ranks == rank)
             if rank > 0:
-                turn = turn.keep(np.isnan(images).any(axis=(1, 2)))
+                turn = turn.select(np.isnan(images[turn.rows]).any(axis=(1, 2)))
             try:
                 _fill_from_tile(images, turn, pixels)
             except ImageError as error:
@@ -357,6 +369,8 @@ def _find_edges(placements, shape):
 
 def _rank(placements):
     """Rank the tiles under each cutout: 0 for the one that covers most of it."""
+    if not placements:
+        return []
     rows = np.concatenate([placement.rows for placement in placements])
     shares = np.concatenate([placement.shares for placement in placements])
     order = np.lexsort((-shares, rows))
@@ -365,14 +379,13 @@ def _rank(placements):
     return np.split(ranks, np.cumsum([len(placement.rows) for placement in placements])[:-1])
 
 
-def _find_near(image, coords, stencils):
-    """Return the rows whose cutouts may touch an image."""
-    if len(coords) == 0:
-        return np.zeros(0, int)
-    centre, radius = image.circle
-    # A cutout's corner is 1.42 times as far as the ends of its stencil.
-    reach = radius + 1.42 * stencils[:, 0].separation(stencils[:, 1]).max()
-    return np.flatnonzero(coords.separation(centre) <= reach)
+def _find_near(tiles, coords, reach):
+    """Yield each tile that some cutouts may touch, and their rows."""
+    directions = coords.cartesian.xyz.value.T
+    for tile in tiles:
+        rows = tile.image.find_near(directions, reach.to_value(u.rad))
+        if len(rows):
+            yield tile, rows
 
 
 def _spread(values, rows, n, *, fill):

@@ -66,7 +66,7 @@ def as_source(source, table):
     Parameters
     ----------
     source : `CutoutSource` or str
-        A source; or the path or pattern of FITS mosaics; or ``'auto'``: the image-path column where
+        A source; or the path or pattern of FITS mosaics, see `Mosaics`; or ``'auto'``: the image-path column where
         the table has one, else what ``astro_morph.conf.survey`` names.
     table : `~astropy.table.Table`
         The catalogue.
@@ -96,7 +96,7 @@ def as_source(source, table):
                 "cutouts, or the pattern of your FITS mosaics such as 'tiles/*.fits'"
             )
             raise ValueError(msg)
-    if isinstance(source, (str, os.PathLike)) and glob.glob(os.fspath(source)):
+    if glob.glob(os.fspath(source).replace('{band}', '*')):
         return Mosaics(source)
     msg = (
         f'source must be a CutoutSource, or the path or pattern of FITS mosaics, got {source!r}, '

@@ -100,15 +100,37 @@ class SkyImage:
         # A hair less than half a pixel: on the very rim, round-off decides for either side.
         return ((xy > -0.499) & (xy < last + 0.499)).all(axis=-1)
 
+    def find_near(self, directions, reach):
+        """
+        Find the positions that may be near the image.
+
+        Parameters
+        ----------
+        directions : `~numpy.ndarray`, shape (n, 3)
+            The positions as ICRS unit vectors.
+        reach : float
+            How near, in radians.
+
+        Returns
+        -------
+        rows : `~numpy.ndarray` of int
+            All positions within ``reach`` of the image, and some more.
+        """
+        centre, radius = self._circle
+        return np.flatnonzero(directions @ centre >= np.cos(min(radius + reach, np.pi)))
+
     @cached_property
-    def circle(self):
-        """Centre of a circle around the image as a position, and its radius."""
+    def _circle(self):
+        """Centre of a circle around the image as a unit vector, and its radius in radians."""
         ny, nx = self.shape
         # The rim at nine points: half a turn of the sky has its corners nearer than its middle.
         rim = np.stack(np.meshgrid(np.linspace(0, nx, 3), np.linspace(0, ny, 3)), axis=-1) - 0.5
         sky = self.to_sky(rim)
-        radius = sky[1, 1].separation(sky).max()
-        return (sky[1, 1], radius) if np.isfinite(radius) else (sky[1, 1], 180 * u.deg)
+        centre = sky[1, 1].cartesian.xyz.value
+        radius = sky[1, 1].separation(sky).rad.max()
+        # A projection of the whole sky may have no sky at its corners, or even in its middle.
+        is_known = np.isfinite(radius) and np.isfinite(centre).all()
+        return (centre, radius) if is_known else (np.array([0, 0, 1]), np.pi)
 
     def read(self):
         """Return the pixels of shape (plane, y, x), mapped into memory where the file allows it."""

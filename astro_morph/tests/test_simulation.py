@@ -88,10 +88,12 @@ def test_spirals_are_bluer_than_round_galaxies(survey, cutouts):
     def colour(kind):
         images, truth = of_kind(survey, cutouts, kind)
         radii = (truth['half_light_radius'] / survey.pixel_scale).to_value(u.one)
-        flux = np.array(
-            [[flux_inside(band, 2 * r) for band in image] for image, r in zip(images, radii)]
-        )
-        return np.median(-2.5 * np.log10(flux[:, 0] / flux[:, 1]))
+        flux = [
+            [flux_inside(band, 2 * radius) for band in image[:2]]
+            for image, radius in zip(images, radii, strict=True)
+        ]
+        g, r = np.transpose(flux)
+        return np.median(-2.5 * np.log10(g / r))
 
     assert 0.7 < colour('round') < 1.0
     assert 0.3 < colour('spiral') < 0.65
@@ -113,8 +115,8 @@ def ring_scatter(image, truth):
     across = y * np.sin(angle) + x * np.cos(angle)
     radius = np.hypot(along, across / truth['axis_ratio']) * 0.396
     radius /= truth['half_light_radius'].value
-    steps = np.arange(0.5, 2.1, 0.1)
-    profile = [np.median(image[np.abs(radius - step) < 0.1]) for step in steps]
+    steps = np.arange(0.4, 2.3, 0.2)
+    profile = [np.median(image[np.abs(radius - step) < 0.2]) for step in steps]
     residual = gaussian_filter(image - np.interp(radius, steps, profile), 1)
     ring = (radius > 0.7) & (radius < 1.8)
     return residual[ring].std() / image[ring].mean()
@@ -146,7 +148,9 @@ def test_radii_match_the_growth_of_flux(survey):
 def test_galaxies_fill_the_cutout_as_real_ones_do(survey):
     fraction = (survey.catalogue['petroR90_r'] / (64 * survey.pixel_scale)).to_value(u.one)
     assert 0.2 < np.median(fraction) < 0.35
-    assert np.all((fraction > 0.1) & (fraction < 0.75))
+    low, high = np.percentile(fraction, [5, 95])
+    assert low > 0.15
+    assert high < 0.6
 
 
 def test_empty_sky_has_the_noise_of_the_survey(survey):
@@ -218,14 +222,16 @@ def test_write_overwrites_only_where_it_may(survey, tmp_path):
     assert len(survey.write(tmp_path, overwrite=True)) == 3
 
 
-def test_galaxies_are_centred(survey, cutouts):
-    images, _ = of_kind(survey, cutouts, 'round')
-    y, x = np.indices((12, 12)) - 5.5
-    for core in images[:, 1, 26:38, 26:38]:
-        weights = np.clip(core - 0.3 * core.max(), 0, None)
-        # Whole pixels are cut: half a pixel from the middle, and the noise.
-        assert abs(np.average(x, weights=weights)) < 0.6
-        assert abs(np.average(y, weights=weights)) < 0.6
+def test_galaxies_are_where_the_catalogue_says(survey, cutouts):
+    images, truth = of_kind(survey, cutouts, 'round')
+    pixels = np.transpose(survey.wcs.world_to_pixel(SkyCoord(truth['ra'], truth['dec'])))
+    # Whole pixels are cut, as Cutout2D cuts them: the galaxy is up to half a pixel off the middle.
+    expected = pixels - np.ceil(pixels - 32)
+    y, x = np.indices((13, 13)) + 25
+    for core, position in zip(images[:, 1, 25:38, 25:38], expected, strict=True):
+        weights = np.clip(core - 0.4 * core.max(), 0, None)
+        centroid = np.average(x, weights=weights), np.average(y, weights=weights)
+        np.testing.assert_allclose(centroid, position, rtol=0, atol=0.2)
 
 
 def test_bad_rows_get_a_status(survey):

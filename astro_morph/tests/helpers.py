@@ -1,0 +1,40 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Galaxies for the tests: round and edge-on Gaussians, small and quick to learn."""
+
+import astropy.units as u
+import numpy as np
+from astropy.table import Table
+
+from astro_morph import CutoutSet
+
+__all__ = ['gaussian', 'make_blobs', 'moments']
+
+
+def gaussian(size, *, sigma=2.0, axis_ratio=1.0, angle=0.0, x=0.0, y=0.0):
+    """Draw an elliptical Gaussian; offsets from the centre, angle from the x axis to the y axis."""
+    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
+    along = (columns - x) * np.cos(angle) + (rows - y) * np.sin(angle)
+    across = (rows - y) * np.cos(angle) - (columns - x) * np.sin(angle)
+    return np.exp(-(along**2 + (across / axis_ratio) ** 2) / 2 / sigma**2)
+
+
+def moments(image):
+    """Measure a blob: its centroid from the centre (x, y), and its covariance [[xx, xy], [xy, yy]]."""
+    offsets = [axis - (side - 1) / 2 for axis, side in zip(np.indices(image.shape), image.shape)]
+    y, x = (offset.ravel() for offset in offsets)
+    weight = np.asarray(image, float).ravel()
+    centroid = np.average([x, y], axis=1, weights=weight)
+    return centroid, np.cov([x, y], aweights=weight, ddof=0)
+
+
+def make_blobs(n, *, size=24, bands='gr', random_state=0):
+    """Make noisy cutouts in flux, with the labels in the column morphology."""
+    random = np.random.default_rng(random_state)
+    labels = np.resize(['round', 'edge_on'], n)
+    images = random.normal(scale=0.05, size=(n, len(bands), size, size))
+    for image, label in zip(images, labels, strict=True):
+        axis_ratio = 1.0 if label == 'round' else 0.25
+        angle, flux = random.uniform(0, np.pi), random.uniform(2, 5)
+        image += flux * gaussian(size, sigma=3, axis_ratio=axis_ratio, angle=angle)
+    table = Table({'id': np.arange(n), 'morphology': labels})
+    return CutoutSet(images, bands=bands, pixel_scale=0.4 * u.arcsec, table=table)

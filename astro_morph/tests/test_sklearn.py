@@ -1,0 +1,127 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""The estimators among those of scikit-learn: its own checks, clones, splits and searches."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder
+from astro_morph.tests.helpers import make_blobs
+
+EXPECTED_FAILURES = {
+    'MorphologyClassifier': {
+        'check_sample_weight_equivalence_on_dense_data': (
+            'the temperature comes from held-out folds: copies of a row fall on both sides of one'
+        ),
+    },
+    'MorphologyEncoder': {},
+}
+
+ESTIMATORS = [MorphologyClassifier(verbose=0), MorphologyEncoder(verbose=0)]
+
+
+@parametrize_with_checks(
+    ESTIMATORS, expected_failed_checks=lambda estimator: EXPECTED_FAILURES[type(estimator).__name__]
+)
+def test_scikit_learn_check(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize('estimator', ESTIMATORS, ids=lambda estimator: type(estimator).__name__)
+class TestParameters:
+    def test_set_parameters_are_got_and_cloned(self, estimator):
+        changed = clone(estimator).set_params(size=32, bands=['g', 'r'], batch_size=16)
+        copy = clone(changed)
+        assert copy is not changed
+        assert copy.get_params() == changed.get_params()
+        assert copy.get_params()['bands'] == ['g', 'r']
+        assert estimator.get_params()['size'] is None
+
+    def test_unfitted_estimator_survives_a_pickle(self, estimator):
+        copy = pickle.loads(pickle.dumps(estimator))
+        assert copy.get_params() == estimator.get_params()
+
+    def test_unknown_parameter_value_is_refused_at_fit(self, estimator):
+        wrong = clone(estimator).set_params(architecture='vgg')
+        with pytest.raises(ValueError, match="'architecture' parameter .* must be .*'vgg'"):
+            wrong.fit(make_blobs(4))
+
+    def test_needs_to_be_fitted(self, estimator, tmp_path):
+        with pytest.raises(NotFittedError):
+            estimator.save(tmp_path / 'model.pt')
+
+
+@pytest.fixture(scope='module')
+def blobs():
+    return make_blobs(24)
+
+
+@pytest.fixture
+def classifier():
+    return MorphologyClassifier(
+        encoder='random', strategy='linear', random_state=0, device='cpu', verbose=0
+    )
+
+
+def test_cross_validation_over_images_and_cutouts_agree(classifier, blobs):
+    labels = blobs.table['morphology'].data
+    of_cutouts = cross_val_score(classifier, blobs, labels, cv=3)
+    of_images = cross_val_score(classifier, blobs.images, labels, cv=3)
+    assert of_cutouts.shape == (3,)
+    np.testing.assert_array_equal(of_cutouts, of_images)
+    assert of_cutouts.mean() > 0.8
+
+
+def test_cross_validation_reads_the_labels_of_a_cutout_set(classifier, blobs):
+    assert cross_val_score(classifier, blobs, cv=3).mean() > 0.8
+
+
+def test_grid_search_over_cutouts_and_images(classifier, blobs):
+    labels = blobs.table['morphology'].data
+    for X in (blobs, blobs.images):
+        search = GridSearchCV(classifier, {'strategy': ['linear', 'fine-tune'], 'epochs': [1]}, cv=2)
+        search.fit(X, labels)
+        scores = search.cv_results_['mean_test_score']
+        assert np.isfinite(scores).all()
+        assert search.best_params_['strategy'] == 'linear'
+        assert set(search.predict(X)) <= {'edge_on', 'round'}
+
+
+def test_encoder_in_a_pipeline_with_any_classifier(blobs):
+    from sklearn.linear_model import LogisticRegression
+
+    encoder = MorphologyEncoder(epochs=1, random_state=0, device='cpu', verbose=0)
+    pipeline = make_pipeline(encoder, LogisticRegression(max_iter=1000))
+    pipeline.fit(blobs, blobs.table['morphology'].data)
+    assert pipeline.predict(blobs).shape == (24,)
+
+
+def test_encoder_of_features_standardises(blobs):
+    X = np.random.default_rng(0).normal(5, 3, size=(40, 4))
+    features = MorphologyEncoder(verbose=0).fit(X).transform(X)
+    np.testing.assert_allclose(features, (X - X.mean(axis=0)) / X.std(axis=0))
+
+
+@pytest.mark.parametrize('estimator', ESTIMATORS, ids=lambda estimator: type(estimator).__name__)
+def test_estimator_of_features_is_saved_and_loaded(estimator, tmp_path):
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(30, 3)), np.repeat([0, 1, 2], 10)
+    fitted = clone(estimator).fit(X, y)
+    fitted.save(tmp_path / 'model.pt')
+    loaded = type(estimator).load(tmp_path / 'model.pt', verbose=0)
+    method = 'predict_proba' if hasattr(fitted, 'classes_') else 'transform'
+    np.testing.assert_array_equal(getattr(loaded, method)(X), getattr(fitted, method)(X))
+
+
+@pytest.mark.parametrize('as_seen', ['read-only', 'mirrored'])
+def test_images_may_be_a_view_that_pytorch_does_not_take(classifier, blobs, as_seen):
+    images = blobs.images[..., ::-1] if as_seen == 'mirrored' else blobs.images.view()
+    images.flags.writeable = False
+    fitted = classifier.fit(CutoutSet(images), blobs.table['morphology'])
+    assert np.isfinite(fitted.predict_proba(images)).all()
