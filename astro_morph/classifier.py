@@ -7,11 +7,12 @@ import astropy.units as u
 import numpy as np
 import torch
 from astropy.table import Table
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
+    check_consistent_length,
     check_is_fitted,
     validate_data,
 )
@@ -183,16 +184,19 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         if not holds_images(X):
             return self._fit_features(X, y, sample_weight)
         labels, is_labelled = self._labels(X, y)
+        # Labels that can't be learnt are known before hours go into images and pretraining.
+        _encode(labels[is_labelled])
         cutouts = as_cutouts(X, source=self.source, size=self.size, bands=self.bands)
-        start = self._start(cutouts)
+        pool = usable(cutouts)
         rows = np.flatnonzero(is_labelled & cutouts.is_ok)
-        self.classes_, target = _encode(labels[rows])
-        labelled = usable(cutouts[rows])
+        self.classes_, target = _encode(labels[rows], of=' of the rows with an image')
+        labelled = cutouts[rows]
+        start = self._start(pool)
         weight = _check_sample_weight(sample_weight, cutouts)[rows]
         with seeded(self.random_state) as seed:
             architecture = start.spec.architecture if start else self.architecture
             spec = describe(labelled, architecture=architecture, views=SQUARE_SYMMETRIES)
-            network = network_for(usable(cutouts), spec, start=start)
+            network = network_for(pool, spec, start=start)
             learner, options = self._learner(len(rows))
             model, self.history_ = learner(
                 TorchModel(spec, network, device=choose_device(self.device)),
@@ -399,6 +403,7 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
     def _labels(self, X, y):
         """Give the labels, and whether each row has one, from y or the catalogue."""
         if y is not None:
+            check_consistent_length(X, y)
             return read_labels(Table([y], names=['y']), 'y')
         table = catalogue_of(X) if holds_images(X) else None
         if table is None:
@@ -423,7 +428,8 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
                 architecture=self.architecture, max_time=self.max_time, **shared
             )
         if isinstance(encoder, MorphologyEncoder):
-            self.encoder_ = encoder if hasattr(encoder, 'model_') else encoder.fit(cutouts)
+            is_fitted = hasattr(encoder, 'model_')
+            self.encoder_ = encoder if is_fitted else clone(encoder).fit(cutouts)
         elif encoder in bundled_names():
             self.encoder_ = MorphologyEncoder.from_pretrained(encoder, **shared)
         else:
@@ -460,11 +466,11 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         return self
 
 
-def _encode(labels):
+def _encode(labels, *, of=''):
     classes, target = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         msg = (
-            f'the labels hold {len(classes)} class{"es" * (len(classes) != 1)} '
+            f'the labels{of} hold {len(classes)} class{"es" * (len(classes) != 1)} '
             f'{classes.tolist()}; a classifier needs at least two classes'
         )
         raise ValueError(msg)

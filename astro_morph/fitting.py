@@ -13,7 +13,7 @@ from astro_morph.networks import FluxStretch, adapt_bands
 from astro_morph.prediction import ModelSpec
 from astro_morph.preprocessing import border_noise
 
-__all__ = ['describe', 'network_for', 'seeded', 'seconds', 'stretched_images', 'usable']
+__all__ = ['describe', 'network_for', 'seconds', 'seeded', 'stretched_images', 'usable']
 
 # Flux is stretched to this rms, that of the SDSS colour pictures between 0 and 1, so that an
 # encoder that was pretrained on pictures sees what it knows.
@@ -48,7 +48,8 @@ def seeded(random_state):
     """
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Only the CPU's: that of the GPU is not forked, and weights are drawn on the CPU.
+        torch.default_generator.manual_seed(seed)
         yield seed
 
 

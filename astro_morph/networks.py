@@ -128,7 +128,7 @@ class FluxStretch(nn.Module):
 
     With :math:`x_b` the flux in units of the noise and :math:`I` its mean over the bands, the
     stretched image is :math:`g\, x_b\, \mathrm{asinh}(I / \beta) / I` (Lupton et al. 2004,
-    PASP 116, 133, equation 2). A missing pixel is sky.
+    PASP 116, 133, equation 2). A missing or infinite pixel is sky.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class FluxStretch(nn.Module):
         self.register_buffer('gain', torch.tensor(float(gain)))
 
     def forward(self, images):
-        signal = torch.nan_to_num(images) / self.noise
+        signal = torch.nan_to_num(images, posinf=0.0, neginf=0.0) / self.noise
         # asinh(t) / t has the limit 1 at zero, where the division has none.
         t = signal.mean(1, keepdim=True) / self.SOFTENING
         t = torch.where(t.abs() < 1e-4, 1e-4, t)

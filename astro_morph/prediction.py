@@ -152,8 +152,10 @@ def compute(model, samples, *, bar=None):
         The same.
     """
     if isinstance(samples, CutoutSet):
-        model.spec.check(samples)
         array, is_ok = samples.images, samples.is_ok
+        if not is_ok.any():
+            return _unknown(model, len(array))
+        model.spec.check(samples)
     else:
         array, is_ok = samples, np.ones(len(samples), bool)
     rows = np.flatnonzero(is_ok)
@@ -167,9 +169,14 @@ def compute(model, samples, *, bar=None):
             output[batch] = result
         if bar is not None:
             bar.update(len(batch))
-    if outputs is None:
-        return np.full((len(array), len(model.spec.classes)), np.nan, np.float32), None
     return outputs
+
+
+def _unknown(model, n):
+    """Give NaN as logits and features; from a blank image it is known how many there are."""
+    spec = model.spec
+    blank = np.zeros((1, len(spec.bands), spec.size, spec.size), np.float32)
+    return [np.full((n, output.shape[1]), np.nan, np.float32) for output in model.run(blank)]
 
 
 def predict_proba(model, X, *, source='auto', bar=None):

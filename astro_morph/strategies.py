@@ -16,7 +16,7 @@ from astro_morph.fitting import stretched_images
 from astro_morph.model import TorchModel, build_network
 from astro_morph.prediction import ModelSpec, compute
 from astro_morph.pretraining import Supervised
-from astro_morph.training import progress_bar, train
+from astro_morph.training import progress_bar, sgd, train
 
 __all__ = ['fine_tune', 'fit_features', 'fit_linear']
 
@@ -32,7 +32,6 @@ VIEWS_WANTED = 30_000
 EPOCHS_RANGE = (10, 100)
 
 LEARNING_RATE = 0.02
-WEIGHT_DECAY = 5e-4
 
 # Pooled features are hundreds of correlated numbers: a strong penalty is best on few labels.
 FEATURE_PENALTY = 0.1
@@ -141,6 +140,7 @@ def fine_tune(
     if epochs == 'auto':
         epochs = int(np.clip(VIEWS_WANTED // len(rows), *EPOCHS_RANGE))
     weight = sample_weight[rows] / sample_weight[rows].mean()
+    images = stretched_images(network.cpu(), cutouts[rows])
     objective = Supervised(
         network.encoder,
         network.head,
@@ -148,13 +148,10 @@ def fine_tune(
         target=torch.from_numpy(target[rows]),
         weight=torch.from_numpy(weight).float(),
     ).to(model.device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        objective.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=WEIGHT_DECAY
-    )
     history = train(
         objective,
-        stretched_images(network.cpu(), cutouts[rows]),
-        optimizer,
+        images,
+        sgd(objective, learning_rate=LEARNING_RATE),
         epochs=epochs,
         batch_size=batch_size,
         device=model.device,
@@ -173,11 +170,15 @@ def fine_tune(
 
 def _hold_out(target, random_state):
     """Split the rows into those to train on and those to calibrate on, each class in both."""
-    n_classes = target.max() + 1
-    n_held_out = int(np.clip(HELD_OUT * len(target), n_classes, MOST_HELD_OUT))
-    return train_test_split(
-        np.arange(len(target)), test_size=n_held_out, random_state=random_state, stratify=target
+    counts = np.bincount(target)
+    n_held_out = int(np.clip(HELD_OUT * len(target), len(counts), MOST_HELD_OUT))
+    # The only label of a class is needed for training.
+    is_only = counts[target] == 1
+    several = np.flatnonzero(~is_only)
+    rows, held_out = train_test_split(
+        several, test_size=n_held_out, random_state=random_state, stratify=target[several]
     )
+    return np.append(rows, np.flatnonzero(is_only)), held_out
 
 
 def _set_head(network, features, target, sample_weight, random_state, *, penalty):

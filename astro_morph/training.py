@@ -10,10 +10,13 @@ import time
 import torch
 from tqdm.auto import tqdm
 
-__all__ = ['autocast', 'choose_device', 'progress_bar', 'train']
+__all__ = ['autocast', 'choose_device', 'progress_bar', 'sgd', 'train']
 
 # Share of the training in which the learning rate rises: large first steps spoil batch norm.
 WARM_UP = 0.05
+
+MOMENTUM = 0.9
+WEIGHT_DECAY = 5e-4
 
 
 def choose_device(device='auto'):
@@ -92,6 +95,30 @@ def progress_bar(total, description, *, verbose=True):
     )
 
 
+def sgd(objective, *, learning_rate):
+    """
+    Make the optimiser of an objective: stochastic gradient descent with momentum.
+
+    Parameters
+    ----------
+    objective : `torch.nn.Module`
+        What is trained.
+    learning_rate : float
+        The learning rate at its peak.
+
+    Returns
+    -------
+    optimizer : `torch.optim.SGD`
+        Biases and batch norms are not decayed: they have no direction that could overfit.
+    """
+    parameters = [p for p in objective.parameters() if p.requires_grad]
+    groups = [
+        {'params': [p for p in parameters if p.ndim > 1], 'weight_decay': WEIGHT_DECAY},
+        {'params': [p for p in parameters if p.ndim < 2], 'weight_decay': 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=learning_rate, momentum=MOMENTUM)
+
+
 def learning_rate_factor(progress):
     """Rise linearly to 1, then fall to 0 along a half cosine (Loshchilov & Hutter 2017)."""
     if progress < WARM_UP:
@@ -153,6 +180,7 @@ def train(
     for group in optimizer.param_groups:
         group.setdefault('initial_lr', group['lr'])
     n_batches = math.ceil(len(images) / batch_size)
+    max_time = math.inf if max_time is None else max_time
     seconds = sum(record['seconds'] for record in history)
     objective.train()
     with progress_bar(epochs * len(images), description, verbose=verbose) as bar:
@@ -162,13 +190,12 @@ def train(
             order = torch.randperm(
                 len(images), generator=torch.Generator().manual_seed(random_state + epoch)
             )
-            loss_sum = accuracy_sum = 0
+            loss_sum = accuracy_sum = n_seen = 0
             # Batches of nearly one size: nothing is dropped, and no last batch is tiny.
             for step, rows in enumerate(order.tensor_split(n_batches)):
                 progress = (epoch + (step + 0.5) / n_batches) / epochs
-                if max_time is not None:
-                    elapsed = seconds + time.perf_counter() - start
-                    progress = min(1.0, max(progress, elapsed / max_time))
+                elapsed = seconds + time.perf_counter() - start
+                progress = min(1.0, max(progress, elapsed / max_time))
                 for group in optimizer.param_groups:
                     group['lr'] = group['initial_lr'] * learning_rate_factor(progress)
                 batch = images[rows].to(device, torch.float32)
@@ -180,13 +207,16 @@ def train(
                 optimizer.step()
                 loss_sum += loss.detach() * len(rows)
                 accuracy_sum += accuracy.detach() * len(rows)
+                n_seen += len(rows)
                 bar.update(len(rows))
+                if elapsed >= max_time:
+                    break
             seconds += time.perf_counter() - start
             history.append(
                 {
                     'epoch': epoch + 1,
-                    'loss': float(loss_sum) / len(images),
-                    'accuracy': float(accuracy_sum) / len(images),
+                    'loss': float(loss_sum) / n_seen,
+                    'accuracy': float(accuracy_sum) / n_seen,
                     'learning_rate': optimizer.param_groups[0]['lr'],
                     'seconds': time.perf_counter() - start,
                 }
@@ -194,7 +224,7 @@ def train(
             if callback is not None:
                 callback(history[-1])
             _save(checkpoint, objective, optimizer, generator, history)
-            if max_time is not None and seconds >= max_time:
+            if seconds >= max_time:
                 break
     objective.eval()
     return history

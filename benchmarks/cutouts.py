@@ -40,7 +40,7 @@ def make_wcs(centre, scale, shape):
 
 
 def write_mosaic(folder, side, rng):
-    """Write one image a band: noise, smoothed to the width of a star so that it can be resampled."""
+    """Write one image a band: noise smoothed to the width of a star."""
     wcs = make_wcs(SkyCoord(150, 30, unit='deg'), NATIVE_SCALE, (side, side))
     sigma = 1.3 / 2.355 / NATIVE_SCALE.value
     frequency = np.fft.fftfreq(side)[:, np.newaxis], np.fft.rfftfreq(side)

