@@ -509,8 +509,8 @@ def _find_position_columns(table):
     found = sky or pairs
     problem = f'several positions, {found}' if found else 'no position'
     msg = (
-        f'the table has {problem}, among the columns {table.colnames}; name the columns to use, '
-        f'as in coord_columns=("ra", "dec")'
+        f'the table has {problem}, among the columns {table.colnames}; name the columns to use '
+        f'in the source of cutouts, as in coord_columns=("ra", "dec")'
     )
     raise ValueError(msg)
 

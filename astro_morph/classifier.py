@@ -24,7 +24,14 @@ from astro_morph.bundled import bundled_names, bundled_path
 from astro_morph.catalog import read_labels
 from astro_morph.cutouts import CutoutSource, as_cutouts, catalogue_of, holds_images
 from astro_morph.encoder import MorphologyEncoder
-from astro_morph.fitting import describe, network_for, seconds, seeded, usable
+from astro_morph.fitting import (
+    SMALLEST_SIDE,
+    describe,
+    network_for,
+    seconds,
+    seeded,
+    usable,
+)
 from astro_morph.model import TorchModel
 from astro_morph.networks import ARCHITECTURES
 from astro_morph.strategies import fine_tune, fit_features, fit_linear
@@ -114,7 +121,7 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         'label_column': [str],
         'encoder': [str, MorphologyEncoder],
         'strategy': [StrOptions({'auto', 'linear', 'fine-tune'})],
-        'size': [None, Interval(Integral, 8, None, closed='left'), u.Quantity],
+        'size': [None, Interval(Integral, SMALLEST_SIDE, None, closed='left'), u.Quantity],
         'bands': [None, str, 'array-like'],
         'device': [str, torch.device],
         'max_time': MorphologyEncoder._parameter_constraints['max_time'],

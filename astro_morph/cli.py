@@ -3,14 +3,24 @@
 
 import argparse
 import sys
+import tempfile
+from collections import Counter
 from pathlib import Path
 
 __all__ = ['main']
 
 SOURCE_HELP = (
     "where the images are: the pattern of FITS mosaics such as 'tiles/*-{band}.fits', or 'auto' "
-    "for the catalogue's column of image paths, which are relative to the catalogue"
+    'for what the catalogue holds: image paths, which are relative to it, or images'
 )
+
+# What the package's messages call an argument is an option here.
+OPTIONS = {
+    'source=': '--source=',
+    'encoder=': '--encoder=',
+    'label_column': '--labels',
+    'overwrite=True': '--overwrite',
+}
 
 
 def main(arguments=None):
@@ -27,11 +37,11 @@ def main(arguments=None):
     code : int
         0 where all went well, 1 after an error that the user can mend.
     """
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     try:
         options.task(options)
-    except (OSError, ValueError) as error:
-        print(f'astro-morph: {error}', file=sys.stderr)
+    except (ImportError, OSError, ValueError) as error:
+        print(f'astro-morph: {_explain(error)}', file=sys.stderr)
         return 1
     return 0
 
@@ -47,11 +57,12 @@ def pretrain(options):
     """Pretrain an encoder on all rows of a catalogue."""
     from astro_morph.encoder import MorphologyEncoder
 
-    catalogue, source = _catalogue(options)
+    catalogue, source = _read_catalogue(options)
+    _make_folder(options.output)
     encoder = MorphologyEncoder(
         source=source,
         size=options.size,
-        epochs=options.epochs or 'auto',
+        epochs=options.epochs,
         max_time=options.max_time,
         random_state=options.random_state,
         verbose=options.verbose,
@@ -63,14 +74,15 @@ def fit(options):
     """Train a classifier on the labelled rows of a catalogue."""
     from astro_morph.classifier import MorphologyClassifier
 
-    catalogue, source = _catalogue(options)
+    catalogue, source = _read_catalogue(options)
+    _make_folder(options.output)
     classifier = MorphologyClassifier(
         source,
         label_column=options.labels,
         encoder=options.encoder,
         strategy=options.strategy,
         size=options.size,
-        epochs=options.epochs or 'auto',
+        epochs=options.epochs,
         max_time=options.max_time,
         random_state=options.random_state,
         verbose=options.verbose,
@@ -82,26 +94,33 @@ def annotate(options):
     """Add a model's columns to a catalogue."""
     from astro_morph.table_io import write_table
 
-    catalogue, source = _catalogue(options)
-    annotated = _load(options.model, source).annotate(catalogue, overwrite=options.overwrite)
+    catalogue, source = _read_catalogue(options)
+    model = _load(options.model, source)
+    _rehearse(catalogue, options)
+    annotated = model.annotate(catalogue, overwrite=options.overwrite)
     write_table(annotated, options.output, overwrite=options.overwrite)
+    print(_count(annotated['morph_status']))
 
 
 def evaluate(options):
     """Compare a model's predictions with the labels of a catalogue."""
     from astro_morph.evaluation import evaluate
 
-    catalogue, source = _catalogue(options)
+    catalogue, source = _read_catalogue(options)
     model = _load(options.model, source)
     print(evaluate(model, catalogue, label_column=options.labels))
 
 
 def export(options):
     """Write a model as ONNX."""
-    _load(options.model, 'auto').to_onnx(options.output)
+    from astro_morph.classifier import MorphologyClassifier
+
+    classifier = MorphologyClassifier.load(_existing(options.model))
+    _make_folder(options.output)
+    classifier.to_onnx(options.output)
 
 
-def _parser():
+def make_parser():
     from astro_morph import __version__
 
     parser = argparse.ArgumentParser(
@@ -112,43 +131,62 @@ def _parser():
 
     command = _add(tasks, demo, 'astro-morph demo')
     command.add_argument('--output', default='demo', help='folder to write to (default: demo)')
-    _add_training(command)
+    _add_run(command)
 
     command = _add(
-        tasks, pretrain, 'astro-morph pretrain survey.fits encoder.pt --source tiles.fits'
+        tasks,
+        pretrain,
+        "astro-morph pretrain survey.fits encoder.pt --source 'tiles/*-{band}.fits'",
     )
-    command.add_argument('catalogue', type=Path, help='file of the catalogue')
-    command.add_argument('output', type=Path, help='file of the encoder')
-    _add_images(command)
-    _add_training(command, has_length=True)
+    _add_catalogue(command)
+    _add_output(command, 'file of the encoder')
+    _add_training(command)
+    _add_run(command)
 
     command = _add(
         tasks, fit, "astro-morph fit labelled.fits model.pt --source 'tiles/*-{band}.fits'"
     )
-    command.add_argument('catalogue', type=Path, help='file of the catalogue')
-    command.add_argument('output', type=Path, help='file of the model')
-    _add_images(command)
+    _add_catalogue(command)
+    _add_output(command, 'file of the model')
     _add_labels(command)
-    command.add_argument('--encoder', default='auto', help="'auto', 'moco', 'random' or a file")
-    command.add_argument('--strategy', default='auto', help="'auto', 'linear' or 'fine-tune'")
-    _add_training(command, has_length=True)
+    command.add_argument(
+        '--encoder',
+        default='auto',
+        help="what to start from: 'auto' for the bundled encoder, 'moco' to pretrain one on this "
+        "catalogue first, 'random', or the file of one (default: auto)",
+    )
+    command.add_argument(
+        '--strategy',
+        default='auto',
+        choices=['auto', 'linear', 'fine-tune'],
+        help='how the classes are learnt (default: auto)',
+    )
+    _add_training(command)
+    _add_run(command)
 
-    command = _add(tasks, annotate, 'astro-morph annotate survey.fits out.fits --model model.onnx')
-    command.add_argument('catalogue', type=Path, help='file of the catalogue')
-    command.add_argument('output', type=Path, help='file of the annotated catalogue')
-    _add_model(command)
-    _add_images(command)
+    command = _add(
+        tasks,
+        annotate,
+        'astro-morph annotate survey.fits annotated.fits --model model.onnx '
+        "--source 'tiles/*-{band}.fits'",
+    )
+    _add_catalogue(command)
+    _add_output(command, 'file of the annotated catalogue')
+    _add_model(command, 'file of the model, from fit or export')
     command.add_argument('--overwrite', action='store_true', help='replace file and columns')
 
-    command = _add(tasks, evaluate, 'astro-morph evaluate labelled.fits --model model.pt')
-    command.add_argument('catalogue', type=Path, help='file of the catalogue')
-    _add_model(command)
-    _add_images(command)
+    command = _add(
+        tasks,
+        evaluate,
+        "astro-morph evaluate labelled.fits --model model.pt --source 'tiles/*-{band}.fits'",
+    )
+    _add_catalogue(command)
+    _add_model(command, 'file of the model, from fit or export')
     _add_labels(command)
 
-    command = _add(tasks, export, 'astro-morph export morphology.onnx --model model.pt')
-    command.add_argument('output', type=Path, help='ONNX file')
-    _add_model(command)
+    command = _add(tasks, export, 'astro-morph export model.onnx --model model.pt')
+    _add_output(command, 'ONNX file')
+    _add_model(command, 'file of the model, from fit')
     return parser
 
 
@@ -165,9 +203,13 @@ def _add(tasks, task, example):
     return command
 
 
-def _add_images(command):
+def _add_catalogue(command):
+    command.add_argument('catalogue', type=Path, help='file of the catalogue')
     command.add_argument('--source', default='auto', help=SOURCE_HELP)
-    command.add_argument('--size', type=int, help='side of the cutouts in pixels')
+
+
+def _add_output(command, what):
+    command.add_argument('output', type=Path, help=what)
 
 
 def _add_labels(command):
@@ -176,39 +218,93 @@ def _add_labels(command):
     )
 
 
-def _add_model(command):
-    command.add_argument('--model', required=True, help='file or name of the model')
+def _add_model(command, what):
+    command.add_argument('--model', type=Path, required=True, help=what)
 
 
-def _add_training(command, *, has_length=False):
-    if has_length:
-        command.add_argument('--epochs', type=int, help='passes over the images')
-        command.add_argument('--max-time', type=float, help='seconds after which training ends')
+def _add_training(command):
+    command.add_argument('--size', type=int, help='side of the cutouts in pixels')
+    command.add_argument(
+        '--epochs',
+        type=number_of_epochs,
+        default='auto',
+        help='passes over the images (default: auto)',
+    )
+    command.add_argument('--max-time', type=float, help='seconds after which training ends')
+
+
+def number_of_epochs(text):
+    return text if text == 'auto' else int(text)
+
+
+def _add_run(command):
     command.add_argument('--random-state', type=int, default=0, help='seed (default: 0)')
     command.add_argument(
         '--quiet', dest='verbose', action='store_const', const=0, default=1, help='say nothing'
     )
 
 
-def _catalogue(options):
+def _read_catalogue(options):
     """Read the catalogue, and find its images beside it where it has a column of paths."""
     from astro_morph.catalog import find_image_column
     from astro_morph.cutouts import ImageFiles
     from astro_morph.table_io import read_table
 
-    catalogue = read_table(options.catalogue)
+    path = _existing(options.catalogue)
+    try:
+        catalogue = read_table(path)
+    except (OSError, ValueError) as error:
+        msg = f'the catalogue {str(path)!r} cannot be read: {error}'
+        raise ValueError(msg) from error
     if options.source == 'auto' and find_image_column(catalogue) is not None:
-        return catalogue, ImageFiles(folder=options.catalogue.parent)
+        return catalogue, ImageFiles(folder=path.parent)
     return catalogue, options.source
 
 
-def _load(model, source):
-    """Load a model by its file or its name."""
+def _load(path, source):
+    """Load a model, whoever runs it."""
     from astro_morph import MorphologyClassifier, OnnxClassifier
-    from astro_morph.bundled import bundled_names
 
-    if model.endswith('.onnx'):
-        return OnnxClassifier(model, source)
-    if model in bundled_names():
-        return MorphologyClassifier.from_pretrained(model, source=source)
-    return MorphologyClassifier.load(model, source=source)
+    if _existing(path).suffix == '.onnx':
+        return OnnxClassifier(path, source)
+    return MorphologyClassifier.load(path, source=source)
+
+
+def _existing(path):
+    if not path.is_file():
+        msg = f'there is no file {str(path)!r}; check its name and folder'
+        raise FileNotFoundError(msg)
+    return path
+
+
+def _make_folder(path):
+    """Make the folder of a file, before the work whose result it is to hold."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _rehearse(catalogue, options):
+    """Find out before the work, not after it, whether the catalogue can be written."""
+    from astro_morph.table_io import write_table
+
+    if options.output.exists() and not options.overwrite:
+        msg = f'{options.output} is there already; use overwrite=True to replace it'
+        raise FileExistsError(msg)
+    _make_folder(options.output)
+    with tempfile.TemporaryDirectory() as folder:
+        write_table(catalogue, Path(folder) / options.output.name)
+
+
+def _count(status):
+    """Say in one line how many rows have a class, and why the others have none."""
+    counts = Counter(status.tolist())
+    n_ok = counts.pop('ok', 0)
+    reasons = ''.join(f', {n} {reason}' for reason, n in counts.most_common())
+    return f'{n_ok} of {len(status)} galaxies have a class{reasons}'
+
+
+def _explain(error):
+    """Say in one line what went wrong, in the words of the command line."""
+    text = str(error).partition('\n')[0] or repr(error)
+    for argument, option in OPTIONS.items():
+        text = text.replace(argument, option)
+    return text

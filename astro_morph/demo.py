@@ -35,7 +35,7 @@ def run(folder, *, random_state=0, verbose=1):
     Parameters
     ----------
     folder : path
-        Where the images, the annotated catalogue, the models and the picture are written.
+        Where the images, the annotated catalogue, the model and the picture are written.
     random_state : int, optional
         Seed of the sky and of the training.
     verbose : int, optional
@@ -67,8 +67,8 @@ def run(folder, *, random_state=0, verbose=1):
     draw(images, annotated[~is_labelled], truth[~is_labelled]).savefig(folder / 'demo.png', dpi=150)
     if verbose:
         print(
-            f'{N_LABELLED} of {N_GALAXIES} simulated galaxies had a label. On the others, which the '
-            f'classifier has not seen:\n\n{evaluation}\n\n'
+            f'{N_LABELLED} of {N_GALAXIES} simulated galaxies had a label. On the others, which '
+            f'the classifier has not seen:\n\n{evaluation}\n\n'
             f'Written to {folder} in {time.perf_counter() - start:.0f} s:\n'
             '  annotated.ecsv   the catalogue with the new columns\n'
             '  morphology.onnx  the model, for any machine\n'

@@ -19,6 +19,7 @@ from astro_morph.augmentation import CONTRAST, SQUARE_SYMMETRIES, RandomViews
 from astro_morph.bundled import bundled_path
 from astro_morph.cutouts import CutoutSource, as_cutouts, holds_images
 from astro_morph.fitting import (
+    SMALLEST_SIDE,
     describe,
     network_for,
     seconds,
@@ -106,7 +107,7 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         'method': [StrOptions({'moco'})],
         'source': [str, CutoutSource],
         'architecture': [StrOptions(set(ARCHITECTURES))],
-        'size': [None, Interval(Integral, 8, None, closed='left'), u.Quantity],
+        'size': [None, Interval(Integral, SMALLEST_SIDE, None, closed='left'), u.Quantity],
         'bands': [None, str, 'array-like'],
         'epochs': [StrOptions({'auto'}), Interval(Integral, 1, None, closed='left')],
         'batch_size': [Interval(Integral, 2, None, closed='left')],

@@ -7,9 +7,9 @@ import numpy as np
 from astropy.table import Table
 from sklearn.metrics import (
     accuracy_score,
-    balanced_accuracy_score,
     confusion_matrix,
     precision_recall_fscore_support,
+    recall_score,
 )
 
 from astro_morph.catalog import read_labels
@@ -26,7 +26,7 @@ class Evaluation:
     Parameters
     ----------
     classes : ndarray, shape (n_classes,)
-        The classes of the model.
+        The classes that were predicted or are true.
     true, predicted : ndarray, shape (n,)
         Classes of the labelled galaxies that have an image.
     n_missing : int, optional
@@ -58,7 +58,8 @@ class Evaluation:
     @property
     def balanced_accuracy(self):
         """Mean over the true classes of the share that is right: rare classes count as much."""
-        return float(balanced_accuracy_score(self.true, self.predicted))
+        there = np.unique(self.true)
+        return float(recall_score(self.true, self.predicted, labels=there, average='macro'))
 
     @property
     def confusion(self):
@@ -73,7 +74,7 @@ class Evaluation:
         -------
         table : `~astropy.table.Table`
             ``class``, ``n`` (galaxies of it), ``precision`` (share of those predicted that are
-            right) and ``recall`` (share of those there are that are found).
+            right) and ``recall`` (share of those there are that are found); NaN for none.
         """
         precision, recall, _, n = precision_recall_fscore_support(
             self.true, self.predicted, labels=self.classes, zero_division=np.nan
@@ -118,18 +119,40 @@ def evaluate(classifier, X, y=None, *, label_column='morphology'):
     Raises
     ------
     ValueError
-        If there is no label.
+        If there is no label, or no image of a galaxy that has one.
+
+    Examples
+    --------
+    >>> from astro_morph import MorphologyClassifier
+    >>> from astro_morph.evaluation import evaluate
+    >>> from astro_morph.simulation import SimulatedSurvey
+    >>> survey = SimulatedSurvey(n_galaxies=40, kinds=['edge_on', 'round'])
+    >>> train, test = survey.catalogue[::2], survey.catalogue[1::2]
+    >>> classifier = MorphologyClassifier(survey, size=32, encoder='random', verbose=0)
+    >>> evaluation = evaluate(classifier.fit(train), test)
+    >>> len(evaluation.true), evaluation.confusion.shape
+    (20, (2, 2))
     """
     table = catalogue_of(X) if y is None else Table([y], names=[label_column])
+    if table is None:
+        msg = 'y is None, and X is no table that could hold the true classes; pass them as y'
+        raise ValueError(msg)
     labels, is_labelled = read_labels(table, label_column)
     if not is_labelled.any():
         msg = f'no row has a label in {label_column!r}; evaluation needs known classes'
         raise ValueError(msg)
     predicted = classifier.predict(X[is_labelled])
     has_image = ~np.ma.getmaskarray(predicted)
+    if not has_image.any():
+        msg = (
+            f'none of the {len(has_image)} rows with a label has an image; annotate them to see why'
+        )
+        raise ValueError(msg)
+    true = labels[is_labelled][has_image]
     return Evaluation(
-        classifier.classes_,
-        true=labels[is_labelled][has_image],
+        # A label that the model has never met is wrong whatever it says, and shows in the table.
+        np.union1d(classifier.classes_, true),
+        true=true,
         predicted=np.asarray(predicted)[has_image],
         n_missing=int(np.sum(~has_image)),
     )

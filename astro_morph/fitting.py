@@ -15,6 +15,10 @@ from astro_morph.preprocessing import border_noise
 
 __all__ = ['describe', 'network_for', 'seconds', 'seeded', 'stretched_images', 'usable']
 
+# In smaller images the last layers see one pixel: in bfloat16 on a CPU, PyTorch then gives the
+# weights that meet no pixel gradients from uninitialised memory.
+SMALLEST_SIDE = 17
+
 # Flux is stretched to this rms, that of the SDSS colour pictures between 0 and 1, so that an
 # encoder that was pretrained on pictures sees what it knows.
 STRETCHED_RMS = 0.16
@@ -91,11 +95,14 @@ def describe(cutouts, *, architecture, views):
     Raises
     ------
     ValueError
-        If the cutouts are not square.
+        If the cutouts are not square, or too small.
     """
     ny, nx = cutouts.shape[2:]
-    if ny != nx:
-        msg = f'images must be square, got {ny} x {nx} pixels; cut them, or fetch with size='
+    if ny != nx or nx < SMALLEST_SIDE:
+        msg = (
+            f'images must be square, of at least {SMALLEST_SIDE} pixels a side, '
+            f'got {ny} x {nx} pixels; cut them, or fetch with size='
+        )
         raise ValueError(msg)
     scale = cutouts.pixel_scale
     return ModelSpec(

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from astro_morph import prediction
-from astro_morph.cutouts import holds_images
 from astro_morph.prediction import ModelSpec
 
 __all__ = ['OnnxClassifier', 'export']
@@ -178,7 +177,7 @@ class OnnxClassifier:
         probabilities : ndarray, shape (n, n_classes)
             In the order of ``classes_``; NaN in the rows without an image.
         """
-        return prediction.predict_proba(self.model_, self._check(X), source=self.source)[0]
+        return prediction.predict_proba(self.model_, X, source=self.source)[0]
 
     def annotate(self, table, *, prefix='morph_', overwrite=False):
         """
@@ -200,17 +199,11 @@ class OnnxClassifier:
         """
         return prediction.annotate(
             self.model_,
-            self._check(table),
+            table,
             source=self.source,
             prefix=prefix,
             overwrite=overwrite,
         )
-
-    def _check(self, X):
-        if not holds_images(X):
-            msg = f'X must hold images or lead to them, got {type(X).__name__}'
-            raise ValueError(msg)
-        return X
 
 
 def _write(model, path):

@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Pictures of cutouts and what was predicted for them."""
 
+import math
+
 import numpy as np
 from astropy.stats import mad_std
 from astropy.visualization import make_lupton_rgb
@@ -35,9 +37,12 @@ def rgb(images):
     """
     n_bands = images.shape[1]
     chosen = images[:, [n_bands - 1, n_bands // 2, 0]]
-    noise = mad_std(chosen, axis=(0, 2, 3), ignore_nan=True).mean() or 1
-    signal = np.nan_to_num(chosen / noise)
-    return np.array([make_lupton_rgb(*bands, Q=SOFTENING, stretch=STRETCH) for bands in signal])
+    known = chosen[np.isfinite(chosen)]
+    noise = mad_std(known) if known.size else 0
+    signal = np.nan_to_num(chosen / (noise or 1))
+    # astropy divides by the brightness of each pixel, and then minds where it is zero.
+    with np.errstate(invalid='ignore'):
+        return np.array([make_lupton_rgb(*bands, Q=SOFTENING, stretch=STRETCH) for bands in signal])
 
 
 def cutouts(cutouts, *, titles=None, is_right=None, n_columns=8):
@@ -60,6 +65,11 @@ def cutouts(cutouts, *, titles=None, is_right=None, n_columns=8):
     figure : `~matplotlib.figure.Figure`
         The sheet.
 
+    Raises
+    ------
+    ValueError
+        If there is no cutout.
+
     Examples
     --------
     >>> from astro_morph import plotting
@@ -72,8 +82,11 @@ def cutouts(cutouts, *, titles=None, is_right=None, n_columns=8):
     """
     from matplotlib.figure import Figure
 
+    if len(cutouts) == 0:
+        msg = 'cutouts is empty: there is nothing to draw'
+        raise ValueError(msg)
     n_columns = min(n_columns, len(cutouts))
-    n_rows = -(-len(cutouts) // n_columns)
+    n_rows = math.ceil(len(cutouts) / n_columns)
     figure = Figure(figsize=(PANEL * n_columns, 1.2 * PANEL * n_rows), layout='constrained')
     if titles is None:
         titles = np.where(cutouts.is_ok, '', cutouts.status)
@@ -89,8 +102,7 @@ def cutouts(cutouts, *, titles=None, is_right=None, n_columns=8):
 def _pictures(cutouts):
     if cutouts.kind == 'flux':
         return rgb(cutouts.images)
-    pictures = np.nan_to_num(cutouts.images).astype(np.uint8).transpose(0, 2, 3, 1)
-    # A grey picture is shown grey.
-    return (
-        np.broadcast_to(pictures, (*pictures.shape[:3], 3)) if pictures.shape[3] == 1 else pictures
-    )
+    last = len(cutouts.bands) - 1
+    # Red, green and blue as they are; one band three times, which is grey.
+    chosen = cutouts.images[:, [0, (last + 1) // 2, last]]
+    return np.nan_to_num(chosen).astype(np.uint8).transpose(0, 2, 3, 1)

@@ -150,12 +150,20 @@ def compute(model, samples, *, bar=None):
         NaN in the rows without an image.
     features : ndarray, shape (n, d)
         The same.
+
+    Raises
+    ------
+    ValueError
+        If the model takes other bands, another size or another kind of image, or images at all.
     """
     if isinstance(samples, CutoutSet):
         array, is_ok = samples.images, samples.is_ok
         if not is_ok.any():
             return _unknown(model, len(array))
         model.spec.check(samples)
+    elif model.spec.bands:
+        msg = f'X must hold images or lead to them, got {type(samples).__name__}'
+        raise ValueError(msg)
     else:
         array, is_ok = samples, np.ones(len(samples), bool)
     rows = np.flatnonzero(is_ok)

@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Image cutouts: the container, and the sources that fill it."""
 
+from .columns import ImageColumns
 from .core import CutoutSet, CutoutSource
 from .files import ImageFiles
 from .mosaics import Mosaics
@@ -9,6 +10,7 @@ from .samples import as_cutouts, as_source, catalogue_of, holds_images, stream_c
 __all__ = [
     'CutoutSet',
     'CutoutSource',
+    'ImageColumns',
     'ImageFiles',
     'Mosaics',
     'as_cutouts',

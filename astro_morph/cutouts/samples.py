@@ -9,6 +9,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from astro_morph.catalog import as_table, find_image_column, read_positions
+from astro_morph.cutouts.columns import ImageColumns
 from astro_morph.cutouts.core import CutoutSet, CutoutSource
 from astro_morph.cutouts.files import ImageFiles
 from astro_morph.cutouts.mosaics import Mosaics
@@ -67,7 +68,8 @@ def as_source(source, table):
     ----------
     source : `CutoutSource` or str
         A source; or the path or pattern of FITS mosaics, see `Mosaics`; or ``'auto'``: the
-        image-path column where the table has one, else what ``astro_morph.conf.survey`` names.
+        image-path column where the table has one, else the columns whose cells are images, else
+        what ``astro_morph.conf.survey`` names.
     table : `~astropy.table.Table`
         The catalogue.
 
@@ -83,19 +85,13 @@ def as_source(source, table):
     """
     if isinstance(source, CutoutSource):
         return source
-    if source == 'auto' and find_image_column(table) is not None:
-        return ImageFiles()
     if source == 'auto':
-        from astro_morph import conf
-
-        source = conf.survey
-        if not source:
-            msg = (
-                "source='auto' found no column of image paths among "
-                f'{table.colnames}, and astro_morph.conf.survey is empty; pass source= a source of '
-                "cutouts, or the pattern of your FITS mosaics such as 'tiles/*.fits'"
-            )
-            raise ValueError(msg)
+        if find_image_column(table) is not None:
+            return ImageFiles()
+        columns = [name for name in table.colnames if len(table[name].shape) == 3]
+        if columns:
+            return ImageColumns(columns)
+        source = _configured(table)
     if glob.glob(os.fspath(source).replace('{band}', '*')):
         return Mosaics(source)
     msg = (
@@ -172,6 +168,20 @@ def _keep_bands(cutouts, bands):
         n, _, ny, nx = cutouts.shape
         return cutouts.replace(images=np.full((n, len(bands), ny, nx), np.nan), bands=bands)
     return cutouts.select_bands(bands)
+
+
+def _configured(table):
+    """Give the source that the configuration names."""
+    from astro_morph import conf
+
+    if not conf.survey:
+        msg = (
+            f"source='auto' found neither image paths nor images among the columns "
+            f'{table.colnames}, and astro_morph.conf.survey is empty; pass source= a source of '
+            "cutouts, or the pattern of your FITS mosaics such as 'tiles/*.fits'"
+        )
+        raise ValueError(msg)
+    return conf.survey
 
 
 def _name_images(images, bands):

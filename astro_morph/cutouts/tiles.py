@@ -232,11 +232,9 @@ class _ScaledPixels:
         if isinstance(index, (int, np.integer)):
             return _ScaledPixels(raw, self._layout)
         values = raw * float(self._layout.scale) + self._layout.zero
-        return (
-            values
-            if self._layout.blank is None
-            else np.where(raw == self._layout.blank, np.nan, values)
-        )
+        if self._layout.blank is not None:
+            values = np.where(raw == self._layout.blank, np.nan, values)
+        return values
 
 
 def _find_layout(hdu):

@@ -19,9 +19,8 @@ def gaussian(size, *, sigma=2.0, axis_ratio=1.0, angle=0.0, x=0.0, y=0.0):
 
 
 def moments(image):
-    """Measure a blob: its centroid from the centre (x, y), and its covariance [[xx, xy], [xy, yy]]."""
-    offsets = [axis - (side - 1) / 2 for axis, side in zip(np.indices(image.shape), image.shape)]
-    y, x = (offset.ravel() for offset in offsets)
+    """Measure a blob: its centroid (x, y), from the centre, and its covariance, shape (2, 2)."""
+    y, x = np.indices(image.shape).reshape(2, -1) - (np.transpose([image.shape]) - 1) / 2
     weight = np.asarray(image, float).ravel()
     centroid = np.average([x, y], axis=1, weights=weight)
     return centroid, np.cov([x, y], aweights=weight, ddof=0)

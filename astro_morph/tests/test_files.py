@@ -28,7 +28,7 @@ def cut_short(path, fraction):
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * fraction)])
 
 
-@pytest.mark.parametrize('name', ['a.png', 'a.tif', 'a.gif.png'])
+@pytest.mark.parametrize('name', ['a.png', 'a.tif', 'a.bmp'])
 def test_lossless_pictures(tmp_path, name):
     Image.fromarray(PICTURE).save(tmp_path / name)
     cutouts = fetch(tmp_path, name)
@@ -129,13 +129,13 @@ def test_missing_bands_and_infinite_pixels(tmp_path):
     assert np.isnan(cutouts.images[0, 0, 0, 0])
 
 
-@pytest.mark.parametrize('fraction', [0, 0.02, 0.6, 0.95])
+@pytest.mark.parametrize('fraction', [0, 0.02, 0.6, 0.8])
 @pytest.mark.parametrize(
     'name', ['a.jpg', 'a.png', 'a.tif', 'a.npy', 'a.fits', 'a.fits.gz', 'a.fits.bz2', 'a.fits.fz']
 )
 def test_files_that_were_cut_off(tmp_path, name, fraction):
     path = tmp_path / name
-    data = np.random.default_rng(0).integers(0, 256, (100, 100))
+    data = np.random.default_rng(0).integers(0, 256, (100, 100), dtype=np.int32)
     if name.endswith('npy'):
         np.save(path, data)
     elif name.endswith('fz'):

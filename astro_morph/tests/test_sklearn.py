@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder
@@ -49,7 +51,7 @@ class TestParameters:
 
     def test_unknown_parameter_value_is_refused_at_fit(self, estimator):
         wrong = clone(estimator).set_params(architecture='vgg')
-        with pytest.raises(ValueError, match="'architecture' parameter .* must be .*'vgg'"):
+        with pytest.raises(ValueError, match=r"'architecture' parameter .* must be .*'vgg'"):
             wrong.fit(make_blobs(4))
 
     def test_needs_to_be_fitted(self, estimator, tmp_path):
@@ -57,35 +59,30 @@ class TestParameters:
             estimator.save(tmp_path / 'model.pt')
 
 
-@pytest.fixture(scope='module')
-def blobs():
-    return make_blobs(24)
-
-
 @pytest.fixture
-def classifier():
+def unfitted():
     return MorphologyClassifier(
         encoder='random', strategy='linear', random_state=0, device='cpu', verbose=0
     )
 
 
-def test_cross_validation_over_images_and_cutouts_agree(classifier, blobs):
+def test_cross_validation_over_images_and_cutouts_agree(unfitted, blobs):
     labels = blobs.table['morphology'].data
-    of_cutouts = cross_val_score(classifier, blobs, labels, cv=3)
-    of_images = cross_val_score(classifier, blobs.images, labels, cv=3)
+    of_cutouts = cross_val_score(unfitted, blobs, labels, cv=3)
+    of_images = cross_val_score(unfitted, blobs.images, labels, cv=3)
     assert of_cutouts.shape == (3,)
     np.testing.assert_array_equal(of_cutouts, of_images)
     assert of_cutouts.mean() > 0.8
 
 
-def test_cross_validation_reads_the_labels_of_a_cutout_set(classifier, blobs):
-    assert cross_val_score(classifier, blobs, cv=3).mean() > 0.8
+def test_cross_validation_reads_the_labels_of_a_cutout_set(unfitted, blobs):
+    assert cross_val_score(unfitted, blobs, cv=3).mean() > 0.8
 
 
-def test_grid_search_over_cutouts_and_images(classifier, blobs):
+def test_grid_search_over_cutouts_and_images(unfitted, blobs):
     labels = blobs.table['morphology'].data
     for X in (blobs, blobs.images):
-        search = GridSearchCV(classifier, {'strategy': ['linear', 'fine-tune'], 'epochs': [1]}, cv=2)
+        search = GridSearchCV(unfitted, {'strategy': ['linear', 'fine-tune'], 'epochs': [1]}, cv=2)
         search.fit(X, labels)
         scores = search.cv_results_['mean_test_score']
         assert np.isfinite(scores).all()
@@ -94,18 +91,31 @@ def test_grid_search_over_cutouts_and_images(classifier, blobs):
 
 
 def test_encoder_in_a_pipeline_with_any_classifier(blobs):
-    from sklearn.linear_model import LogisticRegression
-
     encoder = MorphologyEncoder(epochs=1, random_state=0, device='cpu', verbose=0)
     pipeline = make_pipeline(encoder, LogisticRegression(max_iter=1000))
     pipeline.fit(blobs, blobs.table['morphology'].data)
     assert pipeline.predict(blobs).shape == (24,)
 
 
-def test_encoder_of_features_standardises(blobs):
+def test_encoder_of_features_standardises():
     X = np.random.default_rng(0).normal(5, 3, size=(40, 4))
     features = MorphologyEncoder(verbose=0).fit(X).transform(X)
     np.testing.assert_allclose(features, (X - X.mean(axis=0)) / X.std(axis=0))
+
+
+@pytest.mark.parametrize('n_classes', [2, 3])
+def test_features_are_classified_by_a_tempered_logistic_regression(n_classes):
+    random = np.random.default_rng(0)
+    y = random.integers(n_classes, size=90)
+    X = random.normal([50, -3], [2, 9], size=(90, 2)) + np.outer(y, [2, 4])
+    fitted = MorphologyClassifier(random_state=0, verbose=0).fit(X, y)
+    expected = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(X, y)
+    temperature = float(fitted.model_.network.temperature)
+    logits = np.log(fitted.predict_proba(X)) * temperature
+    expected_logits = expected.predict_log_proba(X)
+    np.testing.assert_allclose(
+        logits - logits[:, :1], expected_logits - expected_logits[:, :1], atol=1e-3
+    )
 
 
 @pytest.mark.parametrize('estimator', ESTIMATORS, ids=lambda estimator: type(estimator).__name__)
@@ -120,8 +130,8 @@ def test_estimator_of_features_is_saved_and_loaded(estimator, tmp_path):
 
 
 @pytest.mark.parametrize('as_seen', ['read-only', 'mirrored'])
-def test_images_may_be_a_view_that_pytorch_does_not_take(classifier, blobs, as_seen):
+def test_images_may_be_a_view_that_pytorch_does_not_take(unfitted, blobs, as_seen):
     images = blobs.images[..., ::-1] if as_seen == 'mirrored' else blobs.images.view()
     images.flags.writeable = False
-    fitted = classifier.fit(CutoutSet(images), blobs.table['morphology'])
+    fitted = unfitted.fit(CutoutSet(images), blobs.table['morphology'])
     assert np.isfinite(fitted.predict_proba(images)).all()

@@ -1,0 +1,27 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Fitted models that several test files look at, made once."""
+
+import pytest
+
+from astro_morph import MorphologyClassifier, MorphologyEncoder
+from astro_morph.tests.helpers import make_blobs
+
+
+@pytest.fixture(scope='session')
+def blobs():
+    """Cutouts of 24 galaxies with labels; nobody changes them."""
+    return make_blobs(24)
+
+
+@pytest.fixture(scope='session')
+def classifier(blobs):
+    """A fitted classifier: a linear head on random features."""
+    return MorphologyClassifier(
+        encoder='random', strategy='linear', random_state=0, device='cpu', verbose=0
+    ).fit(blobs)
+
+
+@pytest.fixture(scope='session')
+def encoder(blobs):
+    """A fitted encoder, after one epoch."""
+    return MorphologyEncoder(epochs=1, random_state=0, device='cpu', verbose=0).fit(blobs)

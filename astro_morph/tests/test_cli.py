@@ -1,0 +1,252 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""The command line: every task from file to file, and what it says when something is wrong."""
+
+import os
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from astro_morph import MorphologyClassifier, MorphologyEncoder, demo
+from astro_morph.cli import main, make_parser
+from astro_morph.evaluation import evaluate
+from astro_morph.simulation import SimulatedSurvey
+from astro_morph.table_io import read_table, write_table
+
+TASKS = ['demo', 'pretrain', 'fit', 'annotate', 'evaluate', 'export']
+PAGE = Path(__file__).parents[2] / 'docs' / 'command_line.rst'
+FAST = ['--size', '24', '--encoder', 'random', '--strategy', 'linear', '--quiet']
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A folder with a catalogue, its mosaics, a model in both forms and an encoder."""
+    folder = tmp_path_factory.mktemp('cli')
+    survey = SimulatedSurvey(n_galaxies=24, kinds=['edge_on', 'round'])
+    survey.write(folder)
+    catalogue = survey.catalogue['ra', 'dec', 'morphology']
+    catalogue['morphology'][::4] = ''
+    write_table(catalogue, folder / 'survey.fits')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(['fit', 'survey.fits', 'model.pt', '--source', 'sdss-{band}.fits', *FAST]) == 0
+        assert main(['export', 'model.onnx', '--model', 'model.pt']) == 0
+    encoder = MorphologyEncoder(source=survey, epochs=1, size=24, verbose=0)
+    encoder.fit(catalogue).save(folder / 'encoder.pt')
+    for name in ('broken.fits', 'broken.vot'):
+        (folder / name).write_bytes(b'nothing of the kind')
+    catalogue['morph_class'] = catalogue['morphology']
+    write_table(catalogue, folder / 'annotated.fits')
+    return folder
+
+
+@pytest.fixture
+def run(folder, monkeypatch, capsys):
+    """Run a command line in the folder; give code, standard output and standard error."""
+    monkeypatch.chdir(folder)
+
+    def run(command):
+        code = main(shlex.split(command))
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def done(run):
+    """Run a command line that is to succeed; give its standard output."""
+
+    def done(command):
+        code, output, error = run(command)
+        assert code == 0, error
+        return output
+
+    return done
+
+
+def commands_of(text):
+    """Find the command lines in a text, those broken by a backslash put together."""
+    joined = text.replace('\\\n', ' ')
+    return [shlex.split(line)[1:] for line in re.findall(r'^\s+(astro-morph .*)$', joined, re.M)]
+
+
+class TestHelp:
+    @pytest.mark.parametrize('task', TASKS)
+    def test_help_of_a_task_ends_with_an_example_that_parses(self, task, capsys):
+        with pytest.raises(SystemExit) as exit_:
+            main([task, '--help'])
+        assert exit_.value.code == 0
+        example = capsys.readouterr().out.partition('example:')[2]
+        ((name, *arguments),) = commands_of(example)
+        assert name == task
+        assert make_parser().parse_args([name, *arguments]).task.__name__ == task
+
+    def test_help_lists_the_tasks(self, capsys):
+        with pytest.raises(SystemExit):
+            main(['--help'])
+        listed = re.findall(r'^    (\w+) ', capsys.readouterr().out, re.M)
+        assert listed == TASKS
+
+    @pytest.mark.skipif(not PAGE.exists(), reason='the sources are not a checkout')
+    def test_commands_of_the_documentation_parse(self):
+        commands = commands_of(PAGE.read_text(encoding='utf-8'))
+        assert {task for task, *_ in commands} == set(TASKS)
+        for arguments in commands:
+            make_parser().parse_args(arguments)
+
+
+class TestFit:
+    def test_model_is_that_of_the_classifier(self, folder, monkeypatch):
+        monkeypatch.chdir(folder)
+        catalogue = read_table('survey.fits')
+        expected = MorphologyClassifier(
+            'sdss-{band}.fits', encoder='random', strategy='linear', size=24, random_state=0
+        )
+        model = MorphologyClassifier.load('model.pt', source='sdss-{band}.fits')
+        np.testing.assert_allclose(
+            model.predict_proba(catalogue),
+            expected.fit(catalogue).predict_proba(catalogue),
+            atol=1e-5,
+        )
+
+    def test_labels_may_be_in_another_column(self, done, folder):
+        catalogue = read_table(folder / 'survey.fits')
+        catalogue.rename_column('morphology', 'seen')
+        write_table(catalogue, folder / 'seen.ecsv')
+        options = '--source sdss-{band}.fits --size 24 --encoder random --strategy linear --quiet'
+        done(f'fit seen.ecsv seen.pt --labels seen {options}')
+        assert MorphologyClassifier.load(folder / 'seen.pt').classes_.tolist() == [
+            'edge_on',
+            'round',
+        ]
+
+    def test_epochs_of_fine_tuning_from_an_encoder_of_ones_own(self, done, folder):
+        done('pretrain survey.fits new/encoder.pt --source sdss-{band}.fits --size 24 --epochs 1')
+        done(
+            'fit survey.fits new/tuned.pt --source sdss-{band}.fits --size 24 --quiet '
+            '--encoder new/encoder.pt --strategy fine-tune --epochs 1'
+        )
+        spec = MorphologyClassifier.load(folder / 'new/tuned.pt').model_.spec
+        assert (spec.bands, spec.size) == (('g', 'r', 'i'), 24)
+
+
+class TestAnnotate:
+    def test_rows_and_columns_stay_and_both_forms_of_the_model_agree(self, done, folder):
+        catalogue = read_table(folder / 'survey.fits')
+        annotated = {}
+        for model in ('model.pt', 'model.onnx'):
+            output = f'{model}.ecsv'
+            said = done(
+                f'annotate survey.fits {output} --model {model} --source sdss-{{band}}.fits'
+            )
+            assert said == '24 of 24 galaxies have a class\n'
+            annotated[model] = read_table(folder / output)
+            assert annotated[model].colnames[:3] == ['ra', 'dec', 'morphology']
+            np.testing.assert_array_equal(annotated[model]['ra'], catalogue['ra'])
+        torch, onnx = annotated.values()
+        assert torch['morph_class'].tolist() == onnx['morph_class'].tolist()
+        np.testing.assert_allclose(torch['morph_p_round'], onnx['morph_p_round'], atol=1e-4)
+
+    def test_bad_rows_are_counted(self, done, folder):
+        catalogue = read_table(folder / 'survey.fits')
+        catalogue['dec'][[2, 5]] = 95
+        catalogue['ra'][7] = np.nan
+        write_table(catalogue, folder / 'bad.ecsv')
+        said = done('annotate bad.ecsv out.ecsv --model model.pt --source sdss-{band}.fits')
+        assert said == ('21 of 24 galaxies have a class, 2 invalid_coordinates, 1 no_coordinates\n')
+
+    def test_overwrite_replaces_file_and_columns(self, done, folder):
+        write_table(read_table(folder / 'survey.fits')[:3], folder / 'again.ecsv')
+        command = 'annotate again.ecsv again.ecsv --model model.pt --source sdss-{band}.fits'
+        done(f'{command} --overwrite')
+        once = read_table(folder / 'again.ecsv')
+        done(f'{command} --overwrite')
+        assert read_table(folder / 'again.ecsv').colnames == once.colnames
+
+    def test_image_paths_start_from_the_catalogue(self, folder, monkeypatch, tmp_path, capsys):
+        catalogue = read_table(folder / 'survey.fits')[:3]
+        images = SimulatedSurvey(n_galaxies=24, kinds=['edge_on', 'round']).fetch(
+            catalogue, size=24
+        )
+        elsewhere = tmp_path / 'elsewhere'
+        (elsewhere / 'images').mkdir(parents=True)
+        for number, image in enumerate(images.images):
+            np.save(elsewhere / f'images/{number}.npy', image)
+        catalogue['path'] = [f'images/{number}.npy' for number in range(3)]
+        write_table(catalogue['path', 'morphology'], elsewhere / 'paths.csv')
+        monkeypatch.chdir(tmp_path)
+        arguments = shlex.split(
+            'fit elsewhere/paths.csv files.pt --encoder random --strategy linear --quiet'
+        )
+        assert main(arguments) == 0
+        assert main(['annotate', 'elsewhere/paths.csv', 'o.csv', '--model', 'files.pt']) == 0
+        assert capsys.readouterr().out == '3 of 3 galaxies have a class\n'
+
+
+@pytest.mark.parametrize('model', ['model.pt', 'model.onnx'])
+def test_evaluate_prints_the_evaluation(done, folder, model):
+    said = done(f'evaluate survey.fits --model {model} --source sdss-{{band}}.fits')
+    classifier = MorphologyClassifier.load(folder / 'model.pt', source='sdss-{band}.fits')
+    expected = evaluate(classifier, read_table(folder / 'survey.fits'))
+    assert said == f'{expected}\n'
+    assert said.startswith('18 galaxies\n')
+
+
+def test_demo_is_run_with_its_options(monkeypatch, capsys, tmp_path):
+    asked = []
+
+    def run_small(folder, **options):
+        asked.append((folder, options))
+
+    monkeypatch.setattr(demo, 'run', run_small)
+    assert main(['demo', '--output', str(tmp_path), '--random-state', '3', '--quiet']) == 0
+    assert asked == [(str(tmp_path), {'random_state': 3, 'verbose': 0})]
+
+
+ON_SKY = "--source 'sdss-{band}.fits'"
+ERRORS = {
+    f'annotate nothing.fits out.fits --model model.pt {ON_SKY}': (
+        "there is no file 'nothing.fits'; check"
+    ),
+    f'annotate survey.fits out.fits --model nothing.pt {ON_SKY}': (
+        "there is no file 'nothing.pt'; check"
+    ),
+    f'annotate survey.fits out.txt --model model.pt {ON_SKY}': "'out.txt' must end in one of",
+    f'annotate survey.fits survey.fits --model model.pt {ON_SKY}': 'use --overwrite to replace it',
+    f'annotate annotated.fits out.fits --model model.pt {ON_SKY}': 'use --overwrite to replace th',
+    f'annotate broken.fits out.fits --model model.pt {ON_SKY}': "catalogue 'broken.fits' cannot be",
+    f'annotate broken.vot out.fits --model model.pt {ON_SKY}': "catalogue 'broken.vot' cannot be",
+    f'annotate survey.fits out.fits --model broken.fits {ON_SKY}': 'is not a model file of astro_m',
+    f'annotate survey.fits out.fits --model encoder.pt {ON_SKY}': 'holds an encoder; pass it to',
+    'annotate survey.fits out.fits --model model.pt': 'pass --source= a source',
+    'annotate survey.fits out.fits --model model.pt --source "no-*.fits"': 'matches no file',
+    'export out.onnx --model model.onnx': 'is not a model file of astro_morph',
+    f'fit survey.fits out.pt --labels class {ON_SKY}': "--labels names 'class', which is not among",
+    f'fit survey.fits out.pt --encoder nothing.pt {ON_SKY}': 'nothing.pt',
+    f'evaluate survey.fits --model model.pt --labels seen {ON_SKY}': "--labels names 'seen', which",
+}
+
+
+@pytest.mark.parametrize(('command', 'remedy'), ERRORS.items(), ids=range(len(ERRORS)))
+def test_error_is_one_line_that_names_the_remedy(folder, run, command, remedy):
+    before = sorted(os.listdir(folder))
+    code, output, error = run(command)
+    assert code == 1
+    assert output == ''
+    assert error.startswith('astro-morph: ')
+    assert error.count('\n') == 1
+    assert remedy in error
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_output_that_cannot_be_written_is_known_before_the_work(folder, run, monkeypatch):
+    def work(*args, **kwargs):
+        pytest.fail('the model ran')
+
+    monkeypatch.setattr(MorphologyClassifier, 'annotate', work)
+    shutil.copy(folder / 'survey.fits', folder / 'there.fits')
+    for output in ('there.fits', 'out.unknown'):
+        assert run(f'annotate survey.fits {output} --model model.pt {ON_SKY}')[0] == 1
