@@ -1,11 +1,13 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """The estimator that labels galaxies by morphology."""
 
+import os
 from numbers import Integral
 
 import astropy.units as u
 import numpy as np
 import torch
+from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -21,7 +23,7 @@ import astro_morph
 from astro_morph import prediction
 from astro_morph.augmentation import SQUARE_SYMMETRIES
 from astro_morph.bundled import bundled_names, bundled_path
-from astro_morph.catalog import read_labels
+from astro_morph.catalog import as_table, read_labels
 from astro_morph.cutouts import CutoutSource, as_cutouts, catalogue_of, holds_images
 from astro_morph.encoder import MorphologyEncoder
 from astro_morph.fitting import (
@@ -404,6 +406,8 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         if not holds_images(X):
             X = validate_data(self, X, dtype=np.float64, reset=False)
+        elif isinstance(X, SkyCoord):
+            X = as_table(X)  # a single position has no length
         with progress_bar(len(X), 'predicting', verbose=bool(self.verbose)) as bar:
             return task(self.model_, X, source=self.source, bar=bar, **options)
 
@@ -439,8 +443,14 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
             self.encoder_ = encoder if is_fitted else clone(encoder).fit(cutouts)
         elif encoder in bundled_names():
             self.encoder_ = MorphologyEncoder.from_pretrained(encoder, **shared)
-        else:
+        elif os.path.exists(encoder):
             self.encoder_ = MorphologyEncoder.load(encoder, **shared)
+        else:
+            msg = (
+                f"encoder must be 'auto', 'moco', 'random', one of {bundled_names()}, the path of a "
+                f'saved encoder, or a MorphologyEncoder; {encoder!r} is none of these'
+            )
+            raise ValueError(msg)
         return self.encoder_.model_
 
     def _learner(self, n_labels):

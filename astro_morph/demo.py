@@ -21,7 +21,7 @@ __all__ = ['run']
 N_GALAXIES = 900
 N_LABELLED = 500
 
-# Half of what is the default for as many labels: simulated galaxies are easier than real ones.
+# A third of what is the default for as many labels: simulated galaxies are easier than real ones.
 EPOCHS = 30
 
 # Galaxies in the picture.

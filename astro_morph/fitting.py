@@ -138,8 +138,10 @@ def network_for(cutouts, spec, *, start=None):
         # A copy, here and below: PyTorch takes no read-only or mirrored arrays.
         sample = cutouts.images[:: max(1, len(cutouts) // MEASURED)].copy()
         noise = border_noise(sample)
-        rms = FluxStretch(noise)(torch.from_numpy(sample)).square().mean().sqrt()
-        network.stretch = FluxStretch(noise, gain=STRETCHED_RMS / max(float(rms), 1e-6))
+        # The median over images: one defect is not to dim all galaxies.
+        power = FluxStretch(noise)(torch.from_numpy(sample)).square().mean(dim=(1, 2, 3))
+        gain = STRETCHED_RMS / max(float(power.median().sqrt()), 1e-6)
+        network.stretch = FluxStretch(noise, gain=gain)
     if start is not None:
         weights = adapt_bands(
             start.network.encoder.state_dict(),

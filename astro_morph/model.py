@@ -142,7 +142,7 @@ class TorchModel:
         except FileNotFoundError:
             raise
         except Exception as error:
-            msg = f'{os.fspath(path)!r} is not a model file of astro_morph: {error}'
+            msg = f'{os.fspath(path)!r} is not a model file of astro_morph'
             raise ValueError(msg) from error
         if not is_ours:
             msg = f'{os.fspath(path)!r} has the format {state["format"]!r}, expected {FORMAT!r}'

@@ -126,9 +126,10 @@ class FluxStretch(nn.Module):
     r"""
     Compress flux so that faint arms and bright cores are both seen, and colour is kept.
 
-    With :math:`x_b` the flux in units of the noise and :math:`I` its mean over the bands, the
-    stretched image is :math:`g\, x_b\, \mathrm{asinh}(I / \beta) / I` (Lupton et al. 2004,
-    PASP 116, 133, equation 2). A missing or infinite pixel is sky.
+    With :math:`x_b` the flux in units of the noise and :math:`I` the mean of :math:`|x_b|` over the
+    bands, the stretched image is :math:`g\, x_b\, \mathrm{asinh}(I / \beta) / I` (Lupton et al.
+    2004, PASP 116, 133, equation 2; absolute values keep a defect that is bright in one band and
+    negative in another from escaping the asinh). A missing or infinite pixel is sky.
 
     Parameters
     ----------
@@ -149,8 +150,7 @@ class FluxStretch(nn.Module):
     def forward(self, images):
         signal = torch.nan_to_num(images, posinf=0.0, neginf=0.0) / self.noise
         # asinh(t) / t has the limit 1 at zero, where the division has none.
-        t = signal.mean(1, keepdim=True) / self.SOFTENING
-        t = torch.where(t.abs() < 1e-4, 1e-4, t)
+        t = (signal.abs().mean(1, keepdim=True) / self.SOFTENING).clamp(min=1e-4)
         return signal * self.gain * torch.asinh(t) / t / self.SOFTENING
 
 

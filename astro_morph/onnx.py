@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """One ONNX file that takes raw images and gives logits, written with PyTorch, read without."""
 
+import copy
 import os
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def export(model, path, *, precision='float32'):
     if not model.spec.bands:
         msg = 'only a classifier of images can be written as ONNX; this one takes plain features'
         raise ValueError(msg)
+    # On the CPU, in full precision: a GPU may round its products.
+    model = type(model)(model.spec, copy.deepcopy(model.network))
     aside = Path(f'{os.fspath(path)}.part')
     try:
         _write(model, aside)
@@ -211,10 +214,9 @@ def _write(model, path):
     import torch
 
     spec = model.spec
-    network = model.network.cpu()
     example = torch.zeros(2, len(spec.bands), spec.size, spec.size)
     program = torch.onnx.export(
-        network,
+        model.network,
         (example,),
         input_names=['images'],
         output_names=['logits', 'features'],
@@ -222,7 +224,6 @@ def _write(model, path):
         dynamo=True,
         verbose=False,
     )
-    model.network.to(model.device)
     proto = program.model_proto
     onnx.helper.set_model_props(proto, {METADATA_KEY: spec.to_json()})
     onnx.checker.check_model(proto)

@@ -268,21 +268,26 @@ def annotate(model, X, *, source='auto', prefix='morph_', overwrite=False, bar=N
     annotated : `~astropy.table.Table`
         A copy with the new columns, of the same class, length and order.
     """
-    probabilities, status, flags = predict_proba(model, X, source=source, bar=bar)
     table = catalogue_of(X) if holds_images(X) else None
     if table is None:
-        table = Table({'row': np.arange(len(status))})
-    return write_predictions(
-        table,
-        classes=model.spec.classes,
-        probabilities=probabilities,
-        status=status,
-        flags=flags,
-        provenance={
-            'MORPHVER': model.spec.version,
-            'MORPHMOD': model.spec.identifier,
-            'MORPHDAT': Time.now().isot[:19],
-        },
-        prefix=prefix,
-        overwrite=overwrite,
-    )
+        table = Table({'row': np.arange(len(X))})
+
+    def write(table, probabilities, status, flags):
+        return write_predictions(
+            table,
+            classes=model.spec.classes,
+            probabilities=probabilities,
+            status=status,
+            flags=flags,
+            provenance={
+                'MORPHVER': model.spec.version,
+                'MORPHMOD': model.spec.identifier,
+                'MORPHDAT': Time.now().isot[:19],
+            },
+            prefix=prefix,
+            overwrite=overwrite,
+        )
+
+    # First on no rows: columns that may not be replaced are refused before the work.
+    write(table[:0], np.zeros((0, len(model.spec.classes))), [], [])
+    return write(table, *predict_proba(model, X, source=source, bar=bar))

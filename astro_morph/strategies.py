@@ -28,10 +28,11 @@ HELD_OUT = 0.1
 MOST_HELD_OUT = 500
 
 # Views of labelled galaxies after which fine-tuning has nothing more to gain, on SDSS pictures.
-VIEWS_WANTED = 30_000
+VIEWS_WANTED = 50_000
 EPOCHS_RANGE = (10, 100)
 
-LEARNING_RATE = 0.02
+# Three times smaller, accuracy on SDSS pictures falls by two points.
+LEARNING_RATE = 0.06
 
 # Pooled features are hundreds of correlated numbers: a strong penalty is best on few labels.
 FEATURE_PENALTY = 0.1
@@ -162,19 +163,23 @@ def fine_tune(
     )
     spec = dataclasses.replace(model.spec, classes=classes)
     model = TorchModel(spec, network, device=model.device)
-    logits, _ = compute(model, cutouts[held_out])
-    temperature = fit_temperature(logits, target[held_out], sample_weight=sample_weight[held_out])
-    network.temperature.fill_(temperature)
+    if len(held_out):
+        logits, _ = compute(model, cutouts[held_out])
+        network.temperature.fill_(
+            fit_temperature(logits, target[held_out], sample_weight=sample_weight[held_out])
+        )
     return model, history
 
 
 def _hold_out(target, random_state):
-    """Split the rows into those to train on and those to calibrate on, each class in both."""
+    """Split the rows into those to train on and, if they suffice, those to calibrate on."""
     counts = np.bincount(target)
     n_held_out = int(np.clip(HELD_OUT * len(target), len(counts), MOST_HELD_OUT))
     # The only label of a class is needed for training.
     is_only = counts[target] == 1
     several = np.flatnonzero(~is_only)
+    if len(several) < 2 * n_held_out:
+        return np.arange(len(target)), np.zeros(0, int)
     rows, held_out = train_test_split(
         several, test_size=n_held_out, random_state=random_state, stratify=target[several]
     )

@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 from PIL import Image
 
 from astro_morph import MorphologyClassifier
-from astro_morph.cutouts import ImageFiles, Mosaics
+from astro_morph.cutouts import FirstOf, ImageFiles, Mosaics
 from astro_morph.tests.helpers import make_blobs
 
 N_ROWS = 1000
@@ -143,9 +143,9 @@ def write_mosaics(folder):
     return wcs
 
 
-def test_bad_positions(classifier, layout, tmp_path):
-    blob, bad_rows = layout
-    wcs = write_mosaics(tmp_path)
+def write_sky(folder, blob):
+    """Write the mosaics; give the position of each row's blob, and bad ones with their status."""
+    wcs = write_mosaics(folder)
     middle = (SPACING - SIZE) // 2 + SIZE // 2
     sky = wcs.pixel_to_world(blob * SPACING + middle, np.full(N_ROWS, middle))
     nowhere = wcs.pixel_to_world((len(BLOBS) + 1) * SPACING, middle)
@@ -159,6 +159,12 @@ def test_bad_positions(classifier, layout, tmp_path):
         (330, -2, 'no_coverage'),
         (nowhere.ra.deg, nowhere.dec.deg, 'all_nan'),
     ]
+    return sky, ways
+
+
+def test_bad_positions(classifier, layout, tmp_path):
+    blob, bad_rows = layout
+    sky, ways = write_sky(tmp_path, blob)
     ra, dec = sky.ra.deg, sky.dec.deg
     expected = np.full(N_ROWS, 'ok', 'U20')
     for row, way in zip(bad_rows, np.resize(np.array(ways, object), (N_BAD, 3)), strict=True):
@@ -173,3 +179,35 @@ def test_bad_positions(classifier, layout, tmp_path):
     check(annotated, table, classifier, blob, expected)
     np.testing.assert_array_equal(annotated['ra'].mask, is_masked)
     np.testing.assert_array_equal(annotated['dec'], dec)
+
+
+def test_bad_files_and_positions_in_one_catalogue(classifier, layout, tmp_path):
+    """Rows with a path, rows with a position, and rows that are bad in either way, in one call."""
+    blob, bad_rows = layout
+    (tmp_path / 'files').mkdir()
+    (tmp_path / 'tiles').mkdir()
+    for number, image in enumerate(BLOBS.images):
+        fits.writeto(tmp_path / 'files' / f'{number}.fits', image)
+    sky, bad_positions = write_sky(tmp_path / 'tiles', blob)
+    bad_paths = [way for way in write_bad_files(tmp_path / 'files') if way[1] != 'no_path']
+
+    has_path = np.arange(N_ROWS) % 2 == 0
+    paths = np.where(has_path, np.array([f'{number}.fits' for number in blob], 'U40'), '')
+    ra, dec = (np.where(has_path, np.nan, angle.deg) for angle in (sky.ra, sky.dec))
+    expected = np.full(N_ROWS, 'ok', 'U20')
+    for count, row in enumerate(bad_rows):
+        if has_path[row]:
+            paths[row], expected[row] = bad_paths[count % len(bad_paths)]
+        else:
+            ra[row], dec[row], expected[row] = bad_positions[count % len(bad_positions)]
+
+    table = Table(
+        make_catalogue(
+            image=paths,
+            ra=MaskedColumn(ra, mask=np.isnan(ra)),
+            dec=MaskedColumn(dec, mask=np.isnan(dec)),
+        )
+    )
+    files = ImageFiles(folder=tmp_path / 'files', bands='gr')
+    classifier.source = FirstOf(files, Mosaics(tmp_path / 'tiles' / '{band}.fits'))
+    check(classifier.annotate(table), table, classifier, blob, expected)
