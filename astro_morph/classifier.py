@@ -447,8 +447,8 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
             self.encoder_ = MorphologyEncoder.load(encoder, **shared)
         else:
             msg = (
-                f"encoder must be 'auto', 'moco', 'random', one of {bundled_names()}, the path of a "
-                f'saved encoder, or a MorphologyEncoder; {encoder!r} is none of these'
+                f"encoder must be 'auto', 'moco', 'random', one of {bundled_names()}, the path of "
+                f'a saved encoder, or a MorphologyEncoder; {encoder!r} is none of these'
             )
             raise ValueError(msg)
         return self.encoder_.model_

@@ -17,7 +17,7 @@ from scipy.signal import oaconvolve
 
 from astro_morph import surveys
 from astro_morph.catalog import as_table, read_positions
-from astro_morph.cutouts.core import CutoutSet, CutoutSource
+from astro_morph.cutouts.core import CutoutSet, CutoutSource, side_in_pixels
 from astro_morph.flags import BITS
 from astro_morph.galaxy_models import (
     KINDS,
@@ -33,9 +33,6 @@ __all__ = ['SimulatedSurvey']
 _CENTRE = SkyCoord(180, 5, unit='deg')
 _SPACING = 36.0 * u.arcsec
 _JITTER = 4.0 * u.arcsec
-
-# Side of a cutout in pixels where none is asked for.
-_SIDE = 64
 
 # Sky around the outermost galaxies: half a cutout of 64 SDSS pixels and some more.
 _MARGIN = 20.0 * u.arcsec
@@ -192,7 +189,7 @@ class SimulatedSurvey(CutoutSource):
         """
         table = as_table(X)
         coords, status = read_positions(table)
-        side = self._side(size)
+        side = side_in_pixels(size, self.pixel_scale)
         images = np.full((len(table), len(self.bands), side, side), np.nan, np.float32)
         flags = np.zeros(len(table), np.int32)
         pixels = np.transpose(self.wcs.world_to_pixel(coords)[::-1])
@@ -247,16 +244,6 @@ class SimulatedSurvey(CutoutSource):
             header['SURVEY'] = (f'simulated {self.survey.name}', 'made by astro_morph')
             fits.PrimaryHDU(flux, header).writeto(path, overwrite=overwrite)
         return paths
-
-    def _side(self, size):
-        if size is None:
-            return _SIDE
-        if isinstance(size, u.Quantity):
-            size = round((size / self.pixel_scale).to_value(u.one))
-        if not isinstance(size, int | np.integer) or size < 1:
-            msg = f'size must be a number of pixels above zero or an angle, got {size!r}'
-            raise ValueError(msg)
-        return int(size)
 
     def _rng(self, *stream):
         return np.random.default_rng((self.random_state, *stream))

@@ -1,9 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-All galaxies of one SDSS field: find them, cut them out of five frames, check every pixel.
+All galaxies of one SDSS field: find them, cut them out of five frames, check, annotate, draw.
 
 The folder holds the frames of field 2820-3-122 in five bands, ``frame-[ugriz]-*.fits.bz2``, as SDSS
-publishes them, and the Galaxy Zoo 2 galaxies among them, ``gz2_table5_in_frame_*.csv``.
+publishes them, and the Galaxy Zoo 2 galaxies among them, ``gz2_table5_in_frame_*.csv``. The
+classifier learns from simulated galaxies, seen as SDSS sees them: no label of a real one is used.
 
     python benchmarks/sdss_frame.py FOLDER --output sheet.png
 """
@@ -29,8 +30,9 @@ from matplotlib.figure import Figure
 from photutils.segmentation import SourceCatalog, SourceFinder, make_2dgaussian_kernel
 from scipy.ndimage import map_coordinates
 
-from astro_morph import decode_flags
+from astro_morph import MorphologyClassifier, decode_flags
 from astro_morph.cutouts import Mosaics
+from astro_morph.simulation import SimulatedSurvey
 
 # The r band first: its pixels are the grid of all cutouts, as it is the deepest.
 BANDS = 'rugiz'
@@ -47,6 +49,10 @@ LEAST_SNR = 20
 LEAST_EXTENT = 1.2
 
 EDGE = 8
+
+# Simulated galaxies to learn from, and passes over them.
+N_SIMULATED = 800
+EPOCHS = 25
 
 
 def open_frames(folder):
@@ -137,6 +143,14 @@ def check_cutouts(cutouts, frames):
         print(f'  {band}: {inside:.1e}, and {edge:.1e} within {EDGE} pixels of the edge')
 
 
+def annotate(catalogue, mosaics):
+    """Classify the galaxies by what simulated ones look like in g, r and i."""
+    simulated = SimulatedSurvey('sdss', n_galaxies=N_SIMULATED)
+    classifier = MorphologyClassifier(simulated, epochs=EPOCHS, random_state=0)
+    classifier.fit(simulated.catalogue)
+    return classifier.set_params(source=mosaics).annotate(catalogue)
+
+
 def draw_sheet(cutouts, path, *, captions=None, n_columns=12, limit=144):
     """Draw the cutouts in i, r and g as red, green and blue."""
     cutouts = cutouts[:limit].select_bands('irg')
@@ -172,7 +186,11 @@ def main():
     print(f'{cutouts} in {time.perf_counter() - start:.1f} s, decompression included')
     print('flags:', dict(Counter(', '.join(names) for names in decode_flags(cutouts.flags))))
     check_cutouts(cutouts, frames)
-    draw_sheet(cutouts, args.output)
+    annotated = annotate(catalogue, mosaics)
+    annotated['morph_class', 'morph_confidence', 'morph_flags', 'morph_status'].pprint(max_lines=20)
+    print('classes:', dict(Counter(annotated['morph_class'].filled('none').tolist())))
+    captions = [f'{row["morph_class"]} {row["morph_confidence"]:.2f}' for row in annotated]
+    draw_sheet(cutouts, args.output, captions=captions)
 
 
 if __name__ == '__main__':

@@ -8,9 +8,12 @@ import numpy as np
 
 from astro_morph.catalog import as_table
 
-__all__ = ['CutoutSet', 'CutoutSource']
+__all__ = ['CutoutSet', 'CutoutSource', 'side_in_pixels']
 
 KINDS = ('flux', 'picture')
+
+# Side of a cutout where none is asked for: an SDSS galaxy of the main sample and some sky.
+DEFAULT_SIDE = 64
 
 
 class CutoutSet:
@@ -142,6 +145,37 @@ class CutoutSet:
             raise ValueError(msg)
         index = [self.bands.index(band) for band in bands]
         return self.replace(images=self.images[:, index], bands=tuple(bands))
+
+
+def side_in_pixels(size, pixel_scale):
+    """
+    Turn what a user says of the size of a cutout into pixels.
+
+    Parameters
+    ----------
+    size : None, int or `~astropy.units.Quantity`
+        Side in pixels or as an angle; None for 64 pixels.
+    pixel_scale : `~astropy.units.Quantity`
+        Angle a pixel.
+
+    Returns
+    -------
+    side : int
+        Side in pixels.
+
+    Raises
+    ------
+    ValueError
+        If it is neither, or not above zero.
+    """
+    if size is None:
+        return DEFAULT_SIDE
+    if isinstance(size, u.Quantity):
+        size = round((size / pixel_scale).to_value(u.one))
+    if not isinstance(size, int | np.integer) or size < 1:
+        msg = f'size must be a number of pixels above zero or an angle, got {size!r}'
+        raise ValueError(msg)
+    return int(size)
 
 
 class CutoutSource(ABC):

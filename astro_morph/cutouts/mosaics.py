@@ -16,15 +16,13 @@ from astropy.coordinates import SkyCoord
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph.catalog import as_table, read_positions
-from astro_morph.cutouts.core import CutoutSet, CutoutSource
+from astro_morph.cutouts.core import CutoutSet, CutoutSource, side_in_pixels
 from astro_morph.cutouts.reading import ImageError
 from astro_morph.cutouts.resampling import cut_stamps, resample_stamps, stamp_box
 from astro_morph.cutouts.tiles import SkyImage, Tile, TilePixels
 from astro_morph.flags import BITS
 
 __all__ = ['Mosaics']
-
-_DEFAULT_SIZE = 64
 
 # Grids that agree to this part of a pixel are one: resampling would change noise, and no galaxy.
 _SAME_GRID = 1e-3
@@ -150,7 +148,7 @@ class Mosaics(CutoutSource):
         ValueError
             If ``X`` has no positions or ``size`` is no size.
         """
-        return self._fetch(as_table(X), self._size_in_pixels(size), TilePixels())
+        return self._fetch(as_table(X), side_in_pixels(size, self.pixel_scale), TilePixels())
 
     def stream(self, X, *, size=None, batch_size=1024):
         """
@@ -168,19 +166,9 @@ class Mosaics(CutoutSource):
         cutouts : `CutoutSet`
             The next rows of ``X``.
         """
-        table, size, pixels = as_table(X), self._size_in_pixels(size), TilePixels()
+        table, size, pixels = as_table(X), side_in_pixels(size, self.pixel_scale), TilePixels()
         for start in range(0, len(table), batch_size):
             yield self._fetch(table[start : start + batch_size], size, pixels)
-
-    def _size_in_pixels(self, size):
-        if size is None:
-            return _DEFAULT_SIZE
-        if isinstance(size, u.Quantity):
-            size = round(float(size / self.pixel_scale))
-        if not isinstance(size, (int, np.integer)) or size < 1:
-            msg = f'size must be a number of pixels above zero or an angle, got {size!r}'
-            raise ValueError(msg)
-        return int(size)
 
     def _fetch(self, table, size, pixels):
         coords, status = read_positions(table, coord_columns=self.coord_columns)
