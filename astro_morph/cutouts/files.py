@@ -25,7 +25,8 @@ class ImageFiles(CutoutSource):
 
     JPEG, PNG, TIFF, NumPy and FITS files are read, FITS also compressed by gzip, bzip2 or fpack,
     and with the name of an extension behind the path, as in ``'image.fits[SCI]'``. In FITS and
-    NumPy files of three axes the bands are the first or the last axis, whichever is shorter.
+    NumPy files of three axes the bands are the first or the last axis, whichever is shorter; that
+    it is the last is said in Astropy's log.
     Images of unsigned 8-bit integers are pictures from 0 to 255, all others are taken as flux.
 
     The images of a call are of one sort, that of most of them: a row with another number of bands,

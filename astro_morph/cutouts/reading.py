@@ -2,6 +2,7 @@
 """Reads one image out of a file, whatever its format, or says why there is none."""
 
 import bz2
+import functools
 import gzip
 import io
 import re
@@ -9,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+from astropy import log
 from astropy.io import fits
 
 __all__ = ['ImageError', 'TruncatedImageError', 'read_fits', 'read_image']
@@ -82,7 +84,7 @@ def read_image(path):
     -------
     image : `~numpy.ndarray`, shape (band, y, x)
         The pixels. In FITS and NumPy files of three axes the bands are the first or the last axis,
-        whichever is shorter; transparency is dropped.
+        whichever is shorter (the last is said in Astropy's log); transparency is dropped.
 
     Raises
     ------
@@ -93,9 +95,9 @@ def read_image(path):
     data = _read_bytes(path)
     with image_errors():
         if data.startswith(b'SIMPLE'):
-            return _bands_first(_decode_fits(data, hdu))
+            return _bands_first(_decode_fits(data, hdu), say=_say_bands_last)
         if data.startswith(b'\x93NUMPY'):
-            return _bands_first(_decode_numpy(data))
+            return _bands_first(_decode_numpy(data), say=_say_bands_last)
         return _bands_first(_decode_picture(data))
 
 
@@ -228,7 +230,13 @@ def _decode_picture(data):
         raise TruncatedImageError(str(error)) from error
 
 
-def _bands_first(pixels):
+@functools.cache
+def _say_bands_last(shape):
+    # Kept by the cache: a catalogue has thousands of files of one shape.
+    log.info(f'FITS and NumPy images of shape {shape}: the last axis is taken as the bands')
+
+
+def _bands_first(pixels, *, say=lambda shape: None):
     shape = pixels.shape
     pixels = pixels.reshape([length for length in shape if length != 1])
     if pixels.ndim == 2:
@@ -236,4 +244,7 @@ def _bands_first(pixels):
     if pixels.ndim != 3 or pixels.dtype.kind not in 'biuf' or pixels.size == 0:
         msg = f'an array of shape {shape} and type {pixels.dtype} is no image'
         raise NotAnImageError(msg)
-    return pixels if pixels.shape[0] <= pixels.shape[2] else pixels.transpose(2, 0, 1)
+    if pixels.shape[0] <= pixels.shape[2]:
+        return pixels
+    say(shape)
+    return pixels.transpose(2, 0, 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy import log
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 from PIL import Image
@@ -275,3 +276,14 @@ def test_stream_gives_what_fetch_gives(tmp_path):
         np.testing.assert_array_equal(joined, getattr(whole, name))
     assert whole.table is table
     assert (table == before).all()
+
+
+def test_band_axis_that_comes_last_is_said_once(tmp_path):
+    for name in 'ab':
+        np.save(tmp_path / f'{name}.npy', np.ones((19, 17, 3)))
+    table = Table({'path': ['a.npy', 'b.npy']})
+    with log.log_to_list() as said:
+        assert ImageFiles(folder=tmp_path).fetch(table).shape == (2, 3, 17, 17)
+    assert [record.message for record in said if '(19, 17, 3)' in record.message] == [
+        'FITS and NumPy images of shape (19, 17, 3): the last axis is taken as the bands'
+    ]
