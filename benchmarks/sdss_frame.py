@@ -50,9 +50,8 @@ LEAST_EXTENT = 1.2
 
 EDGE = 8
 
-# Simulated galaxies to learn from, and passes over them.
+# Simulated galaxies to learn from.
 N_SIMULATED = 800
-EPOCHS = 25
 
 
 def open_frames(folder):
@@ -146,7 +145,7 @@ def check_cutouts(cutouts, frames):
 def annotate(catalogue, mosaics):
     """Classify the galaxies by what simulated ones look like in g, r and i."""
     simulated = SimulatedSurvey('sdss', n_galaxies=N_SIMULATED)
-    classifier = MorphologyClassifier(simulated, epochs=EPOCHS, random_state=0)
+    classifier = MorphologyClassifier(simulated, random_state=0)
     classifier.fit(simulated.catalogue)
     return classifier.set_params(source=mosaics).annotate(catalogue)
 
