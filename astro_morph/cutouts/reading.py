@@ -6,6 +6,7 @@ import functools
 import gzip
 import io
 import re
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,6 +29,8 @@ _PICTURE_SIGNATURES = (b'\xff\xd8\xff', b'\x89PNG', b'II*\0', b'MM\0*')
 _FLUX_MODES = ('I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
 _GREY_MODES = ('1', 'L', 'LA', 'La')
 _PALETTE_MODES = ('P', 'PA')
+
+_SAYING = threading.Lock()
 
 
 class ImageError(Exception):
@@ -230,8 +233,14 @@ def _decode_picture(data):
         raise TruncatedImageError(str(error)) from error
 
 
-@functools.cache
 def _say_bands_last(shape):
+    # One thread at a time: several that miss the cache at once would each say it.
+    with _SAYING:
+        _say_bands_last_once(shape)
+
+
+@functools.cache
+def _say_bands_last_once(shape):
     # Kept by the cache: a catalogue has thousands of files of one shape.
     log.info(f'FITS and NumPy images of shape {shape}: the last axis is taken as the bands')
 

@@ -3,6 +3,7 @@
 
 import os
 import pickle
+import time
 from pathlib import Path
 
 import astropy.units as u
@@ -278,12 +279,19 @@ def test_stream_gives_what_fetch_gives(tmp_path):
     assert (table == before).all()
 
 
-def test_band_axis_that_comes_last_is_said_once(tmp_path):
-    for name in 'ab':
-        np.save(tmp_path / f'{name}.npy', np.ones((19, 17, 3)))
-    table = Table({'path': ['a.npy', 'b.npy']})
+def test_band_axis_that_comes_last_is_said_once(tmp_path, monkeypatch):
+    np.save(tmp_path / 'a.npy', np.ones((19, 17, 3)))
+    table = Table({'path': ['a.npy'] * 40})
+    say = log.info
+
+    def say_slowly(text):
+        # Long enough for the other threads that read files to come to the same place.
+        time.sleep(0.05)
+        say(text)
+
+    monkeypatch.setattr(log, 'info', say_slowly)
     with log.log_to_list() as said:
-        assert ImageFiles(folder=tmp_path).fetch(table).shape == (2, 3, 17, 17)
+        assert ImageFiles(folder=tmp_path).fetch(table).shape == (40, 3, 17, 17)
     assert [record.message for record in said if '(19, 17, 3)' in record.message] == [
         'FITS and NumPy images of shape (19, 17, 3): the last axis is taken as the bands'
     ]
