@@ -17,7 +17,9 @@ from scipy.signal import oaconvolve
 
 from astro_morph import surveys
 from astro_morph.catalog import as_table, read_positions
-from astro_morph.cutouts.core import CutoutSet, CutoutSource, side_in_pixels
+from astro_morph.cutouts.core import CutoutSet, CutoutSource, framing_of, grid_of
+from astro_morph.cutouts.stitching import cut_tiles, north_up
+from astro_morph.cutouts.tiles import DownloadedImage, Tile, TilePixels
 from astro_morph.flags import BITS
 from astro_morph.galaxy_models import (
     KINDS,
@@ -26,8 +28,9 @@ from astro_morph.galaxy_models import (
     draw_faint_galaxy,
     draw_galaxy,
 )
+from astro_morph.serving import serve
 
-__all__ = ['SimulatedSurvey']
+__all__ = ['SimulatedSurvey', 'serve']
 
 # Galaxies of a made-up catalogue lie on a jittered grid: near enough to meet in some cutouts.
 _CENTRE = SkyCoord(180, 5, unit='deg')
@@ -39,6 +42,9 @@ _MARGIN = 20.0 * u.arcsec
 
 # A band of this many pixels takes 400 MB; a larger sky is more likely a mistake than a wish.
 _LARGEST_SKY = 10**8
+
+# AB magnitude of a nanomaggy.
+_ZERO_POINT = 22.5
 
 # Brightness of a dark sky in AB magnitudes a square arcsec: with the noise of the empty sky it
 # says how many electrons a nanomaggy gives, and so how much noise an object adds.
@@ -137,6 +143,7 @@ class SimulatedSurvey(CutoutSource):
         random_state=0,
     ):
         self.survey = surveys.get(survey)
+        self.name = getattr(survey, 'name', survey).lower()
         self.bands = self.survey.rgb[::-1] if bands is None else tuple(bands)
         self.random_state = random_state
         unknown = [band for band in self.bands if band not in self.survey.bands]
@@ -155,13 +162,15 @@ class SimulatedSurvey(CutoutSource):
 
     def __repr__(self):
         return (
-            f'<SimulatedSurvey: {len(self._kinds)} galaxies as seen by {self.survey.name} in '
+            f'<SimulatedSurvey: {len(self._kinds)} galaxies as seen by {self.name} in '
             f'{", ".join(self.bands)}>'
         )
 
     def __getstate__(self):
         # The sky is large, and rendered again to the same bits where it is needed.
-        return {name: value for name, value in self.__dict__.items() if name != '_sky'}
+        return {
+            name: value for name, value in self.__dict__.items() if name not in ('_sky', '_tiles')
+        }
 
     @property
     def pixel_scale(self):
@@ -171,6 +180,11 @@ class SimulatedSurvey(CutoutSource):
     def catalogue(self):
         return self._sky.catalogue
 
+    @property
+    def flux(self):
+        """All of the sky in nanomaggies, shape (band, y, x)."""
+        return self._sky.flux
+
     def fetch(self, X, *, size=None):
         """
         Cut out the pixels around the positions of a catalogue.
@@ -179,8 +193,10 @@ class SimulatedSurvey(CutoutSource):
         ----------
         X : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
             The catalogue, or positions.
-        size : int or `~astropy.units.Quantity`, optional
-            Side of the cutouts in pixels, or as an angle; 64 pixels by default.
+        size : int, `~astropy.units.Quantity`, str or tuple, optional
+            Side of the cutouts in pixels, or as an angle; 64 pixels by default. Or a column and a
+            factor such as ``'4 * petroR90_r'``, see `~astro_morph.cutouts.grid_of`: pixels of
+            another scale are resampled.
 
         Returns
         -------
@@ -189,12 +205,34 @@ class SimulatedSurvey(CutoutSource):
         """
         table = as_table(X)
         coords, status = read_positions(table)
-        side = side_in_pixels(size, self.pixel_scale)
+        side, scale = grid_of(table, size, self.pixel_scale)
+        status[(status == 'ok') & np.isnan(scale)] = 'no_size'
+        rows = np.flatnonzero(status == 'ok')
         images = np.full((len(table), len(self.bands), side, side), np.nan, np.float32)
         flags = np.zeros(len(table), np.int32)
+        if scale.isscalar:
+            cut = self._cut(coords[rows], side)
+        else:
+            grids = north_up(coords[rows], side * scale[rows])
+            cut = cut_tiles(self._tiles, grids, side, TilePixels())
+        images[rows], status[rows], flags[rows] = cut
+        return CutoutSet(
+            images,
+            bands=self.bands,
+            pixel_scale=scale,
+            framing=framing_of(size),
+            status=status,
+            flags=flags,
+            table=table,
+        )
+
+    def _cut(self, coords, side):
+        """Cut whole pixels: return the images, status and flags of n positions."""
+        images = np.full((len(coords), len(self.bands), side, side), np.nan, np.float32)
+        status, flags = np.full(len(coords), 'ok', 'U20'), np.zeros(len(coords), np.int32)
         pixels = np.transpose(self.wcs.world_to_pixel(coords)[::-1])
         # The half of the sphere behind the tangential plane has no pixels.
-        status[(status == 'ok') & np.isnan(pixels).any(axis=1)] = 'no_coverage'
+        status[np.isnan(pixels).any(axis=1)] = 'no_coverage'
         for i in np.flatnonzero(status == 'ok'):
             try:
                 from_sky, to_image = overlap_slices(self._shape, (side, side), pixels[i])
@@ -204,14 +242,12 @@ class SimulatedSurvey(CutoutSource):
             images[i][:, *to_image] = self._sky.flux[:, *from_sky]
             if np.isnan(images[i]).any():
                 flags[i] |= BITS['partial_coverage']
-        return CutoutSet(
-            images,
-            bands=self.bands,
-            pixel_scale=self.pixel_scale,
-            status=status,
-            flags=flags,
-            table=table,
-        )
+        return images, status, flags
+
+    @cached_property
+    def _tiles(self):
+        image = DownloadedImage(fits.PrimaryHDU(self.flux, self.wcs.to_header()))
+        return [[Tile(image, plane)] for plane in range(len(self.bands))]
 
     def write(self, folder, *, overwrite=False):
         """
@@ -236,12 +272,12 @@ class SimulatedSurvey(CutoutSource):
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f'{self.survey.name}-{band}.fits' for band in self.bands]
+        paths = [folder / f'{self.name}-{band}.fits' for band in self.bands]
         for path, band, flux in zip(paths, self.bands, self._sky.flux, strict=True):
             header = self.wcs.to_header()
             header['BUNIT'] = ('nanomaggy', 'AB magnitude 22.5 has a flux of 1')
             header['FILTER'] = (band, 'band')
-            header['SURVEY'] = (f'simulated {self.survey.name}', 'made by astro_morph')
+            header['SURVEY'] = (f'simulated {self.name}', 'made by astro_morph')
             fits.PrimaryHDU(flux, header).writeto(path, overwrite=overwrite)
         return paths
 
@@ -285,7 +321,7 @@ class SimulatedSurvey(CutoutSource):
                 offset=_subpixel(x, y),
             )
             _add(light, galaxy.flux[:-1], x, y)
-            magnitudes = self.survey.zero_point - 2.5 * np.log10(galaxy.flux.sum(axis=(1, 2)))
+            magnitudes = _ZERO_POINT - 2.5 * np.log10(galaxy.flux.sum(axis=(1, 2)))
             radii = _radii(galaxy.flux[-1], scale)
             truth.append([*magnitudes, *radii, galaxy.axis_ratio, galaxy.position_angle])
         return self._describe(np.transpose(truth))
@@ -327,7 +363,7 @@ class SimulatedSurvey(CutoutSource):
         spectra = BlackBody(temperatures)(wavelengths).value
         colours = spectra[:, 1:] / spectra[:, :1]
         for (x, y, magnitude), colour in zip(stars, colours, strict=True):
-            flux = colour * 10 ** (-0.4 * (magnitude - self.survey.zero_point))
+            flux = colour * 10 ** (-0.4 * (magnitude - _ZERO_POINT))
             psf = np.stack([self._psf(band, _subpixel(x, y)) for band in self.bands])
             _add(light, flux[:, np.newaxis, np.newaxis] * psf, x, y)
 
@@ -358,9 +394,11 @@ class SimulatedSurvey(CutoutSource):
         for i, band in enumerate(self.bands):
             index = self.survey.bands.index(band)
             area = self.pixel_scale.to_value(u.arcsec) ** 2
-            sky = 10 ** (-0.4 * (_SKY_BRIGHTNESS[band] - self.survey.zero_point)) * area
+            sky = 10 ** (-0.4 * (_SKY_BRIGHTNESS[band] - _ZERO_POINT)) * area
             noise = self.survey.sky_noise[index] * np.sqrt(1 + np.maximum(light[i], 0) / sky)
             flux[i] = light[i] + noise * self._rng(_NOISE, index).standard_normal(self._shape)
+        # astropy swaps the bytes of arrays in place while it writes them, other threads or not.
+        flux.flags.writeable = False
         return flux
 
 
