@@ -31,8 +31,30 @@ class Conf(_config.ConfigNamespace):
     survey = _config.ConfigItem(
         '',
         "Where images come from when source='auto' and the table has no image-path column: "
-        'the path pattern of FITS mosaics.',
+        'the name of a survey, or the path pattern of FITS mosaics.',
         cfgtype='string',
+    )
+    cache_file = _config.ConfigItem(
+        '',
+        'File that keeps the cutouts that were fetched; by default in the cache folder of Astropy.',
+        cfgtype='string',
+    )
+    cache_size = _config.ConfigItem(
+        10.0, 'Size in GB above which that file loses the cutouts unused for longest.'
+    )
+    requests_at_once = _config.ConfigItem(
+        4, 'Requests that are under way at any time, for each host.', cfgtype='integer(min=1)'
+    )
+    requests_per_second = _config.ConfigItem(
+        5.0, 'Requests that begin in a second at most, for each host.', cfgtype='float(min=0.001)'
+    )
+    timeout = _config.ConfigItem(
+        30.0, 'Seconds to wait for an answer before a try has failed.', cfgtype='float(min=0.001)'
+    )
+    tries = _config.ConfigItem(
+        4,
+        'How often to try a request that ends in a time-out, a broken connection, 429 or 5xx.',
+        cfgtype='integer(min=1)',
     )
 
 

@@ -17,6 +17,7 @@ __all__ = [
     'probability_columns',
     'read_labels',
     'read_positions',
+    'read_sizes',
     'write_predictions',
 ]
 
@@ -154,6 +155,50 @@ def read_positions(table, *, coord_columns=None):
     status[is_missing] = 'no_coordinates'
     ra, dec = np.where(is_valid, [ra, dec], np.nan)
     return SkyCoord(ra, dec, unit=u.deg, frame='icrs'), status
+
+
+def read_sizes(table, name):
+    """
+    Read the angular size of each row.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        The catalogue, with n rows.
+    name : str
+        The column of sizes; without a unit they are arcseconds.
+
+    Returns
+    -------
+    sizes : `~astropy.units.Quantity`, shape (n,)
+        The sizes in arcsec; NaN where a size is masked, infinite, or not above zero.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column, or it holds no angles.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from astro_morph.catalog import read_sizes
+    >>> read_sizes(Table({'radius': [0.1, -9.0]}, units=['arcmin']), 'radius')
+    <Quantity [ 6., nan] arcsec>
+    """
+    column = _column(table, name, 'size')
+    values, mask = _split_mask(column)
+    unit = getattr(column, 'unit', None)
+    if unit is None or unit == u.dimensionless_unscaled:
+        unit = u.arcsec
+    if values.dtype.kind not in 'iuf' or not unit.is_equivalent(u.arcsec):
+        msg = (
+            f'size names the column {name!r} of type {values.dtype} and unit {str(unit)!r}, '
+            f'expected numbers that are angles; a column without a unit is taken as arcsec'
+        )
+        raise ValueError(msg)
+    sizes = unit.to(u.arcsec, values.astype(float))
+    is_size = (sizes > 0) & np.isfinite(sizes) & ~mask
+    return np.where(is_size, sizes, np.nan) * u.arcsec
 
 
 def find_image_column(table):

@@ -2,6 +2,7 @@
 """The command line: ``astro-morph``."""
 
 import argparse
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -10,9 +11,16 @@ from pathlib import Path
 __all__ = ['main']
 
 SOURCE_HELP = (
-    "where the images are: the pattern of FITS mosaics such as 'tiles/*-{band}.fits', or 'auto' "
-    'for what the catalogue holds: image paths, which are relative to it, or images'
+    "where the images are: the pattern of FITS mosaics such as 'tiles/*-{band}.fits', the name of "
+    "a survey such as 'legacy-dr10', or 'auto' for what the catalogue holds: image paths, which "
+    'are relative to it, or images'
 )
+
+# Galaxies that are fetched between two steps of the progress bar: a few minutes of a service.
+BATCH = 256
+
+# The code of a command that Ctrl-C has ended, as shells have it.
+INTERRUPTED = 130
 
 # What the package's messages call an argument is an option here.
 OPTIONS = {
@@ -35,14 +43,19 @@ def main(arguments=None):
     Returns
     -------
     code : int
-        0 where all went well, 1 after an error that the user can mend.
+        0 where all went well, 1 after an error that the user can mend, 130 after Ctrl-C.
     """
     options = make_parser().parse_args(arguments)
+    from astro_morph.cutouts import OutageError
+
     try:
         options.task(options)
-    except (ImportError, OSError, ValueError) as error:
+    except (ImportError, OSError, OutageError, ValueError) as error:
         print(f'astro-morph: {_explain(error)}', file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print('astro-morph: interrupted; images that were fetched are kept', file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 
@@ -51,6 +64,35 @@ def demo(options):
     from astro_morph.demo import run
 
     run(options.output, random_state=options.random_state, verbose=options.verbose)
+
+
+def fetch(options):
+    """Get the images of a catalogue, and keep them in a file of cutouts."""
+    from tqdm import tqdm
+
+    from astro_morph.cutouts import RemoteSource, as_source, catalogue_of, stream_cutouts
+    from astro_morph.cutouts.storage import read_cutouts, write_batches
+
+    catalogue, source = _read_catalogue(options)
+    catalogue = catalogue_of(catalogue)
+    source = as_source(source, catalogue, bands=options.bands)
+    if options.plan:
+        is_remote = isinstance(source, RemoteSource)
+        print(source.plan(catalogue, size=options.size) if is_remote else 'the images are here')
+        return
+    _rehearse(catalogue, options)
+    batches = stream_cutouts(
+        catalogue, source=source, size=options.size, bands=options.bands, batch_size=BATCH
+    )
+    with tqdm(total=len(catalogue), unit=' galaxies', disable=not options.verbose) as bar:
+        write_batches(
+            _counting(batches, bar),
+            options.output,
+            table=catalogue,
+            n_rows=len(catalogue),
+            overwrite=options.overwrite,
+        )
+    print(_count(read_cutouts(options.output).status, 'an image'))
 
 
 def pretrain(options):
@@ -92,14 +134,15 @@ def fit(options):
 
 def annotate(options):
     """Add a model's columns to a catalogue."""
+    from astro_morph.cutouts import catalogue_of
     from astro_morph.table_io import write_table
 
     catalogue, source = _read_catalogue(options)
     model = _load(options.model, source)
-    _rehearse(catalogue, options)
+    _rehearse(catalogue_of(catalogue), options)
     annotated = model.annotate(catalogue, overwrite=options.overwrite)
     write_table(annotated, options.output, overwrite=options.overwrite)
-    print(_count(annotated['morph_status']))
+    print(_count(annotated['morph_status'], 'a class'))
 
 
 def evaluate(options):
@@ -120,6 +163,18 @@ def export(options):
     classifier.to_onnx(options.output)
 
 
+def cache(options):
+    """Show what is kept of the images that were fetched; prune or clear it."""
+    from astro_morph.cutouts.cache import CutoutCache
+
+    cache = CutoutCache()
+    if options.action == 'prune':
+        cache.prune(cache.max_size if options.max_size is None else options.max_size)
+    elif options.action == 'clear':
+        cache.clear()
+    print(cache.describe())
+
+
 def make_parser():
     from astro_morph import __version__
 
@@ -132,6 +187,31 @@ def make_parser():
     command = _add(tasks, demo, 'astro-morph demo')
     command.add_argument('--output', default='demo', help='folder to write to (default: demo)')
     _add_run(command)
+
+    command = _add(
+        tasks,
+        fetch,
+        "astro-morph fetch catalogue.fits --survey legacy-dr10 --size '4*petroR90_r' "
+        '--output cutouts.h5',
+    )
+    command.add_argument('catalogue', type=Path, help='file of the catalogue')
+    command.add_argument(
+        '--survey', '--source', dest='source', metavar='SURVEY', default='auto', help=SOURCE_HELP
+    )
+    command.add_argument(
+        '--output', type=hdf5_file, default='cutouts.h5', help='HDF5 file (default: cutouts.h5)'
+    )
+    _add_size(command)
+    command.add_argument(
+        '--bands',
+        type=names_of_bands,
+        help="bands such as 'g,r,z', or 'rgb' for colour pictures (default: all of the survey)",
+    )
+    command.add_argument(
+        '--plan', action='store_true', help='say what a service would be asked for, and ask not'
+    )
+    command.add_argument('--overwrite', action='store_true', help='replace the file')
+    _add_quiet(command)
 
     command = _add(
         tasks,
@@ -187,6 +267,16 @@ def make_parser():
     command = _add(tasks, export, 'astro-morph export model.onnx --model model.pt')
     _add_output(command, 'ONNX file')
     _add_model(command, 'file of the model, from fit')
+
+    command = _add(tasks, cache, 'astro-morph cache prune --max-size 2GB')
+    command.add_argument(
+        'action', nargs='?', default='show', choices=['show', 'prune', 'clear'], help='what to do'
+    )
+    command.add_argument(
+        '--max-size',
+        type=number_of_bytes,
+        help='size to prune to; the images unused for longest go (default: that of the settings)',
+    )
     return parser
 
 
@@ -204,7 +294,9 @@ def _add(tasks, task, example):
 
 
 def _add_catalogue(command):
-    command.add_argument('catalogue', type=Path, help='file of the catalogue')
+    command.add_argument(
+        'catalogue', type=Path, help='file of the catalogue, or of cutouts from fetch'
+    )
     command.add_argument('--source', default='auto', help=SOURCE_HELP)
 
 
@@ -223,7 +315,7 @@ def _add_model(command, what):
 
 
 def _add_training(command):
-    command.add_argument('--size', type=int, help='side of the cutouts in pixels')
+    _add_size(command)
     command.add_argument(
         '--epochs',
         type=number_of_epochs,
@@ -237,20 +329,62 @@ def number_of_epochs(text):
     return text if text == 'auto' else int(text)
 
 
+def _add_size(command):
+    command.add_argument(
+        '--size',
+        type=size_of_cutouts,
+        help="side of the cutouts in pixels or as an angle such as '30 arcsec'; or the column and "
+        "factor that it follows, such as '4*petroR90_r' (default: 64 pixels)",
+    )
+
+
+def size_of_cutouts(text):
+    from astropy.units import Quantity
+
+    if text.isdecimal():
+        return int(text)
+    is_quantity = re.fullmatch(r'[\d.]+\s*[a-z]+', text)
+    return Quantity(text) if is_quantity else text
+
+
+def hdf5_file(text):
+    if not text.endswith(('.h5', '.hdf5')):
+        msg = f'{text!r} must end in .h5 or .hdf5'
+        raise argparse.ArgumentTypeError(msg)
+    return Path(text)
+
+
+def names_of_bands(text):
+    return text if text == 'rgb' else text.split(',')
+
+
+def number_of_bytes(text):
+    from astropy.units import Quantity
+
+    return Quantity(text).to_value('byte')
+
+
 def _add_run(command):
     command.add_argument('--random-state', type=int, default=0, help='seed (default: 0)')
+    _add_quiet(command)
+
+
+def _add_quiet(command):
     command.add_argument(
         '--quiet', dest='verbose', action='store_const', const=0, default=1, help='say nothing'
     )
 
 
 def _read_catalogue(options):
-    """Read the catalogue, and find its images beside it where it has a column of paths."""
+    """Read the catalogue or cutouts, and find its images beside it if it has a column of paths."""
     from astro_morph.catalog import find_image_column
-    from astro_morph.cutouts import ImageFiles
+    from astro_morph.cutouts import CutoutSet, ImageFiles
+    from astro_morph.cutouts.storage import ENDINGS, holds_cutouts
     from astro_morph.table_io import read_table
 
     path = _existing(options.catalogue)
+    if path.suffix in ENDINGS and holds_cutouts(path):
+        return CutoutSet.read(path), options.source
     try:
         catalogue = read_table(path)
     except (OSError, ValueError) as error:
@@ -294,12 +428,18 @@ def _rehearse(catalogue, options):
         write_table(catalogue, Path(folder) / options.output.name)
 
 
-def _count(status):
-    """Say in one line how many rows have a class, and why the others have none."""
+def _counting(batches, bar):
+    for batch in batches:
+        yield batch
+        bar.update(len(batch))
+
+
+def _count(status, what):
+    """Say in one line how many rows have what they are to have, and why the others have not."""
     counts = Counter(status.tolist())
     n_ok = counts.pop('ok', 0)
     reasons = ''.join(f', {n} {reason}' for reason, n in counts.most_common())
-    return f'{n_ok} of {len(status)} galaxies have a class{reasons}'
+    return f'{n_ok} of {len(status)} galaxies have {what}{reasons}'
 
 
 def _explain(error):

@@ -12,7 +12,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Column, MaskedColumn, Table
 from astropy.utils.masked import get_data_and_mask
 
-__all__ = ['read_table', 'write_table']
+__all__ = ['decode_text', 'read_table', 'write_table']
 
 # Formats of astropy by the end of the file's name.
 _FORMATS = {
@@ -72,7 +72,7 @@ def read_table(path):
         table = _read_votable(path)
     else:
         table = Table.read(path, format=file_format)
-    _decode_text(table)
+    decode_text(table)
     return table
 
 
@@ -122,6 +122,27 @@ def write_table(table, path, *, overwrite=False):
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def decode_text(table):
+    """
+    Turn the columns of bytes of a table into columns of text, in place.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        The table; unlike astropy's own, it may have columns of sky coordinates.
+    """
+    names = [
+        name
+        for name, column in table.columns.items()
+        if isinstance(column, Column) and column.dtype.kind == 'S'
+    ]
+    # The table itself could not do so if it had a column of sky coordinates.
+    text = Table([table[name] for name in names], copy=False)
+    text.convert_bytestring_to_unicode()
+    for name in names:
+        table.replace_column(name, text[name])
 
 
 def _find_format(path):
@@ -208,20 +229,6 @@ def _read_votable(path):
         if column.dtype.kind in 'SUO':
             column.mask |= column == ''
     return table
-
-
-def _decode_text(table):
-    """Turn the columns of bytes into columns of text, in place."""
-    names = [
-        name
-        for name, column in table.columns.items()
-        if isinstance(column, Column) and column.dtype.kind == 'S'
-    ]
-    # The table itself could not do so if it had a column of sky coordinates.
-    text = Table([table[name] for name in names], copy=False)
-    text.convert_bytestring_to_unicode()
-    for name in names:
-        table.replace_column(name, text[name])
 
 
 def _split_sky(table):

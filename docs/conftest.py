@@ -3,8 +3,12 @@
 
 import pytest
 
+from astro_morph import conf
+
 
 @pytest.fixture(autouse=True)
 def run_in_a_new_folder(tmp_path, monkeypatch):
-    """Let the examples write files."""
+    """Let the examples write files, and keep images."""
     monkeypatch.chdir(tmp_path)
+    with conf.set_temp('cache_file', str(tmp_path / 'cutouts.sqlite')):
+        yield

@@ -1,19 +1,83 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """The container of cutouts, and what every source of cutouts promises."""
 
+import re
 from abc import ABC, abstractmethod
 
 import astropy.units as u
 import numpy as np
+from astropy.io.registry import UnifiedReadWrite, UnifiedReadWriteMethod
 
-from astro_morph.catalog import as_table
+from astro_morph.catalog import as_table, read_sizes
 
-__all__ = ['CutoutSet', 'CutoutSource', 'side_in_pixels']
+__all__ = [
+    'PICTURE_BANDS',
+    'CutoutSet',
+    'CutoutSource',
+    'framing_of',
+    'grid_of',
+]
 
 KINDS = ('flux', 'picture')
 
+#: The bands of a colour picture.
+PICTURE_BANDS = ('red', 'green', 'blue')
+
 # Side of a cutout where none is asked for: an SDSS galaxy of the main sample and some sky.
 DEFAULT_SIDE = 64
+
+# A column, and a factor on either side of it: '4 * petroR90_r', 'petroR90_r*4' or 'petroR90_r'.
+_NUMBER = r'(?:\d+\.?\d*|\.\d+)'
+_FRAMING = re.compile(
+    rf'(?P<before>{_NUMBER})\s*\*\s*(?P<scaled>[^*]+)'
+    rf'|(?P<plain>[^*]+?)(?:\s*\*\s*(?P<after>{_NUMBER}))?'
+)
+
+
+class _Read(UnifiedReadWrite):
+    """
+    Read cutouts from a file that `write` has written.
+
+    Parameters
+    ----------
+    path : path-like
+        An HDF5 file.
+    format : str, optional
+        The format; by default it is found out.
+
+    Returns
+    -------
+    cutouts : `CutoutSet`
+        The cutouts, with their table. The images are mapped into memory, and read when they are
+        used.
+    """
+
+    def __init__(self, instance, cls):
+        super().__init__(instance, cls, 'read')
+
+    def __call__(self, *args, **kwargs):
+        return self.registry.read(self._cls, *args, **kwargs)
+
+
+class _Write(UnifiedReadWrite):
+    """
+    Write the cutouts to a file, whole or not at all, with their table.
+
+    Parameters
+    ----------
+    path : path-like
+        An HDF5 file.
+    format : str, optional
+        The format; by default that which the end of the name tells.
+    overwrite : bool, optional
+        Whether a file that is there may be replaced.
+    """
+
+    def __init__(self, instance, cls):
+        super().__init__(instance, cls, 'write')
+
+    def __call__(self, *args, **kwargs):
+        return self.registry.write(self._instance, *args, **kwargs)
 
 
 class CutoutSet:
@@ -30,7 +94,10 @@ class CutoutSet:
     bands : sequence of str, optional
         Names of the bands; ``'0'``, ``'1'``... where they are not given.
     pixel_scale : `~astropy.units.Quantity`, optional
-        Angle a pixel, or None where it is not known.
+        Angle a pixel, one for all rows or one for each, or None where it is not known.
+    framing : str, optional
+        The column and factor that the field of view of each row follows, where it follows one,
+        such as ``'4 * petroR90_r'``.
     kind : {'flux', 'picture'}, optional
         Whether the pixels are linear in flux, or a picture stretched for the eye, from 0 to 255.
     status : array_like of str, shape (n,), optional
@@ -56,12 +123,16 @@ class CutoutSet:
     (2, 2, 8, 8)
     """
 
+    read = UnifiedReadWriteMethod(_Read)
+    write = UnifiedReadWriteMethod(_Write)
+
     def __init__(
         self,
         images,
         *,
         bands=None,
         pixel_scale=None,
+        framing=None,
         kind='flux',
         status=None,
         flags=None,
@@ -78,6 +149,7 @@ class CutoutSet:
         self.images = images
         self.bands = tuple(map(str, range(n_bands))) if bands is None else tuple(bands)
         self.pixel_scale = None if pixel_scale is None else u.Quantity(pixel_scale).to(u.arcsec)
+        self.framing = framing_of(framing)
         self.kind = kind
         self.status = np.full(n, 'ok', 'U20') if status is None else np.asarray(status, 'U20')
         self.flags = np.zeros(n, np.int32) if flags is None else np.asarray(flags, np.int32)
@@ -90,13 +162,16 @@ class CutoutSet:
             if value is not None and len(value) != n:
                 msg = f'{name} has {len(value)} rows, there are {n} images'
                 raise ValueError(msg)
+        if np.shape(self.pixel_scale) not in ((), (n,)):
+            msg = f'pixel_scale has the shape {self.pixel_scale.shape}, expected one, or {n}'
+            raise ValueError(msg)
 
     def __len__(self):
         return len(self.images)
 
     def __repr__(self):
         ny, nx = self.shape[2:]
-        scale = '' if self.pixel_scale is None else f' of {self.pixel_scale:.4g}'
+        scale = _describe_scale(self.pixel_scale)
         return (
             f'<CutoutSet: {len(self)} cutouts of {len(self.bands)} bands ({", ".join(self.bands)}),'
             f' {ny} x {nx} pixels{scale}, {self.kind}, {np.sum(~self.is_ok)} without image>'
@@ -108,8 +183,10 @@ class CutoutSet:
             rows = rows[0]
         if np.ndim(rows) == 0 and not isinstance(rows, slice):
             rows = [rows]
+        has_one_scale = np.ndim(self.pixel_scale) == 0
         return self.replace(
             images=self.images[rows],
+            pixel_scale=self.pixel_scale if has_one_scale else self.pixel_scale[rows],
             status=self.status[rows],
             flags=self.flags[rows],
             table=None if self.table is None else self.table[rows],
@@ -127,8 +204,7 @@ class CutoutSet:
 
     def replace(self, **changes):
         """Return a cutout set with these arguments changed and the others kept."""
-        names = ('images', 'bands', 'pixel_scale', 'kind', 'status', 'flags', 'table')
-        return CutoutSet(**{name: getattr(self, name) for name in names} | changes)
+        return CutoutSet(**vars(self) | changes)
 
     def select_bands(self, bands):
         """
@@ -141,33 +217,114 @@ class CutoutSet:
         """
         missing = [band for band in bands if band not in self.bands]
         if missing:
-            msg = f'bands {missing} are not among the bands of the cutouts, {list(self.bands)}'
+            kind = 'pictures, not flux' if self.kind == 'picture' else 'flux, not pictures'
+            msg = (
+                f'bands {missing} are not among the bands of the cutouts, {list(self.bands)}; '
+                f'the cutouts are {kind}'
+            )
             raise ValueError(msg)
         index = [self.bands.index(band) for band in bands]
         return self.replace(images=self.images[:, index], bands=tuple(bands))
 
 
-def side_in_pixels(size, pixel_scale):
+def _describe_scale(pixel_scale):
+    """Say how large the pixels are, or nothing where it is not known."""
+    if pixel_scale is None or not np.isfinite(pixel_scale).any():
+        return ''
+    smallest, largest = np.nanmin(pixel_scale), np.nanmax(pixel_scale)
+    if np.ndim(pixel_scale) == 0 or smallest == largest:
+        return f' of {smallest:.4g}'
+    return f' of {smallest.value:.3g} to {largest:.3g}'
+
+
+def grid_of(table, size, pixel_scale):
     """
-    Turn what a user says of the size of a cutout into pixels.
+    Find the pixel grids of the cutouts of a table.
 
     Parameters
     ----------
-    size : None, int or `~astropy.units.Quantity`
-        Side in pixels or as an angle; None for 64 pixels.
+    table : `~astropy.table.Table`
+        The catalogue, with n rows.
+    size : None, int, `~astropy.units.Quantity`, str or tuple
+        What a user says of the size of the cutouts: pixels or an angle; None for 64 pixels. Or
+        a column of angular sizes and a factor, such as ``'4 * petroR90_r'``, so that large and
+        small galaxies fill the frame alike: the cutout of each row spans so much of the sky in
+        64 pixels, and its pixel scale follows. ``(128, '4 * petroR90_r')`` has 128 pixels instead.
+        Bare numbers in the column are arcseconds.
     pixel_scale : `~astropy.units.Quantity`
-        Angle a pixel.
+        Angle a pixel, where ``size`` says nothing else.
 
     Returns
     -------
     side : int
-        Side in pixels.
+        Side of all cutouts in pixels.
+    scale : `~astropy.units.Quantity`
+        Angle a pixel in arcsec: one for all rows; or of shape (n,), where it follows a column, NaN
+        in rows without a size above zero, which get the status ``'no_size'``.
 
     Raises
     ------
     ValueError
-        If it is neither, or not above zero.
+        If ``size`` is none of these, or the column is missing or holds no angles.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astropy.table import Table
+    >>> from astro_morph.cutouts.core import grid_of
+    >>> table = Table({'radius': [4.0, 8.0, -1.0]})
+    >>> grid_of(table, '4 * radius', 0.262 * u.arcsec)
+    (64, <Quantity [0.25, 0.5 ,  nan] arcsec>)
+    >>> grid_of(table, 1 * u.arcmin, 0.25 * u.arcsec)
+    (240, <Quantity 0.25 arcsec>)
     """
+    framing = framing_of(size)
+    if framing is None:
+        return _side_in_pixels(size, pixel_scale), u.Quantity(pixel_scale).to(u.arcsec)
+    side = _side_in_pixels(size[0] if isinstance(size, tuple) else None, pixel_scale)
+    factor, column = _read_framing(framing)
+    return side, read_sizes(table, column) * factor / side
+
+
+def framing_of(size):
+    """
+    Give the column and factor that a size speaks of.
+
+    Parameters
+    ----------
+    size : object
+        As in `grid_of`.
+
+    Returns
+    -------
+    framing : str or None
+        Always in the form ``'4 * petroR90_r'``; None if the size is pixels or an angle.
+
+    Raises
+    ------
+    ValueError
+        If it is text, but no column and factor.
+    """
+    if isinstance(size, tuple) and len(size) == 2:
+        size = size[1]
+    if not isinstance(size, str):
+        return None
+    factor, column = _read_framing(size)
+    return f'{factor:.12g} * {column}'
+
+
+def _read_framing(text):
+    """Read the factor and the column."""
+    match = _FRAMING.fullmatch(text.strip())
+    factor = float(match['before'] or match['after'] or 1) if match else 0
+    if factor == 0:
+        msg = f"size must be a column and a factor, as in '4 * petroR90_r', got {text!r}"
+        raise ValueError(msg)
+    return factor, match['scaled'] or match['plain']
+
+
+def _side_in_pixels(size, pixel_scale):
+    """Turn a number of pixels, an angle or None into a number of pixels."""
     if size is None:
         return DEFAULT_SIDE
     if isinstance(size, u.Quantity):
@@ -195,8 +352,9 @@ class CutoutSource(ABC):
         ----------
         X : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
             The catalogue, or positions.
-        size : int or `~astropy.units.Quantity`, optional
-            Side of the cutouts in pixels, or as an angle. By default the source chooses.
+        size : int, `~astropy.units.Quantity` or str, optional
+            Side of the cutouts in pixels, or as an angle; sources of sky images also take a column
+            and a factor such as ``'4 * petroR90_r'``, see `grid_of`. By default the source chooses.
 
         Returns
         -------

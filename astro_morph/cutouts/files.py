@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from astro_morph.catalog import as_table, find_image_column
-from astro_morph.cutouts.core import CutoutSet, CutoutSource
+from astro_morph.cutouts.core import CutoutSet, CutoutSource, framing_of
 from astro_morph.cutouts.reading import ImageError, read_image
 from astro_morph.flags import BITS
 
@@ -235,6 +235,10 @@ def check_size(size, shape):
     native = min(shape)
     if size is None:
         return native
+    if isinstance(size, tuple) and framing_of(size):
+        # Who wrote the images has framed them; a model that was trained on cutouts that follow a
+        # column asks for its side.
+        size = size[0]
     if not isinstance(size, (int, np.integer)) or not 0 < size <= native:
         msg = (
             f'size must be a number of pixels from 1 to {native}, the size of the images, '

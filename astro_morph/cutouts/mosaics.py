@@ -3,12 +3,10 @@
 
 import fnmatch
 import glob
-import itertools
 import os
 import re
 import warnings
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import astropy.units as u
 import numpy as np
@@ -16,29 +14,15 @@ from astropy.coordinates import SkyCoord
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph.catalog import as_table, read_positions
-from astro_morph.cutouts.core import CutoutSet, CutoutSource, side_in_pixels
+from astro_morph.cutouts.core import CutoutSet, CutoutSource, framing_of, grid_of
 from astro_morph.cutouts.reading import ImageError
-from astro_morph.cutouts.resampling import cut_stamps, resample_stamps, stamp_box
+from astro_morph.cutouts.stitching import LATTICE, STENCIL, cut_tiles, find_near, north_up
 from astro_morph.cutouts.tiles import SkyImage, Tile, TilePixels
-from astro_morph.flags import BITS
 
 __all__ = ['Mosaics']
 
-# Grids that agree to this part of a pixel are one: resampling would change noise, and no galaxy.
-_SAME_GRID = 1e-3
-
 # Pixel scales that agree to this part are one: tiles of one survey differ by less.
 _SAME_SCALE = 0.01
-
-# A cutout's centre, and half a cutout to either side in x and in y: they tell its local grid.
-_STENCIL = np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]]) / 2
-_STENCIL_ANGLES = np.array([0, 270, 90, 0, 180]) * u.deg  # north up, east to the left
-
-# The share of a cutout that a tile covers is taken at 8 x 8 points, its corners among them.
-_LATTICE = np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 8)] * 2), axis=-1).reshape(-1, 2)
-
-# Pixels that are resampled at a time, so that a call needs little memory beside its result.
-_BATCH_PIXELS = 4_000_000
 
 _WAVELENGTH_ORDER = 'ugrizyYJHK'
 
@@ -135,8 +119,9 @@ class Mosaics(CutoutSource):
         ----------
         X : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
             The catalogue, or positions.
-        size : int or `~astropy.units.Quantity`, optional
-            Side of the cutouts in pixels, or as an angle; 64 pixels by default.
+        size : int, `~astropy.units.Quantity`, str or tuple, optional
+            Side of the cutouts in pixels, or as an angle; 64 pixels by default. Or a column and a
+            factor such as ``'4 * petroR90_r'``, see `~astro_morph.cutouts.grid_of`.
 
         Returns
         -------
@@ -148,7 +133,7 @@ class Mosaics(CutoutSource):
         ValueError
             If ``X`` has no positions or ``size`` is no size.
         """
-        return self._fetch(as_table(X), side_in_pixels(size, self.pixel_scale), TilePixels())
+        return self._fetch(as_table(X), size, TilePixels())
 
     def stream(self, X, *, size=None, batch_size=1024):
         """
@@ -166,214 +151,51 @@ class Mosaics(CutoutSource):
         cutouts : `CutoutSet`
             The next rows of ``X``.
         """
-        table, size, pixels = as_table(X), side_in_pixels(size, self.pixel_scale), TilePixels()
+        table, pixels = as_table(X), TilePixels()
         for start in range(0, len(table), batch_size):
             yield self._fetch(table[start : start + batch_size], size, pixels)
 
     def _fetch(self, table, size, pixels):
         coords, status = read_positions(table, coord_columns=self.coord_columns)
+        side, scale = grid_of(table, size, self.pixel_scale)
+        status[(status == 'ok') & np.isnan(scale)] = 'no_size'
         rows = np.flatnonzero(status == 'ok')
-        images, status[rows], flags = self._cut(coords[rows], size, pixels)
+        stencils = self._find_stencils(coords[rows], side, scale if scale.isscalar else scale[rows])
+        images, status[rows], flags = cut_tiles(self._tiles.values(), stencils, side, pixels)
         return CutoutSet(
             _spread(images, rows, len(table), fill=np.nan),
             bands=self.bands,
-            pixel_scale=self.pixel_scale,
+            pixel_scale=scale,
+            framing=framing_of(size),
             status=status,
             flags=_spread(flags, rows, len(table), fill=0),
             table=table,
         )
 
-    def _cut(self, coords, size, pixels):
-        """Return the images, status and flags of n good positions."""
-        images = np.full((len(coords), len(self.bands), size, size), np.nan, np.float32)
-        status = np.full(len(coords), 'ok', 'U20')
-        stencils = self._find_stencils(coords, size)
-        # More than half the diagonal of a cutout.
-        reach = size * self.pixel_scale
-        mosaic = [_place(tiles, coords, stencils, reach, size) for tiles in self._tiles.values()]
-
-        is_inside = np.zeros(len(coords), bool)
-        for placement in itertools.chain(*mosaic):
-            is_inside[placement.rows[placement.holds_centre]] = True
-        status[~is_inside] = 'no_coverage'
-        mosaic = [[placement.keep(is_inside) for placement in band] for band in mosaic]
-
-        failures = [_fill(images[:, i], band, pixels) for i, band in enumerate(mosaic)]
-        gaps = [_find_gaps(images[:, i], band) for i, band in enumerate(mosaic)]
-        is_empty, is_partial, has_missing = np.stack(gaps, axis=-1)
-        status[is_inside & is_empty.all(axis=1)] = 'all_nan'
-        for failure in failures:
-            status = np.where((status == 'all_nan') & (failure != ''), failure, status)
-        flags = (
-            is_partial.any(axis=1) * BITS['partial_coverage']
-            | has_missing.any(axis=1) * BITS['missing_pixels']
-            | is_empty.any(axis=1) * BITS['missing_band']
-        )
-        return images, status, flags * (status == 'ok')
-
-    def _find_stencils(self, coords, size):
+    def _find_stencils(self, coords, side, scale):
         """Return five positions that tell the grid of each cutout, of shape (n, 5)."""
-        reach = np.arctan((self.pixel_scale * size / 2).to_value(u.rad)) * u.rad
-        distances = np.hypot(*_STENCIL.T) * 2 * reach
-        stencils = coords[:, np.newaxis].directional_offset_by(_STENCIL_ANGLES, distances)
-        return self._snap_to_pixels(coords, stencils, size) if self._own_grid else stencils
+        stencils = north_up(coords, side * scale)
+        if self._own_grid and scale.isscalar:
+            return self._snap_to_pixels(coords, stencils, side)
+        return stencils
 
     def _snap_to_pixels(self, coords, stencils, size):
         """Put cutouts on the pixels of the first band's images that have the right scale."""
         lonlat = np.stack([stencils.ra.deg, stencils.dec.deg], axis=-1)
         best = np.zeros(len(coords))
-        for (image, _), rows in _find_near(self._tiles[self.bands[0]], coords, 0 * u.rad):
+        for (image, _), rows in find_near(self._tiles[self.bands[0]], coords):
             if abs(image.pixel_scale / self.pixel_scale - 1) > _SAME_SCALE:
                 continue
             xy = image.to_pixel(coords[rows])
             # Cutout2D's way to centre a cutout on whole pixels.
             centres = np.ceil(xy - size / 2) + (size - 1) / 2
-            shares = image.contains(centres[:, np.newaxis] + _LATTICE * (size - 1)).mean(axis=1)
+            shares = image.contains(centres[:, np.newaxis] + LATTICE * (size - 1)).mean(axis=1)
             is_better = image.contains(xy) & (shares > best[rows])
             rows, centres = rows[is_better], centres[is_better]
             best[rows] = shares[is_better]
-            sky = image.to_sky(centres[:, np.newaxis] + _STENCIL * size)
+            sky = image.to_sky(centres[:, np.newaxis] + STENCIL * size)
             lonlat[rows] = np.stack([sky.ra.deg, sky.dec.deg], axis=-1)
         return SkyCoord(lonlat[..., 0], lonlat[..., 1], unit=u.deg)
-
-
-class _Placement(NamedTuple):
-    """Where some cutouts lie in a tile: to first order, pixel = centre + jacobian @ offset."""
-
-    tile: Tile
-    rows: np.ndarray  # (k,), the cutouts that the tile covers in part
-    centres: np.ndarray  # (k, 2), pixels (x, y) of the tile
-    jacobians: np.ndarray  # (k, 2, 2), of (x, y) of the tile by (x, y) of the cutout
-    shares: np.ndarray  # (k,), how much of the cutout the tile covers
-
-    @property
-    def holds_centre(self):
-        return self.tile.image.contains(self.centres)
-
-    def select(self, index):
-        return _Placement(self.tile, *(values[index] for values in self[1:]))
-
-    def keep(self, is_wanted):
-        return self.select(is_wanted[self.rows])
-
-    def to_pixel(self, offsets):
-        """Turn offsets (x, y) from the centre, of shape (p, 2), into pixels of shape (k, p, 2)."""
-        return self.centres[:, np.newaxis] + offsets @ self.jacobians.swapaxes(1, 2)
-
-
-def _place(tiles, coords, stencils, reach, size):
-    """Find the cutouts that lie on each tile of a band, and where."""
-    placements = []
-    for tile, rows in _find_near(tiles, coords, reach):
-        xy = tile.image.to_pixel(stencils[rows])
-        jacobians = np.stack([xy[:, 1] - xy[:, 2], xy[:, 3] - xy[:, 4]], axis=-1) / size
-        placement = _Placement(tile, rows, xy[:, 0], jacobians, None)
-        shares = tile.image.contains(placement.to_pixel(_LATTICE * (size - 1))).mean(axis=1)
-        placements.append(placement._replace(shares=shares).select(shares > 0))
-    return placements
-
-
-def _fill(images, placements, pixels):
-    """
-    Fill the images of one band, of shape (n, y, x), from the tiles that cover them.
-
-    Return why no tile could be read, for each image; empty text where one could, or there is none.
-    """
-    failures = np.full(len(images), '', 'U20')
-    ranks = _rank(placements)
-    for rank in range(max((r.max(initial=-1) for r in ranks), default=-1) + 1):
-        for placement, its_ranks in zip(placements, ranks, strict=True):
-            turn = placement.select(its_ranks == rank)
-            if rank > 0:
-                turn = turn.select(np.isnan(images[turn.rows]).any(axis=(1, 2)))
-            try:
-                _fill_from_tile(images, turn, pixels)
-            except ImageError as error:
-                failures[turn.rows] = error.status
-    return failures
-
-
-def _fill_from_tile(images, placement, pixels):
-    if len(placement.rows) == 0:
-        return
-    tile = pixels.get(placement.tile)
-    size = images.shape[-1]
-    _, box_size = stamp_box(placement.jacobians, placement.centres, size)
-    length = max(1, _BATCH_PIXELS // box_size**2)
-    for start in range(0, len(placement.rows), length):
-        batch = placement.select(slice(start, start + length))
-        old, new = images[batch.rows], _cut_from_tile(tile, batch, size)
-        images[batch.rows] = np.where(np.isnan(old), new, old)
-
-
-def _cut_from_tile(tile, placement, size):
-    """Cut whole pixels where the tile is on the cutout's grid, and resample elsewhere."""
-    corners = placement.centres - (size - 1) / 2
-    whole = np.rint(corners)
-    shift = placement.to_pixel(_STENCIL * size) - (whole + (size - 1) / 2)[:, np.newaxis]
-    is_aligned = (np.abs(shift - _STENCIL * size) < _SAME_GRID).all(axis=(1, 2))
-    images = np.empty((len(corners), size, size), np.float32)
-    images[is_aligned] = cut_stamps(tile, whole[is_aligned].astype(int), size)
-    if not is_aligned.all():
-        rest = placement.select(~is_aligned)
-        corners, box_size = stamp_box(rest.jacobians, rest.centres, size)
-        stamps = cut_stamps(tile, corners, box_size)
-        images[~is_aligned] = resample_stamps(stamps, rest.jacobians, rest.centres - corners, size)
-    return images
-
-
-def _find_gaps(images, placements):
-    """
-    Look for gaps in the images of one band, of shape (n, y, x).
-
-    Return three arrays of bool: whether there is no pixel at all, or, where there is one, whether
-    some lie outside all tiles, and whether some are missing inside a tile.
-    """
-    is_nan = np.isnan(images)
-    is_empty = is_nan.all(axis=(1, 2))
-    is_partial, has_missing = np.zeros(len(images), bool), is_nan.any(axis=(1, 2))
-    for row, is_covered in _find_edges(placements, images.shape):
-        is_partial[row] = not is_covered.all()
-        has_missing[row] = (is_nan[row] & is_covered).any()
-    return is_empty, is_partial & ~is_empty, has_missing & ~is_empty
-
-
-def _find_edges(placements, shape):
-    """Yield each row that no tile covers as a whole, and which pixels any tile covers."""
-    n, *shape = shape
-    is_whole = np.zeros(n, bool)
-    for placement in placements:
-        is_whole[placement.rows[placement.shares == 1]] = True
-    offsets = np.stack(np.meshgrid(*[np.arange(shape[0]) - (shape[0] - 1) / 2] * 2), axis=-1)
-    covered = {}
-    for placement in placements:
-        edge = placement.keep(~is_whole)
-        for i, row in enumerate(edge.rows):
-            xy = edge.select([i]).to_pixel(offsets.reshape(-1, 2))
-            is_inside = placement.tile.image.contains(xy).reshape(shape)
-            covered[row] = covered.get(row, False) | is_inside
-    yield from covered.items()
-
-
-def _rank(placements):
-    """Rank the tiles under each cutout: 0 for the one that covers most of it."""
-    if not placements:
-        return []
-    rows = np.concatenate([placement.rows for placement in placements])
-    shares = np.concatenate([placement.shares for placement in placements])
-    order = np.lexsort((-shares, rows))
-    ranks = np.empty(len(rows), int)
-    ranks[order] = np.arange(len(rows)) - np.searchsorted(rows[order], rows[order])
-    return np.split(ranks, np.cumsum([len(placement.rows) for placement in placements])[:-1])
-
-
-def _find_near(tiles, coords, reach):
-    """Yield each tile that some cutouts may touch, and their rows."""
-    directions = coords.cartesian.xyz.value.T
-    for tile in tiles:
-        rows = tile.image.find_near(directions, reach.to_value(u.rad))
-        if len(rows):
-            yield tile, rows
 
 
 def _spread(values, rows, n, *, fill):

@@ -98,10 +98,10 @@ def read_image(path):
     data = _read_bytes(path)
     with image_errors():
         if data.startswith(b'SIMPLE'):
-            return _bands_first(_decode_fits(data, hdu), say=_say_bands_last)
+            return _bands_first(decode_fits(data, hdu).data, say=_say_bands_last)
         if data.startswith(b'\x93NUMPY'):
             return _bands_first(_decode_numpy(data), say=_say_bands_last)
-        return _bands_first(_decode_picture(data))
+        return _bands_first(decode_picture(data))
 
 
 def read_fits(path, hdu=None):
@@ -127,7 +127,7 @@ def read_fits(path, hdu=None):
     """
     data = _read_bytes(path)
     with image_errors():
-        return _decode_fits(data, hdu)
+        return decode_fits(data, hdu).data
 
 
 def find_image_hdu(hdus, hdu=None):
@@ -141,6 +141,24 @@ def find_image_hdu(hdus, hdu=None):
             return candidate
     msg = 'no HDU holds an image' if hdu is None else f'the HDU {hdu!r} holds no image'
     raise NotAnImageError(msg)
+
+
+def read_pixels(hdu):
+    """Return the pixels of an HDU; raise `TruncatedImageError` if the file ends before them."""
+    try:
+        return hdu.data
+    except (TypeError, AttributeError) as error:  # the header announces more pixels, or any
+        raise TruncatedImageError(str(error)) from error
+
+
+def decode_fits_file(data):
+    """Return the HDUs of a FITS file from its bytes, compressed or not; raise an `ImageError`."""
+    with image_errors():
+        data = _decompress(data)
+        if not data.startswith(b'SIMPLE'):
+            msg = f'no FITS file: it begins with {data[:40]!r}'
+            raise NotAnImageError(msg)
+        return fits.HDUList.fromstring(data)
 
 
 def _split_hdu(path):
@@ -180,23 +198,28 @@ def _decompress_start(decompressor, path):
 
 def _read_bytes(path):
     with image_errors():
-        data = Path(path).read_bytes()
-        decompressor = _DECOMPRESSORS.get(data[:2])
-        if decompressor is not None:
-            data = decompressor.open(io.BytesIO(data)).read()
+        data = _decompress(Path(path).read_bytes())
     if not data:
         msg = f'{path} is empty'
         raise TruncatedImageError(msg)
     return data
 
 
-def _decode_fits(data, hdu):
+def _decompress(data):
+    decompressor = _DECOMPRESSORS.get(data[:2])
+    return data if decompressor is None else decompressor.open(io.BytesIO(data)).read()
+
+
+def decode_fits(data, hdu=None):
+    """Return the HDU of `find_image_hdu` in the bytes of a FITS file, its pixels read."""
     is_whole = len(data) % _FITS_BLOCK == 0
     try:
         with fits.HDUList.fromstring(data) as hdus:
-            return find_image_hdu(hdus, hdu).data
-    except TypeError as error:  # the header announces more pixels than there are
-        raise TruncatedImageError(str(error)) from error
+            image = find_image_hdu(hdus, hdu)
+            read_pixels(image)
+            return image
+    except TruncatedImageError:
+        raise
     except Exception as error:
         if not is_whole:
             raise TruncatedImageError(str(error)) from error
@@ -212,7 +235,8 @@ def _decode_numpy(data):
         raise TruncatedImageError(str(error)) from error
 
 
-def _decode_picture(data):
+def decode_picture(data):
+    """Return the pixels of a JPEG, PNG or TIFF file in memory, of shape (y, x) or (y, x, band)."""
     from PIL import Image, UnidentifiedImageError
 
     try:

@@ -4,7 +4,7 @@
 import numpy as np
 from scipy import ndimage
 
-__all__ = ['cut_stamps', 'resample_stamps', 'stamp_box']
+__all__ = ['count_subpixels', 'cut_stamps', 'resample_stamps', 'stamp_box']
 
 # A cubic spline feels a pixel d pixels away as 0.27**d: 3e-5 at the edge of this margin.
 _MARGIN = 8
@@ -73,6 +73,13 @@ def stamp_box(jacobians, centres, size):
     return np.floor(centres).astype(int) - reach, 2 * reach + 2
 
 
+def count_subpixels(jacobians):
+    """Count the sub-pixels along a side of a new pixel, so that no old pixel is left out."""
+    areas = np.abs(np.linalg.det(jacobians))
+    # A tenth of an old pixel is not worth four times the work.
+    return np.maximum(1, np.ceil(np.sqrt(areas) - 0.1)).astype(int)
+
+
 def resample_stamps(stamps, jacobians, centres, size):
     """
     Resample stamps to a grid of another scale, angle or parity, and keep their flux.
@@ -98,9 +105,7 @@ def resample_stamps(stamps, jacobians, centres, size):
         The stamps on the new grid.
     """
     areas = np.abs(np.linalg.det(jacobians))
-    # Sub-pixels in a new pixel, so that no old pixel is left out; 10 % is not worth four times
-    # the work.
-    n_sub = max(1, int(np.ceil(np.sqrt(areas.max()) - 0.1)))
+    n_sub = count_subpixels(jacobians).max()
     # scipy counts (y, x), from the middle of the first sub-pixel.
     matrices = jacobians[:, ::-1, ::-1] / n_sub
     offsets = centres[:, ::-1] - matrices.sum(axis=2) * (n_sub * size - 1) / 2

@@ -8,9 +8,10 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
+from astro_morph import surveys
 from astro_morph.catalog import as_table, find_image_column, read_positions
 from astro_morph.cutouts.columns import ImageColumns
-from astro_morph.cutouts.core import CutoutSet, CutoutSource
+from astro_morph.cutouts.core import PICTURE_BANDS, CutoutSet, CutoutSource
 from astro_morph.cutouts.files import ImageFiles
 from astro_morph.cutouts.mosaics import Mosaics
 
@@ -60,18 +61,22 @@ def catalogue_of(X):
     return None if isinstance(X, np.ndarray) else as_table(X)
 
 
-def as_source(source, table):
+def as_source(source, table, *, bands=None):
     """
     Find the source of a table's images.
 
     Parameters
     ----------
-    source : `CutoutSource` or str
-        A source; or the path or pattern of FITS mosaics, see `Mosaics`; or ``'auto'``: the
+    source : `CutoutSource`, `~astro_morph.surveys.Survey` or str
+        A source; or a survey or its name, see `astro_morph.surveys`, for the service that has its
+        images; or the path or pattern of FITS mosaics, see `Mosaics`; or ``'auto'``: the
         image-path column where the table has one, else the columns whose cells are images, else
         what ``astro_morph.conf.survey`` names.
     table : `~astropy.table.Table`
         The catalogue.
+    bands : sequence of str or 'rgb', optional
+        The bands to ask the service of a survey for; all of them by default. ``'rgb'`` asks for
+        colour pictures.
 
     Returns
     -------
@@ -92,11 +97,14 @@ def as_source(source, table):
         if columns:
             return ImageColumns(columns)
         source = _configured(table)
+    if surveys.is_known(source):
+        return _service_of(surveys.get(source), bands)
     if glob.glob(os.fspath(source).replace('{band}', '*')):
         return Mosaics(source)
     msg = (
-        f'source must be a CutoutSource, or the path or pattern of FITS mosaics, got {source!r}, '
-        'which matches no file'
+        f'source must be a CutoutSource, the name of a survey, or the path or pattern of '
+        f'FITS mosaics, got {source!r}, which matches no file and none of the surveys '
+        f'{list(surveys.SURVEYS)}'
     )
     raise ValueError(msg)
 
@@ -112,10 +120,12 @@ def as_cutouts(X, *, source='auto', size=None, bands=None):
         in flux; or a catalogue or positions, whose cutouts are fetched from the source.
     source : `CutoutSource` or str, optional
         Where a catalogue's cutouts come from, see `as_source`.
-    size : int or `~astropy.units.Quantity`, optional
-        Side of the cutouts to fetch.
-    bands : sequence of str, optional
-        The bands to keep, in order; all by default. They name the bands of an array.
+    size : int, `~astropy.units.Quantity` or str, optional
+        Side of the cutouts to fetch, or the column and factor that it follows, see
+        `~astro_morph.cutouts.grid_of`.
+    bands : sequence of str or 'rgb', optional
+        The bands to keep, in order; all by default. They name the bands of an array. ``'rgb'`` is
+        the colour picture of a survey.
 
     Returns
     -------
@@ -127,11 +137,12 @@ def as_cutouts(X, *, source='auto', size=None, bands=None):
     ValueError
         If an array does not have four axes, or bands are asked for that are not there.
     """
+    bands = _band_names(bands)
     if isinstance(X, np.ndarray):
         return _name_images(X, bands)
     if not isinstance(X, CutoutSet):
         table = as_table(X)
-        X = as_source(source, table).fetch(table, size=size)
+        X = as_source(source, table, bands=bands).fetch(table, size=size)
     return _keep_bands(X, bands)
 
 
@@ -155,9 +166,18 @@ def stream_cutouts(X, *, source='auto', size=None, bands=None, batch_size=1024):
         for start in range(0, len(X), batch_size):
             yield as_cutouts(X[start : start + batch_size], bands=bands)
         return
+    bands = _band_names(bands)
     table = as_table(X)
-    for cutouts in as_source(source, table).stream(table, size=size, batch_size=batch_size):
+    source = as_source(source, table, bands=bands)
+    for cutouts in source.stream(table, size=size, batch_size=batch_size):
         yield _keep_bands(cutouts, bands)
+
+
+def _band_names(bands):
+    """Give the names of bands, None for all of them."""
+    if bands is None:
+        return None
+    return PICTURE_BANDS if bands == 'rgb' else tuple(bands)
 
 
 def _keep_bands(cutouts, bands):
@@ -170,6 +190,14 @@ def _keep_bands(cutouts, bands):
     return cutouts.select_bands(bands)
 
 
+def _service_of(survey, bands):
+    """Make the source that serves a survey by default."""
+    from astro_morph import cutouts
+
+    service = getattr(cutouts, survey.service)
+    return service(survey, bands='rgb' if _band_names(bands) == PICTURE_BANDS else bands)
+
+
 def _configured(table):
     """Give the source that the configuration names."""
     from astro_morph import conf
@@ -178,7 +206,8 @@ def _configured(table):
         msg = (
             f"source='auto' found neither image paths nor images among the columns "
             f'{table.colnames}, and astro_morph.conf.survey is empty; pass source= a source of '
-            "cutouts, or the pattern of your FITS mosaics such as 'tiles/*.fits'"
+            "cutouts, the name of a survey such as 'legacy-dr10', or the pattern of your FITS "
+            "mosaics such as 'tiles/*.fits'"
         )
         raise ValueError(msg)
     return conf.survey

@@ -25,9 +25,10 @@ from astro_morph.cutouts.reading import (
     image_errors,
     open_fits,
     read_fits,
+    read_pixels,
 )
 
-__all__ = ['SkyImage', 'Tile', 'TilePixels']
+__all__ = ['DownloadedImage', 'SkyImage', 'Tile', 'TilePixels']
 
 # wcslib changes its structures while it computes, with Python's lock released.
 _WCS_LOCK = threading.Lock()
@@ -60,9 +61,12 @@ class SkyImage:
         with image_errors(), warnings.catch_warnings():
             warnings.simplefilter('ignore', AstropyWarning)
             with open_fits(path) as hdus:
-                self._read_header(hdus, find_image_hdu(hdus, hdu))
+                image = find_image_hdu(hdus, hdu)
+                self._read_header(image, hdus)
+                self._hdu = hdus.index_of(image)
+                self._layout = None if find_decompressor(self.path) else _find_layout(image)
 
-    def _read_header(self, hdus, hdu):
+    def _read_header(self, hdu, hdus=None):
         wcs = WCS(hdu.header, hdus)
         if not wcs.has_celestial:
             msg = 'the image has no celestial WCS'
@@ -70,11 +74,9 @@ class SkyImage:
         self.wcs = wcs.celestial
         self.frame = wcs_to_celestial_frame(self.wcs)
         self.pixel_scale = np.sqrt(proj_plane_pixel_area(self.wcs)) * u.deg
-        self.hdu = hdus.index_of(hdu)
         self.shape = hdu.shape[-2:]
         self.n_planes = int(np.prod(hdu.shape[:-2]))
         self.bands = _read_bands(hdu.header, self.n_planes)
-        self._layout = None if find_decompressor(self.path) else _find_layout(hdu)
 
     def to_pixel(self, coords):
         """Turn ICRS positions of shape (...) into pixels (x, y) of shape (..., 2)."""
@@ -137,7 +139,7 @@ class SkyImage:
     def read(self):
         """Return the pixels of shape (plane, y, x), mapped into memory where the file allows it."""
         if self._layout is None:
-            return read_fits(self.path, self.hdu).reshape(-1, *self.shape)
+            return read_fits(self.path, self._hdu).reshape(-1, *self.shape)
         shape = (self.n_planes, *self.shape)
         with image_errors():
             return self._layout.map(self.path, shape)
@@ -146,6 +148,34 @@ class SkyImage:
     def is_mapped(self):
         """Whether the pixels are read when they are asked for, not all at once."""
         return self._layout is not None
+
+
+class DownloadedImage(SkyImage):
+    """
+    A FITS image in memory, with a celestial WCS.
+
+    Parameters
+    ----------
+    hdu : `~astropy.io.fits.PrimaryHDU`, `~astropy.io.fits.ImageHDU`...
+        What was downloaded.
+
+    Raises
+    ------
+    ImageError
+        If it is no image with a celestial WCS, or its pixels are not all there.
+    """
+
+    is_mapped = False
+
+    def __init__(self, hdu):
+        with image_errors(), warnings.catch_warnings():
+            warnings.simplefilter('ignore', AstropyWarning)
+            self._read_header(find_image_hdu([hdu]))
+            self._pixels = read_pixels(hdu).reshape(-1, *self.shape)
+
+    def read(self):
+        """Return the pixels of shape (plane, y, x)."""
+        return self._pixels
 
 
 class Tile(NamedTuple):

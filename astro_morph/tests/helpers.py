@@ -7,7 +7,7 @@ from astropy.table import Table
 
 from astro_morph import CutoutSet
 
-__all__ = ['gaussian', 'make_blobs', 'moments']
+__all__ = ['at_corners', 'cut_from_sky', 'gaussian', 'make_blobs', 'moments']
 
 
 def gaussian(size, *, sigma=2.0, axis_ratio=1.0, angle=0.0, x=0.0, y=0.0):
@@ -37,3 +37,18 @@ def make_blobs(n, *, size=24, bands='gr', random_state=0):
         image += flux * gaussian(size, sigma=3, axis_ratio=axis_ratio, angle=angle)
     table = Table({'id': np.arange(n), 'morphology': labels})
     return CutoutSet(images, bands=bands, pixel_scale=0.4 * u.arcsec, table=table)
+
+
+def at_corners(sky, *pixels):
+    """
+    Return the positions of the lower left corners of pixels (x, y) of a simulated sky.
+
+    There, cutouts of an even side have whole pixels of the sky.
+    """
+    return sky.wcs.pixel_to_world(*(np.array(pixels).T - 0.5))
+
+
+def cut_from_sky(sky, x, y, side):
+    """Return the pixels of all bands around the lower left corner of the pixel (x, y)."""
+    half = side // 2
+    return sky.flux[:, y - half : y + half, x - half : x + half]

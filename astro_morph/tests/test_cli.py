@@ -1,22 +1,25 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """The command line: every task from file to file, and what it says when something is wrong."""
 
+import contextlib
 import os
 import re
 import shlex
 import shutil
 from pathlib import Path
 
+import astropy.units as u
 import numpy as np
 import pytest
 
-from astro_morph import MorphologyClassifier, MorphologyEncoder, demo
+from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder, conf, demo
 from astro_morph.cli import main, make_parser
 from astro_morph.evaluation import evaluate
-from astro_morph.simulation import SimulatedSurvey
+from astro_morph.serving import faults
+from astro_morph.simulation import SimulatedSurvey, serve
 from astro_morph.table_io import read_table, write_table
 
-TASKS = ['demo', 'pretrain', 'fit', 'annotate', 'evaluate', 'export']
+TASKS = ['demo', 'fetch', 'pretrain', 'fit', 'annotate', 'evaluate', 'export', 'cache']
 PAGE = Path(__file__).parents[2] / 'docs' / 'command_line.rst'
 FAST = ['--size', '24', '--encoder', 'random', '--strategy', 'linear', '--quiet']
 
@@ -96,6 +99,140 @@ class TestHelp:
         assert {task for task, *_ in commands} == set(TASKS)
         for arguments in commands:
             make_parser().parse_args(arguments)
+
+
+@pytest.fixture
+def serving(tmp_path, monkeypatch):
+    """Serve the sky of the catalogue as CDS would, to an empty cache and without haste."""
+    survey = SimulatedSurvey(n_galaxies=24, kinds=['edge_on', 'round'])
+    assert len(survey.catalogue) == 24  # rendered before a time-out counts
+
+    @contextlib.contextmanager
+    def serving(**options):
+        with (
+            serve(survey, **options) as server,
+            conf.set_temp('cache_file', str(tmp_path / 'cutouts.sqlite')),
+            conf.set_temp('requests_per_second', 1000),
+        ):
+            address = f'{server.url}/hips-image-services/hips2fits'
+            monkeypatch.setattr('astro_morph.cutouts.hips2fits.SERVERS', (address,))
+            yield server
+
+    return serving
+
+
+class TestFetch:
+    COMMAND = 'fetch survey.fits --survey sdss-dr9 --bands g,r,i --size 24 --quiet'
+
+    def test_cutouts_of_a_survey_are_written_with_the_catalogue(self, done, folder, serving):
+        with serving() as server:
+            said = done(f'{self.COMMAND} --output new/cutouts.h5')
+        assert said == '24 of 24 galaxies have an image\n'
+        cutouts = CutoutSet.read(folder / 'new/cutouts.h5')
+        catalogue = read_table(folder / 'survey.fits')
+        assert cutouts.shape == (24, 3, 24, 24)
+        assert cutouts.bands == ('g', 'r', 'i')
+        assert cutouts.table.colnames == catalogue.colnames
+        np.testing.assert_array_equal(cutouts.table['ra'], catalogue['ra'])
+        expected = server.sky.fetch(catalogue, size=24).images
+        # Centred on the galaxy, not on a pixel: the brightness is the same, its pixels are not.
+        np.testing.assert_allclose(
+            cutouts.images.sum(axis=(2, 3)), expected.sum(axis=(2, 3)), rtol=0.2, atol=1
+        )
+
+    def test_plan_asks_for_nothing(self, done, folder, serving):
+        before = sorted(os.listdir(folder))
+        with serving() as server:
+            said = done(f'{self.COMMAND} --plan')
+            assert not server.requests
+        assert re.match(r'24 rows, 0 .* requests', said)
+        assert sorted(os.listdir(folder)) == before
+        assert done('fetch survey.fits --source sdss-{band}.fits --plan') == 'the images are here\n'
+
+    def test_size_follows_a_column(self, done, folder):
+        table = SimulatedSurvey(n_galaxies=24, kinds=['edge_on', 'round']).catalogue
+        write_table(table['ra', 'dec', 'petroR90_r'], folder / 'sizes.ecsv')
+        done(
+            "fetch sizes.ecsv --source sdss-{band}.fits --size '4*petroR90_r' --quiet "
+            '--output sizes.h5'
+        )
+        cutouts = CutoutSet.read(folder / 'sizes.h5')
+        assert cutouts.framing == '4 * petroR90_r'
+        np.testing.assert_allclose(64 * cutouts.pixel_scale, 4 * table['petroR90_r'])
+
+    def test_interrupted_call_goes_on_from_there(self, done, run, folder, serving, monkeypatch):
+        monkeypatch.setattr('astro_morph.cli.BATCH', 8)
+        count = 0
+
+        def interrupt(cutouts, bar):
+            nonlocal count
+            for batch in cutouts:
+                count += 1
+                if count == 2:
+                    raise KeyboardInterrupt
+                yield batch
+
+        with serving() as server:
+            with monkeypatch.context() as patch:
+                patch.setattr('astro_morph.cli._counting', interrupt)
+                code, output, error = run(f'{self.COMMAND} --output half.h5')
+            assert (code, output) == (130, '')
+            assert error == 'astro-morph: interrupted; images that were fetched are kept\n'
+            assert not list(folder.glob('*half*'))
+            n_requests = len(server.requests)
+            done(f'{self.COMMAND} --output half.h5')
+            asked = [(r.params['hips'], r.params['ra'], r.params['dec']) for r in server.requests]
+        assert 0 < n_requests < len(asked) == len(set(asked))
+
+    def test_outage_is_an_error_of_one_line(self, run, folder, serving, monkeypatch):
+        monkeypatch.setattr('astro_morph.cutouts.remote.OUTAGE', 2)
+        with serving(faults=lambda request: faults.status(503)), conf.set_temp('tries', 1):
+            code, output, error = run(f'{self.COMMAND} --output out.h5')
+        assert (code, output) == (1, '')
+        assert error.startswith('astro-morph: Hips2Fits does not answer')
+        assert error.count('\n') == 1
+        assert not list(folder.glob('*out.h5'))
+
+    def test_file_that_is_there_is_replaced_only_if_asked(self, done, run, folder):
+        command = 'fetch survey.fits --source sdss-{band}.fits --size 8 --quiet --output there.h5'
+        done(command)
+        code, _, error = run(command)
+        assert code == 1
+        assert 'use --overwrite to replace it' in error
+        done(f'{command} --overwrite --bands r')
+        assert CutoutSet.read(folder / 'there.h5').bands == ('r',)
+
+    @pytest.mark.parametrize(
+        ('text', 'size'),
+        [
+            ('64', 64),
+            ('30 arcsec', 30 * u.arcsec),
+            ('0.5arcmin', 0.5 * u.arcmin),
+            ('4*petroR90_r', '4*petroR90_r'),
+            ('radius', 'radius'),
+        ],
+    )
+    def test_sizes_are_read(self, text, size):
+        options = make_parser().parse_args(['fetch', 'a.fits', '--size', text])
+        assert options.size == size
+        assert type(options.size) is type(size)
+
+    def test_name_of_the_file_is_known_before_the_work(self, capsys):
+        with pytest.raises(SystemExit) as exit_:
+            main(['fetch', 'survey.fits', '--output', 'cutouts.fits'])
+        assert exit_.value.code == 2
+        assert "'cutouts.fits' must end in .h5" in capsys.readouterr().err
+
+    def test_cutouts_stand_for_the_catalogue(self, done, folder):
+        done('fetch survey.fits --source sdss-{band}.fits --size 24 --quiet --output survey.h5')
+        done('fit survey.h5 stored.pt --encoder random --strategy linear --quiet')
+        said = done('annotate survey.h5 stored.ecsv --model stored.pt')
+        assert said == '24 of 24 galaxies have a class\n'
+        done('annotate survey.fits direct.ecsv --model model.pt --source sdss-{band}.fits')
+        stored, direct = (read_table(folder / f'{name}.ecsv') for name in ('stored', 'direct'))
+        assert stored.colnames == direct.colnames
+        np.testing.assert_allclose(stored['morph_p_round'], direct['morph_p_round'], atol=1e-5)
+        assert done('evaluate survey.h5 --model stored.pt').startswith('18 galaxies\n')
 
 
 class TestFit:

@@ -1,0 +1,214 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Cutouts to and from HDF5 files, behind `CutoutSet.write` and `CutoutSet.read`."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.io import registry
+from astropy.table import QTable, Table
+
+from astro_morph.cutouts.core import CutoutSet
+from astro_morph.table_io import decode_text
+
+__all__ = ['holds_cutouts', 'read_cutouts', 'write_batches', 'write_cutouts']
+
+# The attribute that tells these files from other HDF5 files.
+FORMAT = 'astro_morph cutouts 1'
+
+ENDINGS = ('.h5', '.hdf5')
+
+
+def holds_cutouts(path):
+    """
+    Tell whether a file holds cutouts.
+
+    Parameters
+    ----------
+    path : path-like
+        A file of any format.
+
+    Returns
+    -------
+    holds_cutouts : bool
+        Whether `~astro_morph.CutoutSet.write` has written it.
+    """
+    import h5py
+
+    if not h5py.is_hdf5(path):
+        return False
+    with h5py.File(path) as file:
+        return file.attrs.get('format') == FORMAT
+
+
+def read_cutouts(path):
+    """
+    Read cutouts from an HDF5 file.
+
+    The images are mapped into memory: they are read when they are used, and what is changed in them
+    does not change the file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    cutouts : `~astro_morph.CutoutSet`
+        The cutouts, with their table.
+
+    Raises
+    ------
+    ValueError
+        If the file does not hold cutouts.
+    """
+    import h5py
+
+    if not isinstance(path, (str, os.PathLike)):
+        # Astropy hands over an open file where it was not told the format.
+        path = path.name
+    if not holds_cutouts(path):
+        msg = f'{str(path)!r} is no file of cutouts'
+        raise ValueError(msg)
+    with h5py.File(path) as file:
+        rows = {name: file[name][:] for name in ('status', 'flags', 'pixel_scale') if name in file}
+        scale = rows.get('pixel_scale', file.attrs.get('pixel_scale'))
+        return CutoutSet(
+            _map_images(path, file['images']),
+            bands=file.attrs['bands'].tolist(),
+            pixel_scale=None if scale is None else scale * u.arcsec,
+            framing=file.attrs.get('framing'),
+            kind=file.attrs['kind'],
+            status=rows['status'],
+            flags=rows['flags'],
+            table=_read_table(file) if 'table' in file else None,
+        )
+
+
+def write_cutouts(cutouts, path, *, overwrite=False):
+    """
+    Write cutouts to an HDF5 file, whole or not at all.
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        The cutouts.
+    path : path-like
+        The file.
+    overwrite : bool, optional
+        Whether a file that is there may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If the file is there and ``overwrite`` is false.
+    """
+    write_batches([cutouts], path, table=cutouts.table, n_rows=len(cutouts), overwrite=overwrite)
+
+
+def write_batches(batches, path, *, table, n_rows, overwrite=False):
+    """
+    Write cutouts to an HDF5 file batch after batch, so that they need not fit into memory.
+
+    Parameters
+    ----------
+    batches : iterable of `~astro_morph.CutoutSet`
+        The cutouts in order, alike in bands and size.
+    path : path-like
+        The file; it appears when it is whole.
+    table : `~astropy.table.Table` or None
+        The catalogue of all rows.
+    n_rows : int
+        How many rows there are.
+    overwrite : bool, optional
+        Whether a file that is there may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If the file is there and ``overwrite`` is false.
+    """
+    import h5py
+
+    with _appearing_whole(path, overwrite=overwrite) as part, h5py.File(part, 'w') as file:
+        start = 0
+        for cutouts in batches:
+            if start == 0:
+                file.attrs.update(_describe(cutouts))
+            for name, values in _rows_of(cutouts).items():
+                shape = (n_rows, *values.shape[1:])
+                dataset = file.require_dataset(name, shape, values.dtype, exact=True)
+                dataset[start : start + len(values)] = values
+            start += len(cutouts)
+        if table is not None:
+            table.write(file, path='table', serialize_meta=True, append=True)
+            file.attrs['has_quantities'] = isinstance(table, QTable)
+
+
+def _describe(cutouts):
+    """Give what is said of all rows."""
+    description = {'format': FORMAT, 'bands': list(cutouts.bands), 'kind': cutouts.kind}
+    if cutouts.framing is not None:
+        description['framing'] = cutouts.framing
+    if cutouts.pixel_scale is not None and cutouts.pixel_scale.isscalar:
+        description['pixel_scale'] = cutouts.pixel_scale.to_value(u.arcsec)
+    return description
+
+
+def _rows_of(cutouts):
+    """Give what is said of each row, but the table."""
+    rows = {
+        'images': cutouts.images,
+        'status': cutouts.status.astype('S20'),
+        'flags': cutouts.flags,
+    }
+    if cutouts.pixel_scale is not None and not cutouts.pixel_scale.isscalar:
+        rows['pixel_scale'] = cutouts.pixel_scale.to_value(u.arcsec)
+    return rows
+
+
+def _map_images(path, dataset):
+    """Map a dataset into memory, a private copy of what is changed in it."""
+    if dataset.size == 0:
+        return dataset[:]
+    offset = dataset.id.get_offset()
+    # A plain view: slices of numpy.memmap itself are several times slower.
+    return np.asarray(np.memmap(path, dataset.dtype, 'c', offset, dataset.shape))
+
+
+def _read_table(file):
+    table_class = QTable if file.attrs['has_quantities'] else Table
+    table = table_class.read(file, path='table')
+    decode_text(table)
+    return table
+
+
+@contextlib.contextmanager
+def _appearing_whole(path, *, overwrite):
+    """Give the path of a file to write to, which then gets its name if there was no error."""
+    # A link stays a link, to the new file.
+    path = Path(path).resolve()
+    if path.exists() and not overwrite:
+        msg = f'{path} is there already; use overwrite=True to replace it'
+        raise FileExistsError(msg)
+    part = path.with_name(f'.{os.getpid()}-{path.name}')
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _is_hdf5(origin, filepath, fileobj, *args, **kwargs):
+    """Tell whether a file is one of ours, by its name when it is to be written."""
+    if origin == 'write':
+        return str(filepath).endswith(ENDINGS)
+    return filepath is not None and holds_cutouts(filepath)
+
+
+registry.register_reader('hdf5', CutoutSet, read_cutouts)
+registry.register_writer('hdf5', CutoutSet, write_cutouts)
+registry.register_identifier('hdf5', CutoutSet, _is_hdf5)

@@ -1,0 +1,160 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Cutouts over the network: `Hips2Fits` beside the plain loop over `astroquery.hips2fits`.
+
+A server in a process of its own answers as hips2fits does, each time after 50 ms. Most positions
+are alone on a thousand square degrees, the others lie in crowded fields. The default limits are
+lifted; how long the same call takes with them is said by the plan.
+
+    python benchmarks/fetch.py
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+from astroquery.hips2fits import hips2fitsClass
+
+from astro_morph import conf
+from astro_morph.cutouts import CutoutCache, Hips2Fits
+from astro_morph.serving import Answer, ServerProcess
+
+PATH = '/hips-image-services/hips2fits'
+SIZE = 64
+LATENCY = 0.05
+CROWDED_FIELD = 4 * u.arcmin  # across, with fifty positions
+PER_FIELD = 50
+
+
+class Noise:
+    """A sky without end: a square of noise, over and over."""
+
+    def __init__(self, side=1500):
+        self.flux = np.random.default_rng(0).normal(size=(side, side)).astype('>f4')
+
+
+def answer(sky, request):
+    """Cut an image in next to no time: the server stands for a large one."""
+    params = request.params
+    nx, ny = int(params['width']), int(params['height'])
+    x0, y0 = (int(abs(float(params[key])) * 10000) for key in ('ra', 'dec'))
+    rows, columns = np.arange(y0, y0 + ny) % len(sky.flux), np.arange(x0, x0 + nx) % len(sky.flux)
+    cards = {
+        'SIMPLE': 'T',
+        'BITPIX': -32,
+        'NAXIS': 2,
+        'NAXIS1': nx,
+        'NAXIS2': ny,
+        'CRPIX1': nx / 2,
+        'CRPIX2': ny / 2,
+        'CRVAL1': params['ra'],
+        'CRVAL2': params['dec'],
+    }
+    header = ''.join(f'{key:8}= {value:>20}'.ljust(80) for key, value in cards.items()) + 'END'
+    pixels = sky.flux[rows[:, np.newaxis], columns].tobytes()
+    body = _pad(header.encode(), b' ') + _pad(pixels, b'\0')
+    return Answer(body, 'image/fits')
+
+
+def _pad(block, filler):
+    return block + filler * (-len(block) % 2880)
+
+
+def make_positions(n_alone, n_crowded, rng):
+    """Draw positions alone on the sky, and in crowded fields; in no order."""
+    alone = np.stack([rng.uniform(150, 190, n_alone), rng.uniform(-15, 15, n_alone)])
+    n_fields = n_crowded // PER_FIELD
+    centres = np.stack([rng.uniform(150, 190, n_fields), rng.uniform(-15, 15, n_fields)])
+    half = CROWDED_FIELD.to_value(u.deg) / 2
+    crowded = np.repeat(centres, PER_FIELD, axis=1) + rng.uniform(-half, half, (2, n_crowded))
+    ra, dec = rng.permutation(np.hstack([alone, crowded]), axis=1)
+    return Table({'ra': ra, 'dec': dec})
+
+
+def fetch_by_hand(server, source, table):
+    """Fetch as the documentation of astroquery shows."""
+    client = hips2fitsClass()
+    client.server = server
+    extent = SIZE * source.pixel_scale
+    images = np.empty((len(table), len(source.bands), SIZE, SIZE), np.float32)
+    for i, coord in enumerate(SkyCoord(table['ra'], table['dec'], unit='deg')):
+        for j, band in enumerate(source.bands):
+            hdus = client.query(
+                source.survey.hips[band], SIZE, SIZE, 'TAN', coord.ra, coord.dec, extent
+            )
+            images[i, j] = hdus[0].data
+    return images
+
+
+def timed(work):
+    start = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - start
+
+
+def compare_speed(server, table, bands, n_by_hand, cache):
+    source = Hips2Fits('sdss-dr9', bands=bands, server=server.url + PATH, cache=cache)
+    print(f'{len(table)} positions in {len(bands)} bands; default limits: {source.plan(table)}')
+    with lifted_limits():
+        n_before = len(server.requests)
+        cutouts, ours = timed(lambda: source.fetch(table, size=SIZE))
+        n_requests = len(server.requests) - n_before
+        assert cutouts.is_ok.all()
+        _, again = timed(lambda: source.fetch(table, size=SIZE))
+        n_again = len(server.requests) - n_before - n_requests
+    some = table[:n_by_hand]
+    _, by_hand = timed(lambda: fetch_by_hand(server.url + PATH, source, some))
+    by_hand *= len(table) / len(some)
+    n_images = len(table) * len(bands)
+    print(f'  plain loop      {by_hand:7.1f} s, {n_images} requests ({len(some)} positions timed)')
+    print(f'  Hips2Fits       {ours:7.1f} s, {n_requests} requests: {by_hand / ours:.1f} times')
+    print(f'  the same again  {again:7.2f} s, {n_again} requests: {n_images / again:.0f} cutouts/s')
+
+
+@contextmanager
+def lifted_limits():
+    with conf.set_temp('requests_at_once', 32), conf.set_temp('requests_per_second', 1e6):
+        yield
+
+
+def show_memory(server, table, cache):
+    source = Hips2Fits('sdss-dr9', bands='r', server=server.url + PATH, cache=cache)
+    n = 0
+    print(f'peak memory while {len(table)} cutouts stream by')
+    with lifted_limits():
+        for i, cutouts in enumerate(source.stream(table, size=SIZE)):
+            n += len(cutouts)
+            if i % 4 == 1:
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+                print(f'  {n:6d} cutouts {peak:7.0f} MB')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument('--alone', type=int, default=1500, help='positions alone on the sky')
+    parser.add_argument('--crowded', type=int, default=500, help='positions in crowded fields')
+    parser.add_argument('--bands', default='gri')
+    parser.add_argument('--by-hand', type=int, default=2000, help='positions for the loop')
+    parser.add_argument('--stream', type=int, default=20_000, help='cutouts for the memory')
+    args = parser.parse_args()
+    rng = np.random.default_rng(0)
+    table = make_positions(args.alone, args.crowded, rng)
+    many = make_positions(args.stream, 0, rng)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ServerProcess(Noise(), {PATH: answer}, delay=LATENCY) as server,
+    ):
+        cache = CutoutCache(Path(folder) / 'cutouts.sqlite')
+        compare_speed(server, table, args.bands, args.by_hand, cache)
+        show_memory(server, many, cache)
+
+
+if __name__ == '__main__':
+    main()
