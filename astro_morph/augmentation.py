@@ -43,6 +43,9 @@ class RandomViews:
     ----------
     size : int
         Side of the views in pixels.
+    field : int, optional
+        Side in pixels of the part of the input that a view shows at zoom 1; by default ``size``,
+        so that pixels keep their size.
     zoom : tuple of float, optional
         Range of the magnification, drawn log-uniformly.
     shift : float, optional
@@ -66,6 +69,7 @@ class RandomViews:
     """
 
     size: int
+    field: int | None = None
     zoom: tuple = (1.0, 1.0)
     shift: float = 0.0
     common_gain: float = 0.0
@@ -80,7 +84,7 @@ class RandomViews:
         Parameters
         ----------
         images : `torch.Tensor`, shape (n, band, y, x)
-            Stretched images, sky at zero; at least as large as the views, else the rim is mirrored.
+            Stretched images, sky at zero; at least as large as the field, else the rim is mirrored.
         generator : `torch.Generator`
             All randomness comes from here; on the device of the images.
 
@@ -100,15 +104,12 @@ class RandomViews:
         low, high = map(math.log, self.zoom)
         zoom = torch.exp(low + (high - low) * torch.rand(n, **options))
         shift = self.shift * (2 * torch.rand(n, 2, **options) - 1)
-        # affine_grid maps output to input, both from -1 to 1: pixels keep their size at zoom 1.
+        # affine_grid maps output to input, both from -1 to 1.
+        field = self.size if self.field is None else self.field
         cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
         rows = [
-            torch.stack(
-                [cos * mirror * self.size / nx, -sin * self.size / nx, 2 * shift[:, 0] / nx], 1
-            ),
-            torch.stack(
-                [sin * mirror * self.size / ny, cos * self.size / ny, 2 * shift[:, 1] / ny], 1
-            ),
+            torch.stack([cos * mirror * field / nx, -sin * field / nx, 2 * shift[:, 0] / nx], 1),
+            torch.stack([sin * mirror * field / ny, cos * field / ny, 2 * shift[:, 1] / ny], 1),
         ]
         grid = functional.affine_grid(
             torch.stack(rows, 1), [n, n_bands, self.size, self.size], align_corners=False

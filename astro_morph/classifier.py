@@ -4,7 +4,6 @@
 import os
 from numbers import Integral
 
-import astropy.units as u
 import numpy as np
 import torch
 from astropy.coordinates import SkyCoord
@@ -27,7 +26,6 @@ from astro_morph.catalog import as_table, read_labels
 from astro_morph.cutouts import CutoutSource, as_cutouts, catalogue_of, holds_images
 from astro_morph.encoder import MorphologyEncoder
 from astro_morph.fitting import (
-    SMALLEST_SIDE,
     describe,
     network_for,
     seconds,
@@ -60,8 +58,9 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     source : `~astro_morph.cutouts.CutoutSource` or str, optional
-        Where a catalogue's cutouts come from: a source, the pattern of FITS mosaics, or ``'auto'``
-        for the table's column of image paths, else what ``astro_morph.conf.survey`` names.
+        Where a catalogue's cutouts come from: a source, the name of a survey such as
+        ``'legacy-dr10'``, the pattern of FITS mosaics, or ``'auto'`` for the table's column of
+        image paths, else what ``astro_morph.conf.survey`` names.
     label_column : str, optional
         Column of the labels, used where ``y`` is not given.
     encoder : str or MorphologyEncoder, optional
@@ -71,10 +70,11 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
     strategy : {'auto', 'linear', 'fine-tune'}, optional
         How the classes are learnt: a linear head on frozen features, or encoder and head together.
         ``'auto'`` fine-tunes from 100 labels on.
-    size : int or `~astropy.units.Quantity`, optional
-        Side of the cutouts, in pixels or as an angle.
-    bands : sequence of str, optional
-        Bands to use; by default all.
+    size : int, `~astropy.units.Quantity`, str or tuple, optional
+        Side of the cutouts, in pixels or as an angle; or a column and a factor that it follows,
+        such as ``'4 * petroR90_r'``, see `~astro_morph.cutouts.grid_of`.
+    bands : sequence of str or 'rgb', optional
+        Bands to use, by default all; ``'rgb'`` for the colour pictures of a survey.
     device : str or `torch.device`, optional
         ``'auto'`` takes CUDA, else MPS, else the CPU.
     max_time : float or `~astropy.units.Quantity`, optional
@@ -123,7 +123,7 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         'label_column': [str],
         'encoder': [str, MorphologyEncoder],
         'strategy': [StrOptions({'auto', 'linear', 'fine-tune'})],
-        'size': [None, Interval(Integral, SMALLEST_SIDE, None, closed='left'), u.Quantity],
+        'size': MorphologyEncoder._parameter_constraints['size'],
         'bands': [None, str, 'array-like'],
         'device': [str, torch.device],
         'max_time': MorphologyEncoder._parameter_constraints['max_time'],
@@ -204,9 +204,15 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         weight = _check_sample_weight(sample_weight, cutouts)[rows]
         with seeded(self.random_state) as seed:
             architecture = start.spec.architecture if start else self.architecture
-            spec = describe(labelled, architecture=architecture, views=SQUARE_SYMMETRIES)
-            network = network_for(pool, spec, start=start)
             learner, options = self._learner(len(rows))
+            spec = describe(
+                labelled,
+                architecture=architecture,
+                views=SQUARE_SYMMETRIES,
+                # A frozen encoder knows galaxies of one size; one that is trained learns another.
+                enlarge=learner is fine_tune or not start or start.spec.input_size is not None,
+            )
+            network = network_for(pool, spec, start=start)
             model, self.history_ = learner(
                 TorchModel(spec, network, device=choose_device(self.device)),
                 labelled,

@@ -10,7 +10,7 @@ from astropy.table import Table
 from astro_morph import plotting
 from astro_morph.classifier import MorphologyClassifier
 from astro_morph.cutouts import Mosaics
-from astro_morph.evaluation import evaluate
+from astro_morph.evaluation import Evaluation
 from astro_morph.onnx import OnnxClassifier
 from astro_morph.simulation import SimulatedSurvey
 from astro_morph.table_io import write_table
@@ -18,11 +18,11 @@ from astro_morph.table_io import write_table
 __all__ = ['run']
 
 # Galaxies of the survey, and how many of them come with a label.
-N_GALAXIES = 900
-N_LABELLED = 500
+N_GALAXIES = 800
+N_LABELLED = 400
 
-# Simulated galaxies are easier than real ones: fewer than the default of 100 will do.
-EPOCHS = 80
+# Simulated galaxies are easier than real ones: fewer passes than the default will do.
+EPOCHS = 40
 
 # Galaxies in the picture.
 N_SHOWN = 32
@@ -63,8 +63,11 @@ def run(folder, *, random_state=0, verbose=1):
     annotated = OnnxClassifier(folder / 'morphology.onnx', images).annotate(catalogue)
     write_table(annotated, folder / 'annotated.ecsv', overwrite=True)
 
-    evaluation = evaluate(classifier, truth[~is_labelled])
-    draw(images, annotated[~is_labelled], truth[~is_labelled]).savefig(folder / 'demo.png', dpi=150)
+    truth, annotated = truth[~is_labelled], annotated[~is_labelled]
+    evaluation = Evaluation(
+        classifier.classes_, true=truth['morphology'], predicted=annotated['morph_class']
+    )
+    draw(images, annotated, truth).savefig(folder / 'demo.png', dpi=150)
     if verbose:
         print(
             f'{N_LABELLED} of {N_GALAXIES} simulated galaxies had a label. On the others, which '

@@ -57,14 +57,16 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     method : {'moco'}, optional
         How the encoder is trained.
     source : `~astro_morph.cutouts.CutoutSource` or str, optional
-        Where a catalogue's cutouts come from: a source, the pattern of FITS mosaics, or ``'auto'``
-        for the table's column of image paths, else what ``astro_morph.conf.survey`` names.
+        Where a catalogue's cutouts come from: a source, the name of a survey such as
+        ``'legacy-dr10'``, the pattern of FITS mosaics, or ``'auto'`` for the table's column of
+        image paths, else what ``astro_morph.conf.survey`` names.
     architecture : {'resnet18', 'resnet34', 'resnet50'}, optional
         The encoder.
-    size : int or `~astropy.units.Quantity`, optional
-        Side of the cutouts, in pixels or as an angle.
-    bands : sequence of str, optional
-        Bands to use; by default all.
+    size : int, `~astropy.units.Quantity`, str or tuple, optional
+        Side of the cutouts, in pixels or as an angle; or a column and a factor that it follows,
+        such as ``'4 * petroR90_r'``, see `~astro_morph.cutouts.grid_of`.
+    bands : sequence of str or 'rgb', optional
+        Bands to use, by default all; ``'rgb'`` for the colour pictures of a survey.
     epochs : int or 'auto', optional
         Passes over the images; ``'auto'`` takes the number of images into account.
     batch_size : int, optional
@@ -107,7 +109,13 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         'method': [StrOptions({'moco'})],
         'source': [str, CutoutSource],
         'architecture': [StrOptions(set(ARCHITECTURES))],
-        'size': [None, Interval(Integral, SMALLEST_SIDE, None, closed='left'), u.Quantity],
+        'size': [
+            None,
+            Interval(Integral, SMALLEST_SIDE, None, closed='left'),
+            u.Quantity,
+            str,
+            tuple,
+        ],
         'bands': [None, str, 'array-like'],
         'epochs': [StrOptions({'auto'}), Interval(Integral, 1, None, closed='left')],
         'batch_size': [Interval(Integral, 2, None, closed='left')],
@@ -181,7 +189,7 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             batch_size = min(self.batch_size, len(images))
             objective = MoCo(
                 network.encoder,
-                RandomViews(spec.size, **CONTRAST),
+                RandomViews(spec.input_size, field=spec.size, **CONTRAST),
                 queue_size=self._queue_size(len(images), batch_size),
                 temperature=self.temperature,
                 momentum=self.momentum,

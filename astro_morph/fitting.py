@@ -9,7 +9,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from astro_morph.model import build_network
-from astro_morph.networks import FluxStretch, adapt_bands
+from astro_morph.networks import FluxStretch, adapt_bands, input_side
 from astro_morph.prediction import ModelSpec
 from astro_morph.preprocessing import border_noise
 
@@ -74,7 +74,7 @@ def usable(cutouts):
     return cutouts[cutouts.is_ok]
 
 
-def describe(cutouts, *, architecture, views):
+def describe(cutouts, *, architecture, views, enlarge=True):
     """
     Write down what a model that is trained on some cutouts takes.
 
@@ -86,6 +86,8 @@ def describe(cutouts, *, architecture, views):
         The encoder.
     views : int
         Views that a prediction averages.
+    enlarge : bool, optional
+        Whether the encoder sees small images enlarged.
 
     Returns
     -------
@@ -105,10 +107,13 @@ def describe(cutouts, *, architecture, views):
         )
         raise ValueError(msg)
     scale = cutouts.pixel_scale
+    has_one_scale = scale is not None and scale.isscalar
     return ModelSpec(
         bands=cutouts.bands,
         size=nx,
-        pixel_scale=None if scale is None else float(scale.to_value(u.arcsec)),
+        input_size=input_side(nx) if enlarge else None,
+        pixel_scale=float(scale.to_value(u.arcsec)) if has_one_scale else None,
+        framing=cutouts.framing,
         kind=cutouts.kind,
         architecture=architecture,
         views=views,

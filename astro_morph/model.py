@@ -43,7 +43,9 @@ def build_network(spec, *, n_features=None):
         stretch = PictureStretch() if is_picture else FluxStretch([1.0] * len(spec.bands))
         encoder = resnet(spec.architecture, n_bands=len(spec.bands))
     head = nn.Linear(encoder.n_features, len(spec.classes)) if spec.classes else nn.Identity()
-    network = MorphologyNetwork(stretch, encoder, head, views=spec.views)
+    network = MorphologyNetwork(
+        stretch, encoder, head, input_size=spec.input_size, views=spec.views
+    )
     return network.double() if is_of_features else network
 
 

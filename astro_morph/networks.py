@@ -14,11 +14,34 @@ __all__ = [
     'MorphologyNetwork',
     'PictureStretch',
     'adapt_bands',
+    'input_side',
     'projection_head',
     'resnet',
 ]
 
 ARCHITECTURES = ('resnet18', 'resnet34', 'resnet50')
+
+# A ResNet's first two layers divide the image by four, and spiral arms are a few pixels wide:
+# enlarged, small images keep them. Larger ones have pixels enough.
+ENLARGEMENT = 1.5
+LARGEST_ENLARGED = 96
+
+
+def input_side(size):
+    """
+    Choose the side that images are given before they go into the encoder.
+
+    Parameters
+    ----------
+    size : int
+        Side of the images in pixels.
+
+    Returns
+    -------
+    side : int
+        One and a half times the size where that is at most 96; never below the size.
+    """
+    return max(size, min(round(ENLARGEMENT * size), LARGEST_ENLARGED))
 
 
 def resnet(architecture='resnet18', *, n_bands=3):
@@ -162,6 +185,8 @@ class MorphologyNetwork(nn.Module):
     ----------
     stretch, encoder, head : `torch.nn.Module`
         Raw images to stretched ones, those to features, and features to logits.
+    input_size : int, optional
+        Side to which the images are enlarged before the encoder; by default they are not.
     views : {1, 8}, optional
         8 averages the rotations and reflections of the square: a galaxy has no up.
 
@@ -171,11 +196,12 @@ class MorphologyNetwork(nn.Module):
         The logits are divided by it (Guo et al. 2017, arXiv:1706.04599).
     """
 
-    def __init__(self, stretch, encoder, head, *, views=8):
+    def __init__(self, stretch, encoder, head, *, input_size=None, views=8):
         super().__init__()
         self.stretch = stretch
         self.encoder = encoder
         self.head = head
+        self.input_size = input_size
         self.views = views
         self.register_buffer('temperature', torch.tensor(1.0))
 
@@ -186,6 +212,9 @@ class MorphologyNetwork(nn.Module):
     def features(self, images):
         """Turn raw images (n, band, y, x) into features (n, d), averaged over the views."""
         images = self.stretch(images)
+        if self.input_size is not None:
+            size = (self.input_size, self.input_size)
+            images = functional.interpolate(images, size, mode='bilinear', align_corners=False)
         if self.views == 1:
             return self.encoder(images)
         views = torch.cat(square_views(images))

@@ -16,11 +16,13 @@ from astro_morph.cutouts import CutoutSet, catalogue_of, holds_images, stream_cu
 
 __all__ = ['ModelSpec', 'annotate', 'compute', 'most_probable', 'predict_proba', 'request']
 
-# Images at once: eight views of 64-pixel cutouts at this number stay below a gigabyte.
-BATCH_SIZE = 256
+# Images at once: eight views of 96 pixels at this number stay below a gigabyte.
+BATCH_SIZE = 128
 
 # A model is used at the pixel scale it has learnt; a ratio within this is the same scale.
 SCALE_TOLERANCE = 0.02
+
+_KINDS = {'flux': 'images linear in flux', 'picture': 'pictures stretched for the eye'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +38,12 @@ class ModelSpec:
         The bands, in order; none for a model of plain features.
     size : int or None, optional
         Side of the images in pixels.
+    input_size : int or None, optional
+        Side to which they are enlarged before the encoder; None for as they are.
     pixel_scale : float or None, optional
-        Arcseconds a pixel, where it is known.
+        Arcseconds a pixel, where it is known and the same for all images.
+    framing : str or None, optional
+        The column and factor that the field of view follows, such as ``'4 * petroR90_r'``.
     kind : {'flux', 'picture'}, optional
         Whether the images are linear in flux or pictures.
     architecture : str, optional
@@ -53,7 +59,9 @@ class ModelSpec:
     classes: tuple = ()
     bands: tuple = ()
     size: int | None = None
+    input_size: int | None = None
     pixel_scale: float | None = None
+    framing: str | None = None
     kind: str = 'flux'
     architecture: str = 'resnet18'
     views: int = 8
@@ -85,30 +93,41 @@ class ModelSpec:
         ValueError
             If bands, size or kind are not those of the model.
         """
-        expected = {
-            'bands': self.bands,
-            'pixels a side': (self.size, self.size),
-            'kind of image': self.kind,
-        }
-        came = {
-            'bands': cutouts.bands,
-            'pixels a side': cutouts.shape[2:],
-            'kind of image': cutouts.kind,
-        }
+        if cutouts.kind != self.kind:
+            msg = f'X holds {_KINDS[cutouts.kind]}, the model was trained on {_KINDS[self.kind]}'
+            raise ValueError(msg)
+        expected = {'bands': self.bands, 'pixels a side': (self.size, self.size)}
+        came = {'bands': cutouts.bands, 'pixels a side': cutouts.shape[2:]}
         for what, value in expected.items():
             if came[what] != value:
                 msg = f'X has {what} {came[what]}, the model was trained on {value}'
                 raise ValueError(msg)
-        if self.pixel_scale is not None and cutouts.pixel_scale is not None:
-            ratio = cutouts.pixel_scale.to_value('arcsec') / self.pixel_scale
-            if abs(ratio - 1) > SCALE_TOLERANCE:
-                warnings.warn(
-                    f'the cutouts have {ratio:.3g} times the pixel scale that the model was '
-                    f'trained on, {self.pixel_scale:.4g} arcsec: galaxies look larger or smaller '
-                    'than those it knows; fetch them at its scale',
-                    AstropyUserWarning,
-                    stacklevel=3,
-                )
+        difference = self._compare_scale(cutouts)
+        if difference:
+            warnings.warn(
+                f'{difference}: galaxies look larger or smaller than those it knows; fetch them '
+                'as it knows them',
+                AstropyUserWarning,
+                stacklevel=3,
+            )
+
+    def _compare_scale(self, cutouts):
+        """Say how the cutouts differ in scale from those that the model knows, as far as known."""
+        knows_scale = self.pixel_scale is not None or self.framing is not None
+        if cutouts.pixel_scale is None or not knows_scale:
+            return None
+        if cutouts.framing != self.framing:
+            came, known = (span or 'one angle' for span in (cutouts.framing, self.framing))
+            return f'the cutouts span {came}, those that the model was trained on {known}'
+        if self.pixel_scale is None:
+            return None
+        ratio = np.nanmedian(cutouts.pixel_scale.to_value('arcsec')) / self.pixel_scale
+        if abs(ratio - 1) <= SCALE_TOLERANCE:
+            return None
+        return (
+            f'the cutouts have {ratio:.3g} times the pixel scale that the model was trained on, '
+            f'{self.pixel_scale:.4g} arcsec'
+        )
 
 
 def request(spec, source):
@@ -127,7 +146,8 @@ def request(spec, source):
     options : dict
         ``source``, ``size`` and ``bands`` for `~astro_morph.cutouts.as_cutouts`.
     """
-    return {'source': source, 'size': spec.size, 'bands': spec.bands or None}
+    size = (spec.size, spec.framing) if spec.framing else spec.size
+    return {'source': source, 'size': size, 'bands': spec.bands or None}
 
 
 def compute(model, samples, *, bar=None):

@@ -30,8 +30,8 @@ class SkyView(RemoteSource):
     All bands of a cutout are on one grid, north up and east left. The service interpolates the
     survey's pixels, whose noise is then correlated; their fluxes are multiplied by the ratio of the
     pixel areas. SkyView makes the images of all bands in answer to one form, and then says where
-    each lies; if one can't be read, the others are not used. Who publishes work with these images thanks SkyView
-    (https://skyview.gsfc.nasa.gov) as well as the survey.
+    each lies; if one can't be read, the others are not used. Who publishes work with these images
+    thanks SkyView (https://skyview.gsfc.nasa.gov) as well as the survey.
 
     Parameters
     ----------

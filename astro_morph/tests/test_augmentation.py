@@ -55,6 +55,14 @@ class TestDraws:
         views = draw([gaussian(16, axis_ratio=0.5), gaussian(16, sigma=3)], n=6, **option)
         assert len({view.tobytes() for view in views}) == 6
 
+    def test_field_is_shown_on_as_many_pixels_as_asked_for(self):
+        blob = gaussian(16, sigma=1.5)
+        (same,) = draw([blob], n=1)
+        (enlarged,) = draw([blob], n=1, size=48, field=16)
+        assert enlarged.shape == (1, 48, 48)
+        variances = [np.trace(moments(view[0])[1]) for view in (same, enlarged)]
+        assert variances[1] == pytest.approx(3**2 * variances[0], rel=0.1)
+
     def test_input_is_not_changed(self):
         images = torch.rand(4, 3, 16, 16, generator=seed())
         before = images.clone()

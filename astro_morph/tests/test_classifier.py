@@ -111,7 +111,7 @@ class TestSamples:
         fitted = make().fit(pictures, labels)
         assert fitted.model_.spec.kind == 'picture'
         assert fitted.score(pictures, labels) > 0.8
-        with pytest.raises(ValueError, match=r'kind of image flux, .* trained on picture'):
+        with pytest.raises(ValueError, match=r'linear in flux, .* trained on pictures'):
             fitted.predict(pictures.astype(float))
 
     def test_catalogue_positions_and_frames_give_the_same(self, survey, catalogue):

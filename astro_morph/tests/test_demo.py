@@ -46,7 +46,7 @@ def test_demo_is_evaluated_on_the_galaxies_without_a_label(small_demo):
     annotated = read_table(folder / 'annotated.ecsv')
     hidden = annotated['morphology'].mask
     assert len(evaluation.true) == 15
-    # What the file holds, from ONNX Runtime, is what was evaluated, from PyTorch.
+    # What the file holds is what was evaluated.
     assert evaluation.predicted.tolist() == annotated['morph_class'][hidden].tolist()
     # A guess is right in one of five.
     assert evaluation.accuracy > 0.4

@@ -173,7 +173,7 @@ def test_size_may_be_an_angle(tmp_path):
 @pytest.mark.parametrize('size', [0, -3, 2.5, 'large', 0 * u.arcsec])
 def test_a_size_that_is_none_is_an_error(tmp_path, size):
     mosaics = Mosaics(write(tmp_path / 'a.fits', make_noise(), make_wcs()))
-    with pytest.raises(ValueError, match='size (must be|names)'):
+    with pytest.raises(ValueError, match=r'size (must be|names)'):
         mosaics.fetch(CENTRE, size=size)
 
 

@@ -11,6 +11,7 @@ from astro_morph.networks import (
     MorphologyNetwork,
     PictureStretch,
     adapt_bands,
+    input_side,
     projection_head,
     resnet,
 )
@@ -110,6 +111,11 @@ class TestStretch:
         np.testing.assert_allclose(PictureStretch()(picture).flatten(), [0, 0.2, 1, 0])
 
 
+@pytest.mark.parametrize(('size', 'side'), [(20, 30), (64, 96), (80, 96), (96, 96), (200, 200)])
+def test_small_images_are_enlarged(size, side):
+    assert input_side(size) == side
+
+
 class TestMorphologyNetwork:
     @pytest.fixture
     def network(self):
@@ -133,6 +139,17 @@ class TestMorphologyNetwork:
         logits, features = network(images)
         np.testing.assert_allclose(features, expected, rtol=1e-5)
         torch.testing.assert_close(logits, network.head(features))
+
+    @torch.no_grad()
+    def test_encoder_sees_enlarged_images(self, network, images):
+        network.input_size, network.views = 8, 1
+        sides = []
+        network.encoder.register_forward_pre_hook(lambda _, args: sides.append(args[0].shape))
+        flat = torch.full((1, 1, 4, 4), 51.0)
+        features = network(flat)[1]
+        network.input_size = None
+        torch.testing.assert_close(network(torch.full((1, 1, 8, 8), 51.0))[1], features)
+        assert sides == [(1, 1, 8, 8)] * 2
 
     @torch.no_grad()
     def test_prediction_does_not_depend_on_the_orientation(self, network, images):

@@ -11,6 +11,9 @@ from astropy.table import QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph import CutoutSet
+from astro_morph.cutouts import CutoutSource
+from astro_morph.cutouts.core import PICTURE_BANDS, framing_of, grid_of
+from astro_morph.fitting import describe
 from astro_morph.prediction import (
     BATCH_SIZE,
     ModelSpec,
@@ -93,13 +96,26 @@ class TestCheck:
             (
                 np.zeros((2, 2, 4, 4)),
                 {'kind': 'picture'},
-                'kind of image picture, the model was trained on flux',
+                'pictures stretched for the eye, the model was trained on images linear in flux',
             ),
         ],
     )
     def test_other_images_are_refused(self, images, options, message):
-        with pytest.raises(ValueError, match=f'X has .*{message}'):
+        with pytest.raises(ValueError, match=f'X (has|holds) .*{message}'):
             compute(BrightnessModel(), CutoutSet(images, **{'bands': 'gr'} | options))
+
+    def test_flux_is_refused_by_a_model_of_pictures(self):
+        model = BrightnessModel(dataclasses.replace(SPEC, kind='picture'))
+        with pytest.raises(ValueError, match=r'holds images linear in flux, .* on pictures'):
+            predict_proba(model, cutouts_of([1.0]))
+
+    def test_bands_that_are_not_there_tell_pictures_from_flux(self):
+        pictures = CutoutSet(np.zeros((1, 3, 4, 4)), bands=PICTURE_BANDS, kind='picture')
+        with pytest.raises(ValueError, match=r"\['g', 'r'\] .* the cutouts are pictures, not flux"):
+            predict_proba(BrightnessModel(), pictures)
+        spec = dataclasses.replace(SPEC, kind='picture', bands=PICTURE_BANDS)
+        with pytest.raises(ValueError, match=r"\['red'.* the cutouts are flux, not pictures"):
+            predict_proba(BrightnessModel(spec), cutouts_of([1.0]))
 
     def test_array_with_another_number_of_bands_is_refused(self):
         with pytest.raises(ValueError, match=r"X has 3 bands, expected 2: \['g', 'r'\]"):
@@ -121,6 +137,59 @@ class TestCheck:
     @pytest.mark.parametrize('scale', [0.396 * u.arcsec, None])
     def test_nearly_the_same_or_an_unknown_scale_is_not(self, scale):
         compute(BrightnessModel(), cutouts_of([1.0], pixel_scale=scale))
+
+
+class FramedSource(CutoutSource):
+    """Writes down what it is asked for."""
+
+    def __init__(self):
+        self.sizes = []
+
+    def fetch(self, X, *, size=None):
+        self.sizes.append(size)
+        side, scale = grid_of(X, size, 0.4 * u.arcsec)
+        images = np.zeros((len(X), 2, side, side))
+        return CutoutSet(images, bands='gr', pixel_scale=scale, framing=framing_of(size), table=X)
+
+
+class TestFraming:
+    SPEC = dataclasses.replace(SPEC, pixel_scale=None, framing='4 * petroR90_r')
+    TABLE = QTable({'petroR90_r': [3.0, 9.0] * u.arcsec})
+
+    def test_model_asks_for_what_it_was_trained_on(self):
+        source = FramedSource()
+        predict_proba(BrightnessModel(self.SPEC), self.TABLE, source=source)
+        assert source.sizes == [(4, '4 * petroR90_r')]
+        assert ModelSpec.from_json(self.SPEC.to_json()).framing == '4 * petroR90_r'
+
+    def test_description_of_the_training_keeps_it(self):
+        cutouts = FramedSource().fetch(self.TABLE, size=(20, 'petroR90_r*4'))
+        spec = describe(cutouts, architecture='resnet18', views=8)
+        assert (spec.size, spec.framing, spec.pixel_scale) == (20, '4 * petroR90_r', None)
+        plain = FramedSource().fetch(self.TABLE, size=20)
+        spec = describe(plain, architecture='resnet18', views=8)
+        assert (spec.framing, spec.pixel_scale) == (None, 0.4)
+
+    @pytest.mark.parametrize(
+        ('framing', 'size', 'words'),
+        [
+            ('4 * petroR90_r', '3 * petroR90_r', 'span 3 .*, those that the model .* on 4 '),
+            ('4 * petroR90_r', 4, r'span one angle, those .* on 4 \* petroR90_r'),
+            (None, '4 * petroR90_r', r'span 4 \* petroR90_r, those .* on one angle'),
+        ],
+    )
+    def test_other_frames_are_warned_of(self, framing, size, words):
+        scale = 0.4 if framing is None else None
+        spec = dataclasses.replace(SPEC, framing=framing, pixel_scale=scale)
+        size = size if size == 4 else (4, size)
+        cutouts = FramedSource().fetch(self.TABLE, size=size)
+        with pytest.warns(AstropyUserWarning, match=words):
+            compute(BrightnessModel(spec), cutouts)
+
+    def test_the_same_frames_and_those_unknown_are_not(self):
+        model = BrightnessModel(self.SPEC)
+        compute(model, FramedSource().fetch(self.TABLE, size=(4, 'petroR90_r * 4.0')))
+        compute(model, cutouts_of([1.0], pixel_scale=None))
 
 
 def test_specification_survives_json():
