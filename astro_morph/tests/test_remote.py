@@ -272,6 +272,15 @@ def test_failures_of_single_rows_are_no_outage():
     assert cutouts.is_ok.sum() == 20
 
 
+@pytest.fixture
+def ctrl_c_interrupts():
+    """Interrupts raise, also where the tests run in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures('ctrl_c_interrupts')
 def test_an_interrupt_keeps_what_came(tmp_path):
     def misbehave(request, image):
         time.sleep(0.005)
