@@ -217,15 +217,15 @@ class CutoutCache:
 
         Parameters
         ----------
-        keys : iterable of `CutoutKey`
+        keys : iterable of `~astro_morph.cutouts.cache.CutoutKey`
             What to look up.
 
         Returns
         -------
         images : list
             For each key a read-only array, of float32 and shape (y, x) or of uint8 and shape
-            (3, y, x) for a picture, `NO_COVERAGE` where the place is known to lie outside the
-            survey, or None where nothing is known.
+            (3, y, x) for a picture, `~astro_morph.cutouts.cache.NO_COVERAGE` where the place is
+            known to lie outside the survey, or None where nothing is known.
         """
         rows = [_row(key) for key in keys]
         try:
@@ -241,9 +241,9 @@ class CutoutCache:
 
         Parameters
         ----------
-        items : iterable of (`CutoutKey`, image)
+        items : iterable of (`~astro_morph.cutouts.cache.CutoutKey`, image)
             The cutouts; an image is an array of shape (y, x), kept as float32, or a picture of
-            shape (3, y, x), kept as uint8, or `NO_COVERAGE`.
+            shape (3, y, x), kept as uint8, or `~astro_morph.cutouts.cache.NO_COVERAGE`.
 
         Raises
         ------
@@ -263,7 +263,7 @@ class CutoutCache:
 
         Returns
         -------
-        summary : `CacheSummary`
+        summary : `~astro_morph.cutouts.cache.CacheSummary`
             To be printed, or read field by field.
         """
         size = self._database.do(lambda connection: _one(connection, SIZE))

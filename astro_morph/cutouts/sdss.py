@@ -42,8 +42,8 @@ class SdssFrames(RemoteSource):
     Cutouts out of the calibrated frames of SDSS, with the pixels and the noise of the camera.
 
     No service cuts them. The catalogue of the survey is asked which frames show the sources, a
-    thousand sources a query; `plan` asks that too. Then each frame is fetched as a whole, once for
-    all sources on it. It has 3 MB: where sources are far apart, `Hips2Fits` sends a hundredth.
+    thousand sources a query; ``plan`` asks that too. Then each frame is fetched as a whole, once
+    for all sources on it. It has 3 MB: where sources are far apart, `Hips2Fits` sends a hundredth.
 
     Cutouts larger than 25 arcsec may need the frames next to theirs, which are fetched again where
     they were not used lately.
