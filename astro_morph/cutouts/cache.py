@@ -224,7 +224,7 @@ class CutoutCache:
         -------
         images : list
             For each key a read-only array, of float32 and shape (y, x) or of uint8 and shape
-            (3, y, x) for a picture, `~astro_morph.cutouts.cache.NO_COVERAGE` where the place is
+            (3, y, x) for a picture, ``NO_COVERAGE`` where the place is
             known to lie outside the survey, or None where nothing is known.
         """
         rows = [_row(key) for key in keys]
@@ -243,7 +243,7 @@ class CutoutCache:
         ----------
         items : iterable of (`~astro_morph.cutouts.cache.CutoutKey`, image)
             The cutouts; an image is an array of shape (y, x), kept as float32, or a picture of
-            shape (3, y, x), kept as uint8, or `~astro_morph.cutouts.cache.NO_COVERAGE`.
+            shape (3, y, x), kept as uint8, or ``NO_COVERAGE``.
 
         Raises
         ------
