@@ -10,11 +10,14 @@ lifted; how long the same call takes with them is said by the plan.
 """
 
 import argparse
+import asyncio
+import multiprocessing
 import resource
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import astropy.units as u
 import numpy as np
@@ -24,28 +27,68 @@ from astroquery.hips2fits import hips2fitsClass
 
 from astro_morph import conf
 from astro_morph.cutouts import CutoutCache, Hips2Fits
-from astro_morph.serving import Answer, ServerProcess
 
-PATH = '/hips-image-services/hips2fits'
 SIZE = 64
 LATENCY = 0.05
 CROWDED_FIELD = 4 * u.arcmin  # across, with fifty positions
 PER_FIELD = 50
 
 
-class Noise:
-    """A sky without end: a square of noise, over and over."""
+def serve_noise(connection, n_requests):
+    """Answer as hips2fits does, in next to no time but for the latency: a large server."""
+    noise = np.random.default_rng(0).normal(size=(1500, 1500)).astype('>f4')
 
-    def __init__(self, side=1500):
-        self.flux = np.random.default_rng(0).normal(size=(side, side)).astype('>f4')
+    async def converse(reader, writer):
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b'\r\n\r\n')
+                n_requests.value += 1
+                await asyncio.sleep(LATENCY)
+                query = urlsplit(head.split(b' ', 2)[1].decode()).query
+                body = draw(noise, dict(parse_qsl(query)))
+                lines = (
+                    'HTTP/1.1 200 OK',
+                    'Content-Type: image/fits',
+                    f'Content-Length: {len(body)}',
+                )
+                writer.write('\r\n'.join([*lines, '', '']).encode() + body)
+                await writer.drain()
+
+    async def run():
+        server = await asyncio.start_server(converse, '127.0.0.1', 0)
+        connection.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(run())
 
 
-def answer(sky, request):
-    """Cut an image in next to no time: the server stands for a large one."""
-    params = request.params
+class ServerProcess:
+    """The server in a process of its own, so that it takes no time from the client's."""
+
+    def __enter__(self):
+        context = multiprocessing.get_context('spawn')
+        ours, theirs = context.Pipe()
+        self._n_requests = context.Value('i', 0)
+        self._process = context.Process(
+            target=serve_noise, args=(theirs, self._n_requests), daemon=True
+        )
+        self._process.start()
+        self.url = f'http://127.0.0.1:{ours.recv()}/hips-image-services/hips2fits'
+        return self
+
+    def __exit__(self, *_):
+        self._process.terminate()
+
+    @property
+    def n_requests(self):
+        return self._n_requests.value
+
+
+def draw(noise, params):
+    """Cut an image out of a square of noise that goes on and on."""
     nx, ny = int(params['width']), int(params['height'])
     x0, y0 = (int(abs(float(params[key])) * 10000) for key in ('ra', 'dec'))
-    rows, columns = np.arange(y0, y0 + ny) % len(sky.flux), np.arange(x0, x0 + nx) % len(sky.flux)
+    rows, columns = np.arange(y0, y0 + ny) % len(noise), np.arange(x0, x0 + nx) % len(noise)
     cards = {
         'SIMPLE': 'T',
         'BITPIX': -32,
@@ -58,9 +101,8 @@ def answer(sky, request):
         'CRVAL2': params['dec'],
     }
     header = ''.join(f'{key:8}= {value:>20}'.ljust(80) for key, value in cards.items()) + 'END'
-    pixels = sky.flux[rows[:, np.newaxis], columns].tobytes()
-    body = _pad(header.encode(), b' ') + _pad(pixels, b'\0')
-    return Answer(body, 'image/fits')
+    pixels = noise[rows[:, np.newaxis], columns].tobytes()
+    return _pad(header.encode(), b' ') + _pad(pixels, b'\0')
 
 
 def _pad(block, filler):
@@ -100,17 +142,17 @@ def timed(work):
 
 
 def compare_speed(server, table, bands, n_by_hand, cache):
-    source = Hips2Fits('sdss-dr9', bands=bands, server=server.url + PATH, cache=cache)
+    source = Hips2Fits('sdss-dr9', bands=bands, server=server.url, cache=cache)
     print(f'{len(table)} positions in {len(bands)} bands; default limits: {source.plan(table)}')
     with lifted_limits():
-        n_before = len(server.requests)
+        n_before = server.n_requests
         cutouts, ours = timed(lambda: source.fetch(table, size=SIZE))
-        n_requests = len(server.requests) - n_before
+        n_requests = server.n_requests - n_before
         assert cutouts.is_ok.all()
         _, again = timed(lambda: source.fetch(table, size=SIZE))
-        n_again = len(server.requests) - n_before - n_requests
+        n_again = server.n_requests - n_before - n_requests
     some = table[:n_by_hand]
-    _, by_hand = timed(lambda: fetch_by_hand(server.url + PATH, source, some))
+    _, by_hand = timed(lambda: fetch_by_hand(server.url, source, some))
     by_hand *= len(table) / len(some)
     n_images = len(table) * len(bands)
     print(f'  plain loop      {by_hand:7.1f} s, {n_images} requests ({len(some)} positions timed)')
@@ -125,7 +167,7 @@ def lifted_limits():
 
 
 def show_memory(server, table, cache):
-    source = Hips2Fits('sdss-dr9', bands='r', server=server.url + PATH, cache=cache)
+    source = Hips2Fits('sdss-dr9', bands='r', server=server.url, cache=cache)
     n = 0
     print(f'peak memory while {len(table)} cutouts stream by')
     with lifted_limits():
@@ -149,7 +191,7 @@ def main():
     many = make_positions(args.stream, 0, rng)
     with (
         tempfile.TemporaryDirectory() as folder,
-        ServerProcess(Noise(), {PATH: answer}, delay=LATENCY) as server,
+        ServerProcess() as server,
     ):
         cache = CutoutCache(Path(folder) / 'cutouts.sqlite')
         compare_speed(server, table, args.bands, args.by_hand, cache)

@@ -205,3 +205,18 @@ def test_nothing_is_sent_once_all_is_over():
         with pytest.raises(FetchError, match='interrupted'):
             session.get(server.url)
         assert server.requests == []
+
+
+def test_proxies_of_the_environment_are_used(monkeypatch):
+    monkeypatch.setenv('http_proxy', 'http://127.0.0.1:9')
+    monkeypatch.setenv('no_proxy', 'inside.example')
+    session = requests.Session()
+    http.be_polite(session)
+    for host, proxies in [
+        ('outside.example', {'http': 'http://127.0.0.1:9'}),
+        ('inside.example', {}),
+    ]:
+        for _ in range(2):
+            url = f'http://{host}/image'
+            settings = session.merge_environment_settings(url, {}, None, None, None)
+            assert dict(settings['proxies']) == proxies
