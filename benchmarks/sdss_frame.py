@@ -64,13 +64,8 @@ def open_frames(folder):
     return frames
 
 
-def find_galaxies(image, wcs):
-    """
-    Find the extended sources of a frame.
-
-    Extended means a half-light radius 1.2 times that of the stars, which are a narrow locus: of
-    the sources with a flux of 100 times its noise, the first quartile of the half-light radii.
-    """
+def find_sources(image, wcs):
+    """Find the sources of a frame, galaxies and stars, brightest first."""
     _, sky, noise = sigma_clipped_stats(image)
     smooth = convolve(image - sky, make_2dgaussian_kernel(3, size=7))
     segments = SourceFinder(10, progress_bar=False)(smooth, 1.5 * noise)
@@ -81,18 +76,29 @@ def find_galaxies(image, wcs):
             'coord': sources.sky_centroid_icrs,
             'magnitude': (22.5 - 2.5 * np.log10(sources.kron_flux)) * u.ABmag,
             'radius': u.Quantity(sources.flux_radius(0.5), u.pix),
+            'snr': sources.kron_flux / sources.kron_flux_err,
         }
     )
-    snr = sources.kron_flux / sources.kron_flux_err
-    star_radius = np.percentile(table['radius'][snr > 100], 25)
+    table.sort('magnitude')
+    return table
+
+
+def find_galaxies(image, wcs):
+    """
+    Find the extended sources of a frame.
+
+    Extended means a half-light radius 1.2 times that of the stars, which are a narrow locus: of
+    the sources with a flux of 100 times its noise, the first quartile of the half-light radii.
+    """
+    table = find_sources(image, wcs)
+    star_radius = np.percentile(table['radius'][table['snr'] > 100], 25)
     is_extended = table['radius'] > LEAST_EXTENT * star_radius
-    galaxies = table[is_extended & (snr > LEAST_SNR) & (table['magnitude'] > BRIGHTEST)]
+    galaxies = table[is_extended & (table['snr'] > LEAST_SNR) & (table['magnitude'] > BRIGHTEST)]
     print(
         f'{len(table)} sources in r; the half-light radius of stars is {star_radius:.2f}; '
         f'{len(galaxies)} are extended, of {LEAST_SNR} sigma and fainter than {BRIGHTEST}'
     )
     galaxies['name'] = [f'r = {magnitude.value:.1f}' for magnitude in galaxies['magnitude']]
-    galaxies.sort('magnitude')
     return galaxies['name', 'coord']
 
 
