@@ -16,8 +16,10 @@ __all__ = [
     'find_image_column',
     'probability_columns',
     'read_labels',
+    'read_numbers',
     'read_positions',
     'read_sizes',
+    'write_numbers',
     'write_predictions',
 ]
 
@@ -283,6 +285,39 @@ def read_labels(table, label_column):
     return labels, is_labelled
 
 
+def read_numbers(table, names, argument):
+    """
+    Read columns of numbers.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        The catalogue, with n rows.
+    names : sequence of str
+        The columns.
+    argument : str
+        What names them, for the error.
+
+    Returns
+    -------
+    numbers : ndarray of float, shape (n, len(names))
+        NaN where a value is masked.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column, or it holds no numbers.
+    """
+    numbers = np.full((len(table), len(names)), np.nan)
+    for column, name in enumerate(names):
+        values, mask = _split_mask(_column(table, name, argument))
+        if values.dtype.kind not in 'iufb':
+            msg = f'{argument} names the column {name!r} of type {values.dtype}, expected numbers'
+            raise ValueError(msg)
+        numbers[~mask, column] = values[~mask]
+    return numbers
+
+
 def probability_columns(classes, *, prefix='morph_'):
     """
     Name the column of the probability of each class.
@@ -308,19 +343,7 @@ def probability_columns(classes, *, prefix='morph_'):
     >>> probability_columns(['E', 'S0/a', 'S0 a'])
     ['morph_p_E', 'morph_p_S0_a', 'morph_p_S0_a_2']
     """
-    names = []
-    taken = set()
-    for value in classes:
-        ascii_text = unicodedata.normalize('NFKD', str(value)).encode('ascii', 'ignore').decode()
-        word = re.sub(r'\W+', '_', ascii_text).strip('_')[:_LONGEST_CLASS_NAME] or 'class'
-        name = stem = f'{prefix}p_{word}'
-        count = 1
-        while name.lower() in taken:
-            count += 1
-            name = f'{stem}_{count}'
-        taken.add(name.lower())
-        names.append(name)
-    return names
+    return _column_names(classes, f'{prefix}p_')
 
 
 def write_predictions(
@@ -331,6 +354,8 @@ def write_predictions(
     status,
     flags,
     provenance,
+    novelty=None,
+    measures=None,
     prefix='morph_',
     overwrite=False,
 ):
@@ -352,6 +377,11 @@ def write_predictions(
     provenance : dict
         What made the predictions, for the table's ``meta``: text or numbers, under names that a
         FITS header takes, such as ``MORPHVER``.
+    novelty : array_like, shape (n,), optional
+        P-values of `~astro_morph.novelty.Novelty`; NaN where they are not known.
+    measures : `~astropy.table.Table`, optional
+        More columns, which go under their names with the prefix; see
+        `astro_morph.measures.measure`.
     prefix : str, optional
         What the name of every new column begins with.
     overwrite : bool, optional
@@ -363,7 +393,8 @@ def write_predictions(
         A table of the same class with the same rows and these new columns, which have no unit:
         ``morph_class``, ``morph_p_<class>`` for each class, ``morph_confidence`` (the highest
         probability), ``morph_entropy`` (Shannon entropy in bits, :math:`-\sum_k p_k \log_2 p_k`),
-        all masked where the status is not ``'ok'``; ``morph_flags`` and ``morph_status``.
+        ``morph_novelty`` where it is given, all masked where the status is not ``'ok'``;
+        ``morph_flags`` and ``morph_status``.
 
     Raises
     ------
@@ -398,10 +429,84 @@ def write_predictions(
     provenance = _as_header(provenance)
 
     columns = _prediction_columns(classes, probabilities, status, flags, provenance, prefix)
+    if novelty is not None:
+        novelty = np.asarray(novelty, dtype=np.float32)
+        _check_shape('novelty', novelty, (len(table),))
+        # Before the flags and the status.
+        columns.insert(-2, _novelty_column(novelty, status, prefix))
+    if measures is not None:
+        names = [f'{prefix}{name}' for name in measures.colnames]
+        columns += Table(measures, names=names).columns.values()
     annotated = table.copy()
     _make_room(annotated, columns, prefix, overwrite)
     annotated.add_columns(columns)
     annotated.meta.update(provenance)
+    return annotated
+
+
+def write_numbers(table, numbers, *, status, flags, provenance, prefix='morph_', overwrite=False):
+    """
+    Add columns of predicted numbers to a copy of a catalogue.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        The catalogue, with n rows; it stays as it is.
+    numbers : `~astropy.table.Table`
+        The n rows of the new columns, with their descriptions and UCDs. They get the prefix, and
+        names that FITS, VOTable and SQL take.
+    status, flags, provenance, prefix, overwrite
+        As in `write_predictions`.
+
+    Returns
+    -------
+    annotated : `~astropy.table.Table`
+        A table of the same class with the same rows and the new columns, masked where the status
+        is not ``'ok'``; ``morph_flags`` and ``morph_status``.
+
+    Raises
+    ------
+    ValueError
+        As `write_predictions` does.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from astro_morph.catalog import write_numbers
+    >>> write_numbers(
+    ...     Table({'id': [1, 2]}),
+    ...     Table({'bar': [0.25, float('nan')]}),
+    ...     status=['ok', 'truncated'],
+    ...     flags=[0, 0],
+    ...     provenance={'MORPHVER': '1.0'},
+    ... ).pprint()
+     id morph_bar morph_flags morph_status
+    --- --------- ----------- ------------
+      1      0.25           0           ok
+      2        --           0    truncated
+    """
+    status = np.asarray(status, dtype=str)
+    flags = np.asarray(flags, dtype=np.int32)
+    _check_shape('status', status, (len(table),))
+    _check_shape('flags', flags, (len(table),))
+    failed = status != 'ok'
+    names = _column_names(numbers.colnames, prefix)
+    columns = [
+        MaskedColumn(
+            np.where(failed, np.nan, column).astype(np.float32),
+            name=name,
+            mask=failed,
+            fill_value=np.nan,
+            description=column.description,
+            meta=column.meta,
+        )
+        for name, column in zip(names, numbers.itercols(), strict=True)
+    ]
+    columns += _quality_columns(status, flags, prefix)
+    annotated = table.copy()
+    _make_room(annotated, columns, prefix, overwrite)
+    annotated.add_columns(columns)
+    annotated.meta.update(_as_header(provenance))
     return annotated
 
 
@@ -462,6 +567,13 @@ def _prediction_columns(classes, probabilities, status, flags, provenance, prefi
             'stat.param;src.morph.type',
             'Shannon entropy of the class probabilities, in bits',
         ),
+        *_quality_columns(status, flags, prefix),
+    ]
+
+
+def _quality_columns(status, flags, prefix):
+    """Build the columns that tell how good an image is, and whether there is one."""
+    return [
         Column(
             flags,
             name=f'{prefix}flags',
@@ -475,6 +587,34 @@ def _prediction_columns(classes, probabilities, status, flags, provenance, prefi
             meta={'ucd': 'meta.code.status'},
         ),
     ]
+
+
+def _column_names(values, stem):
+    """Turn values into column names that FITS, VOTable and SQL take and tell apart."""
+    names = []
+    taken = set()
+    for value in values:
+        ascii_text = unicodedata.normalize('NFKD', str(value)).encode('ascii', 'ignore').decode()
+        word = re.sub(r'\W+', '_', ascii_text).strip('_')[:_LONGEST_CLASS_NAME] or 'class'
+        name = f'{stem}{word}'
+        count = 1
+        while name.lower() in taken:
+            count += 1
+            name = f'{stem}{word}_{count}'
+        taken.add(name.lower())
+        names.append(name)
+    return names
+
+
+def _novelty_column(novelty, status, prefix):
+    return MaskedColumn(
+        np.where(status == 'ok', novelty, np.nan),
+        name=f'{prefix}novelty',
+        mask=(status != 'ok') | np.isnan(novelty),
+        fill_value=np.nan,
+        description='Share of galaxies like those of the training that are as unlike them',
+        meta={'ucd': 'stat.probability;src.morph'},
+    )
 
 
 def _make_room(table, columns, prefix, overwrite):

@@ -18,8 +18,21 @@ class Flag(NamedTuple):
 
 FLAGS = (
     Flag(1, 'partial_coverage', 'part of the cutout lies outside the images'),
-    Flag(2, 'missing_pixels', 'some pixels inside the images are missing and were filled'),
+    Flag(2, 'missing_pixels', 'some pixels inside the images are missing'),
     Flag(4, 'missing_band', 'at least one band has no pixel at all, the others have'),
+    Flag(8, 'saturated', 'a core is as bright as the detector can tell'),
+    Flag(16, 'cosmic_ray', 'pixels that a cosmic ray hit were filled'),
+    Flag(32, 'no_source', 'there is no source at the centre'),
+    Flag(64, 'low_signal', 'the signal-to-noise ratio of the galaxy is below 20'),
+    Flag(128, 'uncertain_sky', 'the sources leave too little sky to measure its level well'),
+    Flag(256, 'neighbour_removed', 'other sources were replaced by the noise of the sky'),
+    Flag(512, 'recentred', 'the galaxy was moved to the centre'),
+    # Of the column measure_flags.
+    Flag(1024, 'measures_cut', 'a tenth of the circle measured is outside the cutout or hidden'),
+    Flag(2048, 'measures_noisy', 'the mean signal-to-noise ratio of a pixel is below 2.5'),
+    Flag(4096, 'measures_small', 'the Petrosian radius is below 8 pixels'),
+    Flag(8192, 'measures_off_centre', 'no centre of symmetry was found near the centroid'),
+    Flag(16384, 'novel', 'fewer than 1 in 100 training galaxies are so unlike the others'),
 )
 
 #: Bit value by flag name.

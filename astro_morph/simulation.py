@@ -95,6 +95,10 @@ class SimulatedSurvey(CutoutSource):
         ``n_galaxies`` and ``kinds``; their other properties are drawn at random.
     bands : sequence of str, optional
         Bands to observe; by default those of the survey's colour pictures, from blue to red.
+    crowding : float, optional
+        How many times as many stars and other galaxies there are as at high galactic latitude,
+        where a square arcmin has one star and one galaxy brighter than r = 20. At 10 degrees from
+        the plane, it has about ten stars.
     random_state : int, optional
         Seed of the sky.
 
@@ -113,8 +117,8 @@ class SimulatedSurvey(CutoutSource):
     Raises
     ------
     ValueError
-        If a kind or a band is not known, or the catalogue is empty, lacks a position or
-        a morphology, or covers too large an area.
+        If a kind or a band is not known, ``crowding`` is negative, or the catalogue is empty,
+        lacks a position or a morphology, or covers too large an area.
 
     Examples
     --------
@@ -140,15 +144,20 @@ class SimulatedSurvey(CutoutSource):
         kinds=KINDS,
         catalogue=None,
         bands=None,
+        crowding=1.0,
         random_state=0,
     ):
         self.survey = surveys.get(survey)
         self.name = getattr(survey, 'name', survey).lower()
         self.bands = self.survey.rgb[::-1] if bands is None else tuple(bands)
+        self.crowding = crowding
         self.random_state = random_state
         unknown = [band for band in self.bands if band not in self.survey.bands]
         if unknown:
             msg = f'bands {unknown} are not among those of {self.survey.name}, {self.survey.bands}'
+            raise ValueError(msg)
+        if not crowding >= 0:
+            msg = f'crowding must be a factor of at least 0, got {crowding}'
             raise ValueError(msg)
         if catalogue is None:
             self._coords, self._kinds = self._make_catalogue(n_galaxies, kinds)
@@ -370,6 +379,7 @@ class SimulatedSurvey(CutoutSource):
     def _field_objects(self, rng, counts):
         """Draw positions in pixels and r magnitudes of what else is on the sky, shape (n, 3)."""
         density, slope, brightest, faintest = counts
+        density *= self.crowding
         ny, nx = self._shape
         area = nx * ny * self.pixel_scale**2
         n = rng.poisson(density * 10 ** (slope * (faintest - 20)) * area.to_value(u.arcmin**2))

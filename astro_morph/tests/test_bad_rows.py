@@ -10,6 +10,7 @@ from PIL import Image
 
 from astro_morph import MorphologyClassifier
 from astro_morph.cutouts import FirstOf, ImageFiles, Mosaics
+from astro_morph.flags import BITS
 from astro_morph.tests.helpers import make_blobs
 
 N_ROWS = 1000
@@ -17,6 +18,7 @@ N_BAD = 50
 SIZE = 21
 BLOBS = make_blobs(16, size=SIZE, random_state=1)
 OTHER_COLUMNS = ('id', 'name', 'redshift')
+COVERAGE = BITS['partial_coverage'] | BITS['missing_pixels'] | BITS['missing_band']
 
 # Of each grid cell of the mosaic the middle holds a blob.
 SPACING = 30
@@ -60,7 +62,9 @@ def check(annotated, table, classifier, blob, expected):
     assert is_bad.sum() == N_BAD
     for name in ('morph_class', 'morph_p_round', 'morph_confidence', 'morph_entropy'):
         np.testing.assert_array_equal(annotated[name].mask, is_bad)
-    assert not annotated['morph_flags'].any()
+    # Nothing is missing in the images that there are, and nothing was looked for in the others.
+    assert not (annotated['morph_flags'] & COVERAGE).any()
+    assert not annotated['morph_flags'][is_bad].any()
 
     probability = classifier.predict_proba(BLOBS)[blob[~is_bad]]
     for index, label in enumerate(classifier.classes_):

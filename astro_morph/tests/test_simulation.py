@@ -14,7 +14,7 @@ from astropy.nddata import Cutout2D
 from astropy.stats import sigma_clipped_stats
 from astropy.table import Table
 from astropy.wcs import WCS
-from scipy.ndimage import gaussian_filter, label
+from scipy.ndimage import gaussian_filter, label, maximum_filter
 
 from astro_morph import surveys
 from astro_morph.flags import BITS
@@ -192,6 +192,23 @@ def test_stars_have_the_seeing_of_the_survey(survey):
     assert np.percentile(fitted, 25) == pytest.approx(1.32, rel=0.05)
 
 
+def test_crowding_is_a_factor_on_the_number_of_other_objects():
+    alone, common, crowded = (
+        SimulatedSurvey(n_galaxies=16, crowding=crowding) for crowding in (0, 1, 10)
+    )
+
+    def count(survey):
+        """Count the peaks of what else is on the sky, 20 times brighter than the noise."""
+        others = gaussian_filter(survey.flux[1] - alone.flux[1], 1)
+        is_peak = others == maximum_filter(others, 5)
+        return np.sum(is_peak & (others > 20 * survey.survey.sky_noise[2] * 0.28))
+
+    assert count(alone) == 0
+    assert 5 * count(common) < count(crowded) < 15 * count(common)
+    for name in ('ra', 'dec', 'mag_r'):
+        np.testing.assert_array_equal(alone.catalogue[name], crowded.catalogue[name])
+
+
 def test_a_patch_of_sky_is_the_same_in_each_cutout(survey):
     first = survey.catalogue[:1]
     coord = SkyCoord(first['ra'], first['dec'])
@@ -326,6 +343,7 @@ def test_galaxies_of_a_catalogue_are_put_where_it_says():
         ({'kinds': ['round', 'ring']}, r"got \['ring'\]"),
         ({'bands': 'gy'}, r"bands \['y'\] are not among"),
         ({'n_galaxies': 0}, 'n_galaxies and kinds must not be empty'),
+        ({'crowding': -1}, 'crowding must be a factor of at least 0, got -1'),
         ({'catalogue': Table({'ra': [1.0], 'dec': [2.0]})}, 'the column morphology'),
         (
             {'catalogue': Table({'ra': [1.0], 'dec': [99.0], 'morphology': ['round']})},
