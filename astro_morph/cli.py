@@ -22,8 +22,13 @@ BATCH = 256
 # The code of a command that Ctrl-C has ended, as shells have it.
 INTERRUPTED = 130
 
+# What the tasks that train hand over to their estimators.
+TRAINING = ('size', 'epochs', 'max_time', 'random_state', 'verbose')
+
 # What the package's messages call an argument is an option here.
 OPTIONS = {
+    'batch_size=': '--batch-size=',
+    'checkpoint=': '--checkpoint=',
     'source=': '--source=',
     'encoder=': '--encoder=',
     'label_column': '--labels',
@@ -103,13 +108,11 @@ def pretrain(options):
     _make_folder(options.output)
     encoder = MorphologyEncoder(
         source=source,
-        size=options.size,
-        epochs=options.epochs,
-        max_time=options.max_time,
-        random_state=options.random_state,
-        verbose=options.verbose,
+        batch_size=options.batch_size,
+        checkpoint=options.checkpoint,
+        **_training_options(options),
     )
-    encoder.fit(catalogue).save(options.output)
+    _save(encoder.fit(catalogue), options.output)
 
 
 def fit(options):
@@ -123,13 +126,9 @@ def fit(options):
         label_column=options.labels,
         encoder=options.encoder,
         strategy=options.strategy,
-        size=options.size,
-        epochs=options.epochs,
-        max_time=options.max_time,
-        random_state=options.random_state,
-        verbose=options.verbose,
+        **_training_options(options),
     )
-    classifier.fit(catalogue).save(options.output)
+    _save(classifier.fit(catalogue), options.output)
 
 
 def annotate(options):
@@ -221,6 +220,18 @@ def make_parser():
     _add_catalogue(command)
     _add_output(command, 'file of the encoder')
     _add_training(command)
+    command.add_argument(
+        '--batch-size',
+        type=int,
+        default=256,
+        help='images a step, in all processes together (default: 256)',
+    )
+    command.add_argument(
+        '--checkpoint',
+        type=Path,
+        help='file that is written every few minutes and before Ctrl-C or SIGTERM end the run; '
+        'if it is there, the run goes on from it',
+    )
     _add_run(command)
 
     command = _add(
@@ -373,6 +384,18 @@ def _add_quiet(command):
     command.add_argument(
         '--quiet', dest='verbose', action='store_const', const=0, default=1, help='say nothing'
     )
+
+
+def _training_options(options):
+    return {name: getattr(options, name) for name in TRAINING}
+
+
+def _save(estimator, path):
+    """Save what was fitted, once where several processes have done it together."""
+    from astro_morph.parallel import is_first
+
+    if is_first():
+        estimator.save(path)
 
 
 def _read_catalogue(options):

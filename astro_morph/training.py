@@ -2,13 +2,20 @@
 """The one training loop, for every objective."""
 
 import contextlib
+import dataclasses
 import math
 import os
 import sys
 import time
+import zlib
 
+import numpy as np
 import torch
 from tqdm.auto import tqdm
+
+from astro_morph import parallel
+from astro_morph.batches import Batches
+from astro_morph.checkpoints import Checkpoint, Signals
 
 __all__ = ['autocast', 'choose_device', 'progress_bar', 'sgd', 'train']
 
@@ -17,6 +24,9 @@ WARM_UP = 0.05
 
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
+
+# Images by which a checkpoint knows its run again.
+CHECKED = 64
 
 
 def choose_device(device='auto'):
@@ -31,12 +41,12 @@ def choose_device(device='auto'):
     Returns
     -------
     device : `torch.device`
-        The device.
+        The device; of several processes on one machine, each gets a GPU of its own.
     """
     if device != 'auto':
         return torch.device(device)
     if torch.cuda.is_available():
-        return torch.device('cuda')
+        return torch.device('cuda', int(os.environ.get('LOCAL_RANK', 0)))
     if torch.backends.mps.is_available():
         return torch.device('mps')
     return torch.device('cpu')
@@ -44,7 +54,7 @@ def choose_device(device='auto'):
 
 def autocast(device):
     """
-    Give the context in which networks run in bfloat16, where the device is fast at it.
+    Give the context in which networks run in half precision, where the device is fast at it.
 
     Parameters
     ----------
@@ -54,15 +64,18 @@ def autocast(device):
     Returns
     -------
     context : context manager
-        Does nothing where bfloat16 is not native.
+        bfloat16 where it is native, float16 on older GPUs; does nothing elsewhere.
     """
-    is_native = {
-        'cuda': torch.cuda.is_bf16_supported,
-        'cpu': torch.ops.mkldnn._is_mkldnn_bf16_supported,
-    }
-    if is_native.get(device.type, lambda: False)():
-        return torch.autocast(device.type, torch.bfloat16)
-    return contextlib.nullcontext()
+    dtype = _fast_dtype(device)
+    return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+def _fast_dtype(device):
+    if device.type == 'cuda':
+        is_native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if is_native else torch.float16
+    is_native = device.type == 'cpu' and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if is_native else None
 
 
 def progress_bar(total, description, *, verbose=True):
@@ -76,7 +89,7 @@ def progress_bar(total, description, *, verbose=True):
     description : str
         What is being done.
     verbose : bool, optional
-        False for none.
+        False for none; of several processes, only the first one shows it.
 
     Returns
     -------
@@ -91,7 +104,7 @@ def progress_bar(total, description, *, verbose=True):
         delay=2,
         # A log file is not to be filled with bars.
         mininterval=0.5 if sys.stderr.isatty() else 10,
-        disable=not verbose,
+        disable=not (verbose and parallel.is_first()),
     )
 
 
@@ -116,7 +129,7 @@ def sgd(objective, *, learning_rate):
         {'params': [p for p in parameters if p.ndim > 1], 'weight_decay': WEIGHT_DECAY},
         {'params': [p for p in parameters if p.ndim < 2], 'weight_decay': 0.0},
     ]
-    return torch.optim.SGD(groups, lr=learning_rate, momentum=MOMENTUM)
+    return torch.optim.SGD(groups, lr=learning_rate, momentum=MOMENTUM, fused=True)
 
 
 def learning_rate_factor(progress):
@@ -144,27 +157,34 @@ def train(
     """
     Minimise an objective over images.
 
+    Where ``torchrun`` has started several processes, each takes its share of every batch, and their
+    gradients are averaged. If the processes do not divide the images evenly, the odd ones are left
+    out of an epoch, others in each.
+
     Parameters
     ----------
     objective : `torch.nn.Module`
-        Its ``loss(images, rows, generator, progress)`` gives the loss and an accuracy.
-    images : `torch.Tensor`, shape (n, band, y, x)
-        Stretched images, of any floating type.
+        Its ``forward(images, rows, generator, progress)`` gives the loss and an accuracy. All that
+        is random comes from the generator.
+    images : array_like, shape (n, band, y, x)
+        What the objective takes, see `~astro_morph.batches.Batches`.
     optimizer : `torch.optim.Optimizer`
         Changes the objective's parameters; its learning rates are those of the peak.
     epochs, batch_size : int
-        Passes over the images, and the largest number of images a step.
+        Passes over the images, and the largest number of images a step, in all processes together.
     device : `torch.device`
         Where the objective is.
     random_state : int
         Seed of the order and of the views.
     max_time : float, optional
-        Seconds after which training ends; the learning rate then falls with the time used.
+        Seconds after which training ends; the learning rate then falls with the time used. What
+        a run used before it was stopped counts.
     checkpoint : path, optional
-        File that is written after each epoch, and from which a run goes on if it is there: it
-        ends as a run that was never stopped.
+        File that is written every few minutes, at the end, and before Ctrl-C or SIGTERM end the
+        process. If it is there, the run goes on from it, with its ``random_state``, and ends as one
+        that was never stopped.
     callback : callable, optional
-        Called with the epoch's record after each epoch; may add to it.
+        Called with the epoch's record after each epoch; may add numbers to it.
     description : str, optional
         Name of the work in the progress bar.
     verbose : bool, optional
@@ -174,82 +194,165 @@ def train(
     -------
     history : list of dict
         A record an epoch: ``epoch``, ``loss``, ``accuracy``, ``learning_rate`` and ``seconds``.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is of another run, the processes have different images, or there are
+        fewer images a batch than processes.
     """
-    generator = torch.Generator(device).manual_seed(random_state)
-    history = _resume(checkpoint, objective, optimizer, generator)
+    parallel.join()
     for group in optimizer.param_groups:
         group.setdefault('initial_lr', group['lr'])
-    n_batches = math.ceil(len(images) / batch_size)
+    batches = Batches(images, device)
+    settings = {'epochs': epochs, 'batch_size': batch_size}
+    settings |= _describe(objective, optimizer, images)
+    _check_processes(settings)
+    run = _Run(parallel.broadcast(random_state), torch.zeros(2, device=device))
+    # float16 would lose small gradients if the loss were not scaled.
+    scaler = torch.amp.GradScaler(device.type, enabled=_fast_dtype(device) == torch.float16)
+    parts = {'objective': objective, 'optimizer': optimizer, 'scaler': scaler, 'run': run}
+    saved = Checkpoint(checkpoint, parts, settings=settings)
+    saved.load()
+    generator = torch.Generator(device)
     max_time = math.inf if max_time is None else max_time
-    seconds = sum(record['seconds'] for record in history)
-    objective.train()
-    with progress_bar(epochs * len(images), description, verbose=verbose) as bar:
-        bar.update(len(history) * len(images))
-        for epoch in range(len(history), epochs):
-            start = time.perf_counter()
-            order = torch.randperm(
-                len(images), generator=torch.Generator().manual_seed(random_state + epoch)
-            )
-            loss_sum = accuracy_sum = n_seen = 0
-            # Batches of nearly one size: nothing is dropped, and no last batch is tiny.
-            for step, rows in enumerate(order.tensor_split(n_batches)):
-                progress = (epoch + (step + 0.5) / n_batches) / epochs
-                elapsed = seconds + time.perf_counter() - start
-                progress = min(1.0, max(progress, elapsed / max_time))
-                for group in optimizer.param_groups:
-                    group['lr'] = group['initial_lr'] * learning_rate_factor(progress)
-                batch = images[rows].to(device, torch.float32)
-                rows = rows.to(device)
-                with autocast(device):
-                    loss, accuracy = objective.loss(batch, rows, generator, progress)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                loss_sum += loss.detach() * len(rows)
-                accuracy_sum += accuracy.detach() * len(rows)
-                n_seen += len(rows)
-                bar.update(len(rows))
-                if elapsed >= max_time:
-                    break
-            seconds += time.perf_counter() - start
-            history.append(
-                {
-                    'epoch': epoch + 1,
-                    'loss': float(loss_sum) / n_seen,
-                    'accuracy': float(accuracy_sum) / n_seen,
-                    'learning_rate': optimizer.param_groups[0]['lr'],
-                    'seconds': time.perf_counter() - start,
-                }
-            )
-            if callback is not None:
-                callback(history[-1])
-            _save(checkpoint, objective, optimizer, generator, history)
-            if seconds >= max_time:
+    n_batches = math.ceil(len(batches) / batch_size)
+    n_steps = epochs * n_batches
+    order = None
+    common = parallel.wrap(objective).train()
+    with (
+        Signals(is_active=checkpoint is not None) as signals,
+        progress_bar(epochs * len(batches), description, verbose=verbose) as bar,
+    ):
+        bar.update(run.step * len(batches) // n_batches)
+        start = time.perf_counter() - run.seconds
+        while run.step < n_steps:
+            # What the clocks and the signals say, all processes hear alike.
+            run.seconds, signal = parallel.largest(run.seconds, signals.received)
+            if signal:
+                saved.save()
+                signals.act(int(signal))
+            if run.seconds >= max_time:
                 break
+            epoch, number = divmod(run.step, n_batches)
+            if order is None or number == 0:
+                order = _deal(len(batches), n_batches, run.random_state, epoch)
+            # Sorted: a file is read in one direction.
+            rows = order[number].sort().values
+            progress = min(1.0, max((run.step + 0.5) / n_steps, run.seconds / max_time))
+            for group in optimizer.param_groups:
+                group['lr'] = group['initial_lr'] * learning_rate_factor(progress)
+            # Seeded anew, so that a step draws the same in a run that was stopped before it.
+            generator.manual_seed(_seed(run.random_state, 1 + parallel.rank(), run.step))
+            inputs = batches.take(rows), rows.to(device, non_blocking=True), generator, progress
+            run.add(_learn(common, inputs, optimizer, scaler), len(rows))
+            run.seconds = time.perf_counter() - start
+            bar.update(len(rows) * parallel.n_processes())
+            if run.step % n_batches == 0:
+                run.end_epoch(optimizer, callback)
+            saved.save_if_due()
+        if run.n_seen:
+            run.end_epoch(optimizer, callback)
+        saved.save()
     objective.eval()
-    return history
+    return run.history
 
 
-def _save(checkpoint, objective, optimizer, generator, history):
-    if checkpoint is None:
-        return
-    state = {
-        'objective': objective.state_dict(),
-        'optimizer': optimizer.state_dict(),
-        'generator': generator.get_state(),
-        'history': history,
+def _learn(objective, inputs, optimizer, scaler):
+    """Make one step; give loss and accuracy, without waiting for them."""
+    images, *_ = inputs
+    with autocast(images.device):
+        loss, accuracy = objective(*inputs)
+    optimizer.zero_grad()
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    return torch.stack([loss.detach(), accuracy])
+
+
+class _Run:
+    """How far a run has come."""
+
+    def __init__(self, random_state, sums):
+        self.random_state = random_state
+        self.step = 0
+        self.seconds = 0.0
+        # Of loss and accuracy, over the images seen in this epoch.
+        self.sums = sums
+        self.n_seen = 0
+        self.history = []
+
+    def state_dict(self):
+        return vars(self)
+
+    def load_state_dict(self, state):
+        vars(self).update(state, sums=state['sums'].to(self.sums))
+
+    def add(self, values, n):
+        self.step += 1
+        self.sums += values * n
+        self.n_seen += n
+
+    def end_epoch(self, optimizer, callback):
+        loss, accuracy = parallel.total(self.sums) / (self.n_seen * parallel.n_processes())
+        record = {
+            'epoch': len(self.history) + 1,
+            'loss': loss.item(),
+            'accuracy': accuracy.item(),
+            'learning_rate': optimizer.param_groups[0]['lr'],
+            'seconds': self.seconds - sum(record['seconds'] for record in self.history),
+        }
+        if callback is not None:
+            callback(record)
+        self.history.append(record)
+        self.sums.zero_()
+        self.n_seen = 0
+
+
+def _deal(n, n_batches, random_state, epoch):
+    """Shuffle the rows, and deal them out to processes and batches of nearly one size."""
+    generator = torch.Generator().manual_seed(_seed(random_state, 0, epoch))
+    order = torch.randperm(n, generator=generator)
+    n_processes = parallel.n_processes()
+    # All processes have equally many: they wait for each other in each step.
+    return order[: n - n % n_processes][parallel.rank() :: n_processes].tensor_split(n_batches)
+
+
+def _seed(*numbers):
+    """Give a seed to each tuple of numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def _describe(objective, optimizer, images):
+    """Tell a run from others, in words and numbers."""
+    images = np.asarray(images)
+    sample = np.ascontiguousarray(images[:: 1 + len(images) // CHECKED])
+    named = {
+        name: repr(value)
+        for name, value in vars(objective).items()
+        if isinstance(value, int | float) or dataclasses.is_dataclass(value)
     }
-    # Written aside and moved: a run killed now leaves the last whole checkpoint.
-    aside = f'{os.fspath(checkpoint)}.part'
-    torch.save(state, aside)
-    os.replace(aside, checkpoint)
+    named.pop('training')
+    return named | {
+        'objective': type(objective).__name__,
+        'number of parameters': sum(p.numel() for p in objective.parameters()),
+        'learning rate': optimizer.param_groups[0]['initial_lr'],
+        'shape of the images': images.shape,
+        'checksum of the images': zlib.crc32(sample),
+    }
 
 
-def _resume(checkpoint, objective, optimizer, generator):
-    if checkpoint is None or not os.path.exists(checkpoint):
-        return []
-    state = torch.load(checkpoint, map_location='cpu', weights_only=True)
-    objective.load_state_dict(state['objective'])
-    optimizer.load_state_dict(state['optimizer'])
-    generator.set_state(state['generator'])
-    return state['history']
+def _check_processes(settings):
+    if settings['batch_size'] < parallel.n_processes():
+        msg = (
+            f'batch_size={settings["batch_size"]} is less than the number of processes, '
+            f'{parallel.n_processes()}; pass a larger one'
+        )
+        raise ValueError(msg)
+    first = parallel.broadcast(settings)
+    if settings != first:
+        msg = (
+            'the processes do not have the same images and settings; fetch the images into one '
+            'file first'
+        )
+        raise ValueError(msg)

@@ -90,7 +90,8 @@ class CutoutSet:
     Parameters
     ----------
     images : array_like of float32, shape (n, band, y, x)
-        The pixels; NaN where there is none.
+        The pixels; NaN where there is none. The bytes of pictures (uint8) stay bytes, so that
+        an array that is mapped into memory from a file need not fit into memory.
     bands : sequence of str, optional
         Names of the bands; ``'0'``, ``'1'``... where they are not given.
     pixel_scale : `~astropy.units.Quantity`, optional
@@ -138,7 +139,8 @@ class CutoutSet:
         flags=None,
         table=None,
     ):
-        images = np.asarray(images, dtype=np.float32)
+        is_bytes = kind == 'picture' and getattr(images, 'dtype', None) == np.uint8
+        images = np.asarray(images, dtype=None if is_bytes else np.float32)
         if images.ndim != 4:
             msg = f'images must have the axes (n, band, y, x), got an array of shape {images.shape}'
             raise ValueError(msg)

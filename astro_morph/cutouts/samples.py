@@ -223,7 +223,9 @@ def _name_images(images, bands):
     if bands is not None and len(bands) != images.shape[1]:
         msg = f'X has {images.shape[1]} bands, expected {len(bands)}: {list(bands)}'
         raise ValueError(msg)
-    is_missing = np.isnan(images).all(axis=(1, 2, 3))
+    # Few images are looked at whole: they may be more than memory can hold.
+    is_missing = np.isnan(images[:, 0, 0, 0])
+    is_missing[is_missing] = np.isnan(images[is_missing]).all(axis=(1, 2, 3))
     return CutoutSet(
         images,
         bands=bands,

@@ -270,6 +270,30 @@ class TestFit:
         assert (spec.bands, spec.size) == (('g', 'r', 'i'), 24)
 
 
+class TestPretrain:
+    COMMAND = 'pretrain survey.fits {} --source sdss-{{band}}.fits --size 24 --quiet --epochs 2'
+
+    def test_encoder_is_that_of_the_estimator(self, done, folder):
+        done(self.COMMAND.format('own.pt') + ' --batch-size 8')
+        expected = MorphologyEncoder(
+            source='sdss-{band}.fits', size=24, epochs=2, batch_size=8, random_state=0, verbose=0
+        )
+        expected.fit(read_table(folder / 'survey.fits'))
+        written = MorphologyEncoder.load(folder / 'own.pt')
+        assert written.model_.spec.identifier == expected.model_.spec.identifier
+
+    def test_finished_run_is_read_from_its_checkpoint(self, done, run, folder, monkeypatch):
+        command = self.COMMAND.format('first.pt') + ' --checkpoint run.ckpt'
+        done(command)
+        monkeypatch.setattr('astro_morph.training._learn', None)
+        done(command.replace('first.pt', 'second.pt'))
+        first, second = (MorphologyEncoder.load(folder / f'{n}.pt') for n in ('first', 'second'))
+        assert first.model_.spec.identifier == second.model_.spec.identifier
+        code, _, error = run(command + ' --batch-size 8')
+        assert code == 1
+        assert "--checkpoint='run.ckpt' is of another run, whose batch_size is 24, not 8" in error
+
+
 class TestAnnotate:
     def test_rows_and_columns_stay_and_both_forms_of_the_model_agree(self, done, folder):
         catalogue = read_table(folder / 'survey.fits')

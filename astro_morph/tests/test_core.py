@@ -70,13 +70,19 @@ def test_rows_with_an_image_are_told(cutouts):
 
 
 def test_all_but_the_images_may_be_left_out():
-    cutouts = CutoutSet(np.zeros((2, 3, 4, 5), np.uint8), kind='picture')
+    cutouts = CutoutSet(np.zeros((2, 3, 4, 5), np.int16), kind='picture')
     assert cutouts.bands == ('0', '1', '2')
     assert cutouts.images.dtype == np.float32
     assert cutouts.is_ok.all()
     assert not cutouts.flags.any()
     assert cutouts.pixel_scale is None
     assert cutouts[1:].table is None
+
+
+def test_bytes_of_pictures_are_kept_and_not_copied():
+    images = np.zeros((2, 3, 4, 5), np.uint8)
+    assert np.shares_memory(CutoutSet(images, kind='picture').images, images)
+    assert CutoutSet(images).images.dtype == np.float32
 
 
 def test_bands_are_selected_in_the_order_asked_for(cutouts):

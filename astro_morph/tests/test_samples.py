@@ -83,6 +83,12 @@ def test_bytes_are_a_picture_and_numbers_flux():
     assert as_cutouts(np.zeros((1, 3, 8, 8), np.uint8)).kind == 'picture'
 
 
+def test_file_mapped_into_memory_is_not_read(tmp_path):
+    np.save(tmp_path / 'pictures.npy', np.zeros((4, 3, 8, 8), np.uint8))
+    pictures = np.load(tmp_path / 'pictures.npy', mmap_mode='r')
+    assert np.shares_memory(as_cutouts(pictures).images, pictures)
+
+
 def test_array_without_a_pixel_is_a_status():
     images = IMAGES.copy()
     images[1] = np.nan

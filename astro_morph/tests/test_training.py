@@ -1,6 +1,9 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """The training loop: what each epoch sees, how the rate runs, and how a killed run goes on."""
 
+import signal
+import subprocess
+import sys
 import time
 from itertools import chain
 
@@ -9,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from astro_morph.augmentation import CONTRAST, RandomViews
-from astro_morph.networks import resnet
+from astro_morph.augmentation import CONTRAST, FluxViews, RandomConditions, RandomViews
+from astro_morph.networks import FluxStretch
 from astro_morph.pretraining import MoCo, Supervised
 from astro_morph.training import choose_device, progress_bar, sgd, train
 
@@ -26,7 +29,7 @@ class Recorder(nn.Module):
         self.pause = pause
         self.rows, self.progress = [], []
 
-    def loss(self, images, rows, generator, progress):
+    def forward(self, images, rows, generator, progress):
         time.sleep(self.pause)
         assert images.dtype == torch.float32
         assert torch.equal(images[:, 0, 0, 0], rows.float())
@@ -170,71 +173,164 @@ class TestTime:
         assert rates == run(Recorder())[1]
 
 
+class SmallEncoder(nn.Sequential):
+    """A convolution and a batch norm, which has buffers as those of a large encoder have."""
+
+    n_features = 8
+
+    def __init__(self):
+        layers = [nn.Conv2d(2, 8, 5, stride=2), nn.BatchNorm2d(8), nn.ReLU()]
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
 def _moco():
-    encoder = resnet('resnet18', n_bands=2)
-    return MoCo(encoder, RandomViews(20, **CONTRAST), queue_size=8)
+    return MoCo(SmallEncoder(), RandomViews(20, **CONTRAST), queue_size=8)
 
 
 def _supervised():
-    head = nn.Linear(512, 2)
+    encoder, head = SmallEncoder(), nn.Linear(8, 2)
     target = torch.arange(12) % 2
-    encoder = resnet('resnet18', n_bands=2)
-    return Supervised(
-        encoder, head, RandomViews(20, **CONTRAST), target=target, weight=torch.ones(12)
+    stretch = FluxStretch([1.0, 1.0]).compress
+    views = FluxViews(RandomConditions.of('gr'), stretch, RandomViews(20, **CONTRAST))
+    return Supervised(encoder, head, views, target=target, weight=torch.ones(12))
+
+
+OBJECTIVES = {'moco': _moco, 'supervised': _supervised}
+STEPS = 12
+
+
+def fit(name, *, checkpoint=None, seed=0, after_step=lambda number: None, **options):
+    """Train for 4 epochs of 3 steps; give the weights and buffers, and the history."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        objective = OBJECTIVES[name]()
+    optimizer = sgd(objective, learning_rate=0.05)
+    numbers = iter(range(1, STEPS + 1))
+    optimizer.register_step_post_hook(lambda *_: after_step(next(numbers)))
+    images = torch.rand(12, 2, 20, 20, generator=torch.Generator().manual_seed(5))
+    options = {'epochs': 4, 'batch_size': 5, 'random_state': 7, 'device': CPU} | options
+    history = train(
+        objective, images.half(), optimizer, checkpoint=checkpoint, verbose=False, **options
+    )
+    return objective.state_dict(), history
+
+
+def is_same_run(first, second):
+    """Compare two results of `fit` bit by bit, but for the time they took."""
+    (state, history), (other, other_history) = first, second
+    timeless = [[{**r, 'seconds': None} for r in h] for h in (history, other_history)]
+    return timeless[0] == timeless[1] and all(
+        torch.equal(value, other[name]) for name, value in state.items()
     )
 
 
-class Kill(Exception):  # noqa: N818
-    """Stands for a cluster that ends the job."""
-
-
 class TestCheckpoint:
-    IMAGES = torch.rand(12, 2, 20, 20, generator=torch.Generator().manual_seed(5)).half()
+    @pytest.mark.parametrize('name', OBJECTIVES)
+    @pytest.mark.parametrize('last_step', [1, 5, 6, 12])
+    def test_interrupted_run_goes_on_as_if_undisturbed(self, name, last_step, tmp_path):
+        def interrupt(number):
+            if number == last_step:
+                signal.raise_signal(signal.SIGINT)
 
-    def fit(self, make, *, checkpoint=None, kill_at=None, seed=0):
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            objective = make()
-
-        def callback(record):
-            if record['epoch'] == kill_at:
-                raise Kill
-
-        history = train(
-            objective,
-            self.IMAGES,
-            sgd(objective, learning_rate=0.05),
-            epochs=4,
-            batch_size=5,
-            device=CPU,
-            random_state=7,
-            checkpoint=checkpoint,
-            callback=callback,
-            verbose=False,
+        handler = signal.getsignal(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                fit(name, checkpoint=tmp_path / 'run.pt', after_step=interrupt)
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        finally:
+            signal.signal(signal.SIGINT, handler)
+        # The new process has other weights: all must come from the checkpoint, and the seed too.
+        n_steps = []
+        resumed = fit(
+            name,
+            checkpoint=tmp_path / 'run.pt',
+            seed=99,
+            random_state=99,
+            after_step=n_steps.append,
         )
-        return objective.state_dict(), history
+        assert len(n_steps) == STEPS - last_step
+        assert is_same_run(resumed, fit(name))
 
-    @pytest.mark.parametrize('make', [_moco, _supervised])
-    def test_killed_run_goes_on_as_if_undisturbed(self, make, tmp_path):
-        expected, expected_history = self.fit(make)
+    @pytest.mark.skipif(sys.platform == 'win32', reason='Windows ends processes without a word')
+    @pytest.mark.parametrize(
+        ('number', 'interval'), [(signal.SIGTERM, 300), (signal.SIGKILL, 0)], ids=['TERM', 'KILL']
+    )
+    def test_killed_process_goes_on_as_if_undisturbed(self, number, interval, tmp_path):
+        code = (
+            'from astro_morph import checkpoints\n'
+            'from astro_morph.tests.test_training import fit\n'
+            f'checkpoints.INTERVAL = {interval}\n'
+            f'fit("moco", checkpoint={str(tmp_path / "run.pt")!r},'
+            ' after_step=lambda number: print(number, flush=True))'
+        )
+        with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE) as process:
+            for _ in range(5):
+                process.stdout.readline()
+            process.send_signal(number)
+        assert process.returncode == -number
+        n_steps = []
+        resumed = fit('moco', checkpoint=tmp_path / 'run.pt', seed=99, after_step=n_steps.append)
+        assert 0 < len(n_steps) < STEPS
+        assert is_same_run(resumed, fit('moco'))
+
+    def test_error_in_a_callback_costs_no_step(self, tmp_path, monkeypatch):
+        monkeypatch.setattr('astro_morph.checkpoints.INTERVAL', 0)
+
+        def fail(record):
+            assert record['epoch'] < 3
+
+        with pytest.raises(AssertionError):
+            fit('supervised', checkpoint=tmp_path / 'run.pt', callback=fail)
+        assert is_same_run(fit('supervised', checkpoint=tmp_path / 'run.pt'), fit('supervised'))
+
+    @pytest.mark.parametrize(
+        ('change', 'message'),
+        [
+            ({'epochs': 5}, 'whose epochs is 4, not 5; go on as that run was begun'),
+            ({'name': 'supervised'}, 'another run'),
+        ],
+    )
+    def test_checkpoint_of_another_run_is_refused(self, change, message, tmp_path):
         checkpoint = tmp_path / 'run.pt'
-        with pytest.raises(Kill):
-            self.fit(make, checkpoint=checkpoint, kill_at=3)
-        # The new process has other weights: all must come from the checkpoint.
-        state, history = self.fit(make, checkpoint=checkpoint, seed=99)
-        assert state.keys() == expected.keys()
-        for name, value in state.items():
-            assert torch.equal(value, expected[name]), name
-        for record, undisturbed in zip(history, expected_history, strict=True):
-            timeless = [{**r, 'seconds': None} for r in (record, undisturbed)]
-            assert timeless[0] == timeless[1]
+        fit('moco', checkpoint=checkpoint)
+        with pytest.raises(ValueError, match=message):
+            fit(**{'name': 'moco', 'checkpoint': checkpoint} | change)
+
+    def test_checkpoint_of_other_images_is_refused(self, tmp_path):
+        run(Recorder(), checkpoint=tmp_path / 'run.pt')
+        with pytest.raises(ValueError, match=r'shape of the images is .10, 1, 1, 1., not .11, 1'):
+            run(Recorder(), n=11, checkpoint=tmp_path / 'run.pt')
+
+    def test_other_file_is_refused(self, tmp_path):
+        (tmp_path / 'run.pt').write_bytes(b'nothing of the kind')
+        with pytest.raises(ValueError, match='is no checkpoint of astro_morph'):
+            run(Recorder(), checkpoint=tmp_path / 'run.pt')
+        torch.save({'format': 'another'}, tmp_path / 'run.pt')
+        with pytest.raises(ValueError, match="has the format 'another'"):
+            run(Recorder(), checkpoint=tmp_path / 'run.pt')
+
+    def test_handler_of_the_user_lets_the_run_go_on(self, tmp_path):
+        heard = []
+        handler = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+        try:
+            result = fit(
+                'supervised',
+                checkpoint=tmp_path / 'run.pt',
+                after_step=lambda number: number == 5 and signal.raise_signal(signal.SIGTERM),
+            )
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        assert heard == [signal.SIGTERM]
+        assert is_same_run(result, fit('supervised'))
 
     def test_finished_run_is_not_repeated(self, tmp_path):
         checkpoint = tmp_path / 'run.pt'
-        state, history = self.fit(_supervised, checkpoint=checkpoint)
-        again, history_again = self.fit(_supervised, checkpoint=checkpoint, kill_at=4, seed=99)
-        assert history_again == history
-        assert all(torch.equal(again[name], value) for name, value in state.items())
+        result = fit('supervised', checkpoint=checkpoint)
+        n_steps = []
+        again = fit('supervised', checkpoint=checkpoint, seed=99, after_step=n_steps.append)
+        assert n_steps == []
+        assert is_same_run(again, result)
 
     def test_nothing_but_the_checkpoint_is_left_behind(self, tmp_path):
         run(Recorder(), checkpoint=tmp_path / 'run.pt')
@@ -255,7 +351,7 @@ class TestSupervised:
         )
         rows = torch.tensor([1, 0])
         images = torch.from_numpy(logits).float().view(2, 3, 1, 1)
-        loss, accuracy = objective.loss(images, rows, None, 0.0)
+        loss, accuracy = objective(images, rows, None, 0.0)
         log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         wanted = np.full((2, 3), 0.1) + 0.7 * np.eye(3)[[0, 2]]
         expected = np.mean(-(wanted * log_p).sum(axis=1) * [1.0, 0.5])
