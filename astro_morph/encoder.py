@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The estimator that turns galaxies into features, learnt without labels."""
+"""The estimator that turns galaxies into features, learnt with or without labels."""
 
+import os
 import warnings
 from numbers import Integral, Real
 
@@ -8,29 +9,37 @@ import astropy.units as u
 import numpy as np
 import torch
 from astropy.utils.exceptions import AstropyUserWarning
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import astro_morph
-from astro_morph.augmentation import CONTRAST, SQUARE_SYMMETRIES, RandomViews
+from astro_morph.augmentation import SQUARE_SYMMETRIES
 from astro_morph.bundled import bundled_path
-from astro_morph.cutouts import CutoutSource, as_cutouts, holds_images
+from astro_morph.cutouts import CutoutSource, as_cutouts, catalogue_of, holds_images
 from astro_morph.fitting import (
+    FEATURE_STAGES,
     SMALLEST_SIDE,
     describe,
+    encode_labels,
+    fetch,
+    labels_of,
     network_for,
     seconds,
     seeded,
-    stretched_images,
+    survey_of,
+    training_images,
+    training_views,
     usable,
 )
 from astro_morph.model import TorchModel, build_network
+from astro_morph.monitoring import Monitor
 from astro_morph.networks import ARCHITECTURES
-from astro_morph.prediction import ModelSpec, compute, request
-from astro_morph.pretraining import MoCo, queue_size_for
+from astro_morph.prediction import ModelSpec, compute, prepare, request
+from astro_morph.preprocessing import Preprocessor
+from astro_morph.pretraining import METHODS, queue_size_for
 from astro_morph.training import choose_device, progress_bar, sgd, train
 
 __all__ = ['MorphologyEncoder']
@@ -48,18 +57,25 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     """
     Turn images of galaxies into features of their shape, learnt without labels.
 
-    A ResNet is pretrained by Momentum Contrast (He et al. 2020, arXiv:1911.05722; Chen et al.
-    2020, arXiv:2003.04297). Features are those of the pooled backbone, averaged over the eight
-    rotations and reflections of the square. Plain 2-D features are standardised.
+    A ResNet is pretrained by Momentum Contrast (He et al. 2020, arXiv:1911.05722), or in another
+    way for comparison. Features are those of the pooled backbone, see
+    `~astro_morph.networks.stage_features`, averaged over the eight rotations and reflections of
+    the square. Plain 2-D features are standardised.
 
     Parameters
     ----------
-    method : {'moco'}, optional
-        How the encoder is trained.
+    method : {'moco', 'moco-v3', 'autoencoder', 'supervised'}, optional
+        How the encoder is trained: by Momentum Contrast, version 2 with its queue (Chen et al.
+        2020, arXiv:2003.04297) or version 3 without (Chen, Xie & He 2021, arXiv:2104.02057); by
+        drawing images again from their features; or by the labels alone.
     source : `~astro_morph.cutouts.CutoutSource` or str, optional
         Where a catalogue's cutouts come from: a source, the name of a survey such as
         ``'legacy-dr10'``, the pattern of FITS mosaics, or ``'auto'`` for the table's column of
         image paths, else what ``astro_morph.conf.survey`` names.
+    label_column : str, optional
+        Column of the labels, masked or empty where there is none. ``'supervised'`` learns from
+        them where ``y`` is not given; the other methods only watch how often neighbours share
+        one, if the catalogue has the column.
     architecture : {'resnet18', 'resnet34', 'resnet50'}, optional
         The encoder.
     size : int, `~astropy.units.Quantity`, str or tuple, optional
@@ -67,18 +83,24 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         such as ``'4 * petroR90_r'``, see `~astro_morph.cutouts.grid_of`.
     bands : sequence of str or 'rgb', optional
         Bands to use, by default all; ``'rgb'`` for the colour pictures of a survey.
+    preprocessing : 'auto', `~astro_morph.preprocessing.Preprocessor` or None, optional
+        How images in flux are cleaned before the network sees them. ``'auto'`` takes the
+        preprocessor's defaults, and leaves pictures as they are. The model keeps the settings.
     epochs : int or 'auto', optional
         Passes over the images; ``'auto'`` takes the number of images into account.
     batch_size : int, optional
         Images a step.
-    temperature, momentum : float, optional
-        Temperature of the contrast, and share of its old weights that the momentum encoder keeps.
+    temperature, momentum : float or 'auto', optional
+        Temperature of the contrast, and share of its old weights that the momentum encoder keeps
+        at the start. ``'auto'`` takes 0.1 for ``'moco'``, 0.2 for ``'moco-v3'``, and 0.99 for both.
     queue_size : int or 'auto', optional
-        Keys kept; ``'auto'`` takes min(4096, n / 4).
+        Keys that ``'moco'`` keeps; ``'auto'`` takes min(4096, n / 4).
     device : str or `torch.device`, optional
         ``'auto'`` takes CUDA, else MPS, else the CPU.
     max_time : float or `~astropy.units.Quantity`, optional
         Time after which training ends, in seconds if it has no unit.
+    checkpoint : path, optional
+        File from which a training that was stopped goes on, see `~astro_morph.training.train`.
     random_state : int, `numpy.random.RandomState` or None, optional
         An integer makes the training repeat exactly on one machine.
     verbose : int, optional
@@ -87,7 +109,11 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     Attributes
     ----------
     history_ : list of dict
-        A record an epoch: loss, contrastive accuracy, learning rate, seconds.
+        A record an epoch: loss, accuracy of the task, learning rate and seconds, and what
+        `~astro_morph.monitoring.Monitor` saw. The accuracy of an auto-encoder is the share of the
+        variance that it explains.
+    decoder_ : `torch.nn.Module` or None
+        What draws images from the features, if the method is ``'autoencoder'``. It is not saved.
     model_ : `~astro_morph.model.TorchModel`
         The network and its specification.
 
@@ -102,12 +128,13 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     >>> survey = SimulatedSurvey(n_galaxies=16, random_state=0)
     >>> encoder = MorphologyEncoder(source=survey, epochs=1, random_state=0, verbose=0)
     >>> encoder.fit_transform(survey.catalogue).shape
-    (16, 512)
+    (16, 1408)
     """
 
     _parameter_constraints = {
-        'method': [StrOptions({'moco'})],
+        'method': [StrOptions(set(METHODS))],
         'source': [str, CutoutSource],
+        'label_column': [str],
         'architecture': [StrOptions(set(ARCHITECTURES))],
         'size': [
             None,
@@ -117,13 +144,15 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             tuple,
         ],
         'bands': [None, str, 'array-like'],
+        'preprocessing': [StrOptions({'auto'}), Preprocessor, None],
         'epochs': [StrOptions({'auto'}), Interval(Integral, 1, None, closed='left')],
         'batch_size': [Interval(Integral, 2, None, closed='left')],
-        'temperature': [Interval(Real, 0, None, closed='neither')],
-        'momentum': [Interval(Real, 0, 1, closed='both')],
+        'temperature': [StrOptions({'auto'}), Interval(Real, 0, None, closed='neither')],
+        'momentum': [StrOptions({'auto'}), Interval(Real, 0, 1, closed='both')],
         'queue_size': [StrOptions({'auto'}), Interval(Integral, 1, None, closed='left')],
         'device': [str, torch.device],
         'max_time': [None, Interval(Real, 0, None, closed='neither'), u.Quantity],
+        'checkpoint': [None, str, os.PathLike],
         'random_state': ['random_state'],
         'verbose': ['verbose'],
     }
@@ -133,24 +162,29 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         method='moco',
         source='auto',
         *,
+        label_column='morphology',
         architecture='resnet18',
         size=None,
         bands=None,
+        preprocessing='auto',
         epochs='auto',
         batch_size=256,
-        temperature=0.1,
-        momentum=0.99,
+        temperature='auto',
+        momentum='auto',
         queue_size='auto',
         device='auto',
         max_time=None,
+        checkpoint=None,
         random_state=None,
         verbose=1,
     ):
         self.method = method
         self.source = source
+        self.label_column = label_column
         self.architecture = architecture
         self.size = size
         self.bands = bands
+        self.preprocessing = preprocessing
         self.epochs = epochs
         self.batch_size = batch_size
         self.temperature = temperature
@@ -158,41 +192,61 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.queue_size = queue_size
         self.device = device
         self.max_time = max_time
+        self.checkpoint = checkpoint
         self.random_state = random_state
         self.verbose = verbose
 
     def fit(self, X, y=None):
         """
-        Train the encoder on every row that has an image.
+        Train the encoder on every row that has an image, and a label if it is to learn from them.
 
         Parameters
         ----------
         X : Table, SkyCoord, CutoutSet, ndarray or DataFrame
             A catalogue, positions, cutouts, images (n, band, y, x), or plain features (n, d).
-        y : None
-            Not used: the encoder learns without labels.
+        y : array_like, shape (n,), optional
+            Labels, used by the method ``'supervised'`` alone; masked or empty ones are unlabelled.
+            By default those of the column ``label_column``.
 
         Returns
         -------
         self : MorphologyEncoder
             The fitted encoder.
+
+        Raises
+        ------
+        ValueError
+            If there are no images, or no labels of at least two classes to learn from.
         """
         self._validate_params()
         if not holds_images(X):
             return self._fit_features(validate_data(self, X, dtype=np.float64))
-        cutouts = usable(as_cutouts(X, source=self.source, size=self.size, bands=self.bands))
+        labels = self._labels(X, y)
+        raw, clean, settings = fetch(self, X)
+        if self.method == 'supervised':
+            clean, labels = clean[~labels.mask], labels[~labels.mask]
+        cutouts = usable(clean)
+        labels = None if labels is None else labels[clean.is_ok]
+        method = METHODS[self.method]
         device = choose_device(self.device)
         with seeded(self.random_state) as seed:
-            spec = describe(cutouts, architecture=self.architecture, views=SQUARE_SYMMETRIES)
+            spec = describe(
+                raw,
+                architecture=self.architecture,
+                views=SQUARE_SYMMETRIES,
+                stages=FEATURE_STAGES,
+                preprocessing=settings,
+            )
             network = network_for(cutouts, spec)
-            images = stretched_images(network, cutouts)
+            images = training_images(network, cutouts)
             batch_size = min(self.batch_size, len(images))
-            objective = MoCo(
+            objective = method.build(
                 network.encoder,
-                RandomViews(spec.input_size, field=spec.size, **CONTRAST),
+                training_views(network, spec, method.views, survey=survey_of(self.source)),
+                spec=spec,
+                labels=labels,
                 queue_size=self._queue_size(len(images), batch_size),
-                temperature=self.temperature,
-                momentum=self.momentum,
+                contrast=self._contrast(),
             ).to(device, memory_format=torch.channels_last)
             self.history_ = train(
                 objective,
@@ -203,9 +257,12 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                 device=device,
                 random_state=seed,
                 max_time=seconds(self.max_time),
+                checkpoint=self.checkpoint,
+                callback=Monitor(objective, images, labels=labels),
                 description='pretraining',
                 verbose=bool(self.verbose),
             )
+        self.decoder_ = getattr(objective, 'decoder', None)
         self.model_ = TorchModel(spec, network, device=device).stamped(astro_morph.__version__)
         return self
 
@@ -227,7 +284,7 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         if not holds_images(X):
             X = validate_data(self, X, dtype=np.float64, reset=False)
         else:
-            X = as_cutouts(X, **request(self.model_.spec, self.source))
+            X = self._cutouts(X)
         with progress_bar(len(X), 'encoding', verbose=bool(self.verbose)) as bar:
             return compute(self.model_, X, bar=bar)[1]
 
@@ -249,12 +306,49 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             out, and -1 stands in the rows without an image.
         """
         features = self.transform(X)
-        is_ok = np.isfinite(features).all(axis=1)
-        known = np.flatnonzero(is_ok)
+        known = np.flatnonzero(np.isfinite(features).all(axis=1))
+        if n >= len(known):
+            msg = f'n={n} neighbours of {len(known)} galaxies: each has only the others; pass less'
+            raise ValueError(msg)
         index = NearestNeighbors(n_neighbors=n, metric='cosine').fit(features[known])
         rows = np.full((len(features), n), -1)
         rows[known] = known[index.kneighbors(return_distance=False)]
         return rows
+
+    def adapt(self, X):
+        """
+        Fit a pretrained encoder to other images: their bands, brightness and size.
+
+        Nothing is learnt anew. The filters of the first layer are interpolated between bands, and
+        flux is stretched to the brightness of the pictures that the encoder knows.
+
+        Parameters
+        ----------
+        X : object
+            Samples as in `fit`.
+
+        Returns
+        -------
+        encoder : MorphologyEncoder
+            Another encoder, for such images.
+        """
+        check_is_fitted(self)
+        start = self.model_.spec
+        raw, clean, settings = fetch(self, X)
+        spec = describe(
+            raw,
+            architecture=start.architecture,
+            views=start.views,
+            stages=start.stages,
+            preprocessing=settings,
+            enlarge=start.input_size is not None,
+        )
+        network = network_for(usable(clean), spec, start=self.model_)
+        other = clone(self)
+        other.model_ = TorchModel(spec, network, device=self.model_.device).stamped(
+            astro_morph.__version__
+        )
+        return other
 
     def save(self, path):
         """
@@ -310,7 +404,32 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     @property
     def _n_features_out(self):
-        return self.model_.network.encoder.n_features
+        return self.model_.n_features
+
+    def _labels(self, X, y):
+        """Give the labels to learn from, or to watch, masked where there is none; or None."""
+        if self.method != 'supervised':
+            y, table = None, catalogue_of(X)
+            if table is None or self.label_column not in table.colnames:
+                return None
+        labels, is_labelled = labels_of(X, y, self.label_column)
+        if self.method == 'supervised':
+            # Labels that can't be learnt are known before hours go into images.
+            encode_labels(labels[is_labelled])
+        return np.ma.array(labels, mask=~is_labelled)
+
+    def _cutouts(self, X):
+        """Fetch cutouts as the model knows them."""
+        spec = self.model_.spec
+        try:
+            return prepare(spec, as_cutouts(X, **request(spec, self.source)))
+        except ValueError as error:
+            error.add_note('encoder.adapt(X) fits an encoder to images of other bands or size')
+            raise
+
+    def _contrast(self):
+        options = {'temperature': self.temperature, 'momentum': self.momentum}
+        return {name: value for name, value in options.items() if value != 'auto'}
 
     def _fit_features(self, X):
         spec = ModelSpec(architecture='features', views=1)

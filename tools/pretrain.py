@@ -11,7 +11,7 @@ import astro_morph
 from astro_morph.augmentation import CONTRAST, SQUARE_SYMMETRIES, RandomViews
 from astro_morph.cutouts import ImageFiles
 from astro_morph.encoder import LEARNING_RATE
-from astro_morph.fitting import seeded, stretched_images
+from astro_morph.fitting import seeded, training_images
 from astro_morph.model import TorchModel, build_network
 from astro_morph.prediction import ModelSpec
 from astro_morph.pretraining import MoCo
@@ -43,7 +43,7 @@ def main():
     )
     with seeded(0):
         network = build_network(spec)
-        images = stretched_images(network, cutouts)
+        images = training_images(network, cutouts)
         objective = MoCo(
             network.encoder,
             RandomViews(VIEW_SIZE, **CONTRAST),

@@ -9,14 +9,18 @@ from torch import nn
 from torch.nn import functional
 
 from astro_morph.networks import projection_head
+from astro_morph.parallel import broadcast, gather, share
+
+from .momentum import follow, momentum_at
 
 __all__ = ['MoCo', 'queue_size_for']
 
 # He et al. (2020) find that accuracy saturates near 4096 keys on small data sets.
 MAX_QUEUE_SIZE = 4096
 
-# Keys are encoded in chunks of this many shuffled views, each with batch statistics of its own, so
-# that the statistics can't tell which query a key belongs to (shuffled batch norm, section 3.3).
+# Keys are encoded in chunks of this many views, shuffled over all processes, each with batch
+# statistics of its own, so that the statistics can't tell which query a key belongs to (shuffled
+# batch norm, section 3.3).
 KEY_CHUNK = 64
 
 
@@ -58,7 +62,7 @@ class MoCo(nn.Module):
     ----------
     encoder : `torch.nn.Module`
         Network to train, with an attribute ``n_features``.
-    views : `~astro_morph.augmentation.RandomViews`
+    views : `~astro_morph.augmentation.RandomViews` or `~astro_morph.augmentation.FluxViews`
         Draws the views.
     queue_size : int
         Keys kept.
@@ -66,7 +70,7 @@ class MoCo(nn.Module):
         The temperature T.
     momentum : float, optional
         Share of the old weights that the momentum encoder keeps at a step, at the start; it
-        rises to 1 along a half cosine (Grill et al. 2020, arXiv:2006.07733).
+        rises to 1 along a half cosine.
     symmetric : bool, optional
         Whether each view is query and key in turn: twice the work a step.
     """
@@ -90,14 +94,14 @@ class MoCo(nn.Module):
         """The network that is kept; the projection is thrown away."""
         return self.query_encoder[0]
 
-    def loss(self, images, rows, generator, progress):
+    def forward(self, images, rows, generator, progress):
         """
         Draw two views of each image, compare them, and move keys and momentum encoder on.
 
         Parameters
         ----------
         images : `torch.Tensor`, shape (n, band, y, x)
-            Stretched images.
+            What views are drawn from.
         rows : `torch.Tensor` of int, shape (n,)
             Which galaxies they are.
         generator : `torch.Generator`
@@ -113,14 +117,15 @@ class MoCo(nn.Module):
             Share of queries that are closest to their own key.
         """
         first, second = (self.views(images, generator) for _ in range(2))
-        self._follow(progress)
+        follow(self.key_encoder, self.query_encoder, momentum_at(progress, self.momentum))
         pairs = [(first, second), (second, first)] if self.symmetric else [(first, second)]
         terms = []
         for query_view, key_view in pairs:
             keys = self._encode_keys(key_view, generator)
-            terms.append((self._logits(query_view, keys, rows), keys))
+            terms.append((self._logits(query_view, share(keys), rows), keys))
+        all_rows = gather(rows)
         for _, keys in terms:
-            self._enqueue(keys, rows)
+            self._enqueue(keys, all_rows)
         logits = torch.cat([logits for logits, _ in terms])
         target = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
         accuracy = (logits.argmax(1) == 0).float().mean()
@@ -136,19 +141,14 @@ class MoCo(nn.Module):
 
     @torch.no_grad()
     def _encode_keys(self, views, generator):
+        """Give the keys of the views of all processes."""
+        views = gather(views)
         order = torch.randperm(len(views), generator=generator, device=views.device)
-        n_chunks = max(1, len(views) // KEY_CHUNK)
-        keys = torch.cat([self.key_encoder(views[part]) for part in order.tensor_split(n_chunks)])
-        return functional.normalize(keys.float())[order.argsort()]
-
-    @torch.no_grad()
-    def _follow(self, progress):
-        momentum = 1 - (1 - self.momentum) * (1 + math.cos(math.pi * progress)) / 2
-        torch._foreach_lerp_(
-            list(self.key_encoder.parameters()),
-            list(self.query_encoder.parameters()),
-            1 - momentum,
-        )
+        order = broadcast(order)
+        part = share(order)
+        n_chunks = max(1, len(part) // KEY_CHUNK)
+        keys = torch.cat([self.key_encoder(views[rows]) for rows in part.tensor_split(n_chunks)])
+        return gather(functional.normalize(keys.float()))[order.argsort()]
 
     @torch.no_grad()
     def _enqueue(self, keys, rows):

@@ -19,7 +19,7 @@ class Supervised(nn.Module):
     ----------
     encoder, head : `torch.nn.Module`
         Images to features, and features to logits.
-    views : `~astro_morph.augmentation.RandomViews`
+    views : `~astro_morph.augmentation.RandomViews` or `~astro_morph.augmentation.FluxViews`
         Draws the views.
     target : `torch.Tensor` of int, shape (n,)
         Index of the class of each row of the training images.
@@ -38,14 +38,14 @@ class Supervised(nn.Module):
         self.register_buffer('target', target)
         self.register_buffer('weight', weight)
 
-    def loss(self, images, rows, generator, progress):
+    def forward(self, images, rows, generator, progress):
         """
         Compare the logits of a view of each image with its label.
 
         Parameters
         ----------
         images : `torch.Tensor`, shape (n, band, y, x)
-            Stretched images.
+            What views are drawn from.
         rows : `torch.Tensor` of int, shape (n,)
             Which training rows they are.
         generator : `torch.Generator`

@@ -35,6 +35,7 @@ class NoisyViews:
 
     def __call__(self, images, generator):
         self.given.append(images + 0.5 * torch.randn(images.shape, generator=generator))
+        self.state = generator.get_state()
         return self.given[-1]
 
 
@@ -61,7 +62,7 @@ def images_of(n, seed=1):
 
 def step(moco, rows, *, progress=0.0, seed=2):
     rows = torch.as_tensor(rows)
-    return moco.loss(images_of(len(rows)), rows, torch.Generator().manual_seed(seed), progress)
+    return moco(images_of(len(rows)), rows, torch.Generator().manual_seed(seed), progress)
 
 
 class Reference:
@@ -145,6 +146,30 @@ def test_symmetric_step_takes_each_view_as_query_and_key():
     check_state(moco, reference)
 
 
+def test_keys_are_shuffled_into_chunks_of_their_own_batch_statistics():
+    moco = make(queue_size=150)
+    for encoder in (moco.query_encoder, moco.key_encoder):
+        encoder[0] = nn.Sequential(encoder[0], nn.BatchNorm1d(TinyEncoder.n_features))
+    with torch.no_grad():
+        step(moco, range(150), progress=1.0)
+    order = torch.randperm(150, generator=_generator(moco.views.state)).numpy()
+    weight, bias, gain, offset, *rest = Reference.parameters(moco.key_encoder)
+    views = moco.views.given[1].numpy().astype(float).reshape(150, -1)
+    features = np.empty((150, TinyEncoder.n_features))
+    # 64 keys a chunk, two chunks of 75.
+    for chunk in (order[:75], order[75:]):
+        x = views[chunk] @ weight.T + bias
+        features[chunk] = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5) * gain + offset
+    keys = Reference.encode([np.eye(6), np.zeros(6), *rest], torch.from_numpy(features))
+    np.testing.assert_allclose(moco.queue, keys, atol=1e-5)
+
+
+def _generator(state):
+    generator = torch.Generator()
+    generator.set_state(state)
+    return generator
+
+
 def test_own_key_is_never_a_negative():
     moco = make(queue_size=6)
     step(moco, [4] * 6)
@@ -209,7 +234,7 @@ def late_accuracy(learning_rate):
         rows = torch.arange(8) + 8 * (number % 4)
         images = images_of(32)[rows]
         generator = torch.Generator().manual_seed(number)
-        loss, accuracy = moco.loss(images, rows, generator, number / 150)
+        loss, accuracy = moco(images, rows, generator, number / 150)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

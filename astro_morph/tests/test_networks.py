@@ -14,6 +14,7 @@ from astro_morph.networks import (
     input_side,
     projection_head,
     resnet,
+    stage_features,
 )
 
 
@@ -32,6 +33,30 @@ def test_encoder_takes_any_number_of_bands(architecture, n_features, n_bands):
 def test_unknown_architecture_is_refused():
     with pytest.raises(ValueError, match=r"must be one of .*'resnet18'.*, got 'vgg'"):
         resnet('vgg')
+
+
+@pytest.mark.parametrize('architecture', ['resnet18', 'resnet50'])
+@torch.no_grad()
+def test_features_of_stages_are_the_last_mean_and_their_scatter(architecture):
+    with torch.random.fork_rng():
+        encoder = resnet(architecture, n_bands=2).eval()
+    images = torch.rand(3, 2, 64, 64, generator=torch.Generator().manual_seed(0))
+    outputs = []
+    for stage in (encoder.layer2, encoder.layer4):
+        stage.register_forward_hook(lambda *call: outputs.append(call[-1].double().numpy()))
+    features = stage_features(encoder, images, (2, 4)).numpy()
+    expected = [outputs[-1].mean(axis=(2, 3)), *(maps.std(axis=(2, 3)) for maps in outputs)]
+    expected = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in expected]
+    np.testing.assert_allclose(features, np.hstack(expected), atol=1e-5)
+    network = MorphologyNetwork(nn.Identity(), encoder, nn.Identity(), stages=(2, 4))
+    assert network.n_features == network.features(images).shape[1] == features.shape[1]
+
+
+@torch.no_grad()
+def test_features_of_stages_of_a_dark_image_are_numbers():
+    with torch.random.fork_rng():
+        encoder = resnet(n_bands=1).eval()
+    assert stage_features(encoder, torch.zeros(1, 1, 17, 17), (1, 2, 3, 4)).isfinite().all()
 
 
 def test_projection_head_has_two_layers():
@@ -136,7 +161,7 @@ class TestMorphologyNetwork:
             for turns in range(4)
         ]
         expected = np.mean([network.encoder(torch.tensor(view.copy())) for view in views], axis=0)
-        logits, features = network(images)
+        logits, features, _ = network(images)
         np.testing.assert_allclose(features, expected, rtol=1e-5)
         torch.testing.assert_close(logits, network.head(features))
 
@@ -160,6 +185,6 @@ class TestMorphologyNetwork:
 
     @torch.no_grad()
     def test_temperature_divides_the_logits(self, network, images):
-        cold, features = network(images)
+        cold, features, _ = network(images)
         network.temperature.fill_(2.5)
-        torch.testing.assert_close(network(images), (cold / 2.5, features))
+        torch.testing.assert_close(network(images)[:2], (cold / 2.5, features))
