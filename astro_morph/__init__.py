@@ -9,6 +9,7 @@ __all__ = [
     'CutoutSet',
     'MorphologyClassifier',
     'MorphologyEncoder',
+    'MorphologyVotes',
     'OnnxClassifier',
     'conf',
     'decode_flags',
@@ -20,6 +21,7 @@ _HOMES = {
     'CutoutSet': 'astro_morph.cutouts',
     'MorphologyClassifier': 'astro_morph.classifier',
     'MorphologyEncoder': 'astro_morph.encoder',
+    'MorphologyVotes': 'astro_morph.votes',
     'OnnxClassifier': 'astro_morph.onnx',
     'decode_flags': 'astro_morph.flags',
 }

@@ -1,46 +1,50 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """The estimator that labels galaxies by morphology."""
 
-import os
+import copy
 from numbers import Integral
 
 import numpy as np
 import torch
 from astropy.coordinates import SkyCoord
-from astropy.table import Table
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
-    check_consistent_length,
     check_is_fitted,
     validate_data,
 )
 
 import astro_morph
 from astro_morph import prediction
+from astro_morph.active import choose, suspect_labels
+from astro_morph.adaptation import adapt
 from astro_morph.augmentation import SQUARE_SYMMETRIES
-from astro_morph.bundled import bundled_names, bundled_path
+from astro_morph.bundled import bundled_path
 from astro_morph.catalog import as_table, read_labels
-from astro_morph.cutouts import CutoutSource, as_cutouts, catalogue_of, holds_images
+from astro_morph.cutouts import CutoutSource, catalogue_of, holds_images
 from astro_morph.encoder import MorphologyEncoder
+from astro_morph.evaluation import evaluate
 from astro_morph.fitting import (
+    FEATURE_STAGES,
     describe,
+    encode_labels,
+    fetch,
+    labels_of,
     network_for,
     seconds,
     seeded,
+    survey_of,
     usable,
 )
 from astro_morph.model import TorchModel
 from astro_morph.networks import ARCHITECTURES
+from astro_morph.starting import clone_with_encoder, starting_encoder
 from astro_morph.strategies import fine_tune, fit_features, fit_linear
 from astro_morph.training import choose_device, progress_bar
 
 __all__ = ['MorphologyClassifier']
-
-# The bundled encoder from which a fit starts by default.
-DEFAULT_ENCODER = 'sdss-moco-resnet18'
 
 # With fewer labels than this a linear head on frozen features is better than moving the encoder.
 FINE_TUNE_FROM = 100
@@ -75,6 +79,9 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         such as ``'4 * petroR90_r'``, see `~astro_morph.cutouts.grid_of`.
     bands : sequence of str or 'rgb', optional
         Bands to use, by default all; ``'rgb'`` for the colour pictures of a survey.
+    preprocessing : 'auto', `~astro_morph.preprocessing.Preprocessor` or None, optional
+        How images in flux are cleaned before the network sees them. ``'auto'`` takes the
+        preprocessor's defaults, and leaves pictures as they are. The model keeps the settings.
     device : str or `torch.device`, optional
         ``'auto'`` takes CUDA, else MPS, else the CPU.
     max_time : float or `~astropy.units.Quantity`, optional
@@ -86,8 +93,8 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
     architecture : {'resnet18', 'resnet34', 'resnet50'}, optional
         The encoder, where it starts from random weights.
     epochs : int or 'auto', optional
-        Passes over the labelled images when fine-tuning; ``'auto'`` takes their number into
-        account.
+        Passes over the labelled images when fine-tuning, after as many without those that are
+        held out for the calibration; ``'auto'`` takes the number of images into account.
     batch_size : int, optional
         Images a step when fine-tuning.
 
@@ -115,7 +122,7 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
     >>> classifier = MorphologyClassifier(survey, strategy='linear', verbose=0)
     >>> annotated = classifier.fit(survey.catalogue).annotate(survey.catalogue)
     >>> annotated.colnames[-3:]
-    ['morph_entropy', 'morph_flags', 'morph_status']
+    ['morph_novelty', 'morph_flags', 'morph_status']
     """
 
     _parameter_constraints = {
@@ -125,6 +132,7 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         'strategy': [StrOptions({'auto', 'linear', 'fine-tune'})],
         'size': MorphologyEncoder._parameter_constraints['size'],
         'bands': [None, str, 'array-like'],
+        'preprocessing': MorphologyEncoder._parameter_constraints['preprocessing'],
         'device': [str, torch.device],
         'max_time': MorphologyEncoder._parameter_constraints['max_time'],
         'random_state': ['random_state'],
@@ -143,6 +151,7 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         strategy='auto',
         size=None,
         bands=None,
+        preprocessing='auto',
         device='auto',
         max_time=None,
         random_state=None,
@@ -157,6 +166,7 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         self.strategy = strategy
         self.size = size
         self.bands = bands
+        self.preprocessing = preprocessing
         self.device = device
         self.max_time = max_time
         self.random_state = random_state
@@ -192,23 +202,27 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         self._validate_params()
         if not holds_images(X):
             return self._fit_features(X, y, sample_weight)
-        labels, is_labelled = self._labels(X, y)
+        labels, is_labelled = labels_of(X, y, self.label_column)
         # Labels that can't be learnt are known before hours go into images and pretraining.
-        _encode(labels[is_labelled])
-        cutouts = as_cutouts(X, source=self.source, size=self.size, bands=self.bands)
+        encode_labels(labels[is_labelled])
+        raw, cutouts, settings = fetch(self, X)
         pool = usable(cutouts)
         rows = np.flatnonzero(is_labelled & cutouts.is_ok)
-        self.classes_, target = _encode(labels[rows], of=' of the rows with an image')
+        self.classes_, target = encode_labels(labels[rows], of=' of the rows with an image')
         labelled = cutouts[rows]
-        start = self._start(pool)
+        self.encoder_ = starting_encoder(self, raw)
+        start = self.encoder_ and self.encoder_.model_
         weight = _check_sample_weight(sample_weight, cutouts)[rows]
         with seeded(self.random_state) as seed:
             architecture = start.spec.architecture if start else self.architecture
             learner, options = self._learner(len(rows))
             spec = describe(
-                labelled,
+                raw,
                 architecture=architecture,
                 views=SQUARE_SYMMETRIES,
+                # Those of several stages are for heads on a frozen encoder.
+                stages=() if learner is fine_tune else FEATURE_STAGES,
+                preprocessing=settings,
                 # A frozen encoder knows galaxies of one size; one that is trained learns another.
                 enlarge=learner is fine_tune or not start or start.spec.input_size is not None,
             )
@@ -261,6 +275,31 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         """
         return self._predict(prediction.predict_proba, X)[0]
 
+    def predict_set(self, X, coverage=0.9):
+        """
+        Predict the classes that each sample may be of.
+
+        Parameters
+        ----------
+        X : object
+            Samples as in `fit`.
+        coverage : float, optional
+            The share of galaxies whose set is to hold the true class, between 0 and 1.
+
+        Returns
+        -------
+        sets : ndarray of bool, shape (n, n_classes)
+            Whether each of ``classes_`` is in the set, see
+            `~astro_morph.calibration.prediction_sets`. None is in those of rows without an image,
+            and in some others, where the classifier is right more often than ``coverage``.
+
+        Raises
+        ------
+        ValueError
+            If the labels were too few to hold some out.
+        """
+        return self._predict(prediction.predict_set, X, coverage=coverage)
+
     def decision_function(self, X):
         """
         Give the calibrated logits.
@@ -297,13 +336,82 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         accuracy : float
             Share of right classes.
         """
-        labels, is_labelled = self._labels(X, y)
+        labels, is_labelled = labels_of(X, y, self.label_column)
         predicted = self.predict(X)
         rows = is_labelled & ~np.ma.getmaskarray(predicted)
         weight = _check_sample_weight(sample_weight, labels)[rows]
         return float(np.average(np.asarray(predicted)[rows] == labels[rows], weights=weight))
 
-    def annotate(self, table, *, prefix='morph_', overwrite=False):
+    def evaluate(self, X, y=None):
+        """
+        Compare the predictions with known classes.
+
+        Parameters
+        ----------
+        X : object
+            Samples as in `fit`; best some that it was not fitted on.
+        y : array_like, shape (n,), optional
+            The true classes; by default those of the column ``label_column``.
+
+        Returns
+        -------
+        evaluation : `~astro_morph.evaluation.Evaluation`
+            Accuracy, calibration, coverage, and more.
+        """
+        return evaluate(self, X, y, label_column=self.label_column)
+
+    def query(self, X, n=20, *, strategy='diverse'):
+        """
+        Choose the unlabelled galaxies that are most worth a label.
+
+        Parameters
+        ----------
+        X : object
+            Samples as in `fit`; those with a label are left out, where a table holds labels.
+        n : int, optional
+            How many to choose.
+        strategy : {'diverse', 'margin', 'entropy', 'novelty'}, optional
+            By what, see `~astro_morph.active.choose`.
+
+        Returns
+        -------
+        rows : ndarray of int
+            Row numbers, the most instructive first.
+        """
+        is_unlabelled = _is_unlabelled(X, self.label_column)
+        predictions = self._predict(prediction.predict, X[is_unlabelled], with_features=True)
+        chosen = choose(predictions, n, strategy=strategy, random_state=0)
+        return np.flatnonzero(is_unlabelled)[chosen]
+
+    def suspect_labels(self, X, y=None):
+        """
+        List the labels that are likely wrong, by confident learning.
+
+        Each label is predicted from the others, by a linear head on the features of the encoder
+        that `fit` starts from: they have not learnt the labels. The classifier need not be fitted.
+
+        Parameters
+        ----------
+        X : object
+            Samples as in `fit`.
+        y : array_like, shape (n,), optional
+            Their labels; by default those of the column ``label_column``.
+
+        Returns
+        -------
+        table : `~astropy.table.Table`
+            ``row``, ``label``, ``suggested``, ``p_label`` and ``p_suggested``, the most doubtful
+            first, see `~astro_morph.active.suspect_labels`.
+        """
+        labels, is_labelled = labels_of(X, y, self.label_column)
+        frozen = clone(self).set_params(strategy='linear').fit(X, y)
+        predictions = frozen._predict(prediction.predict, X[is_labelled], with_features=True)
+        is_ok = predictions.status == 'ok'
+        table = suspect_labels(predictions.features[is_ok], labels[is_labelled][is_ok])
+        table['row'] = np.flatnonzero(is_labelled)[is_ok][table['row']]
+        return table
+
+    def annotate(self, table, *, measures=False, prefix='morph_', overwrite=False):
         """
         Add the predictions to a catalogue.
 
@@ -311,6 +419,8 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         ----------
         table : object
             The catalogue, or other samples as in `fit`.
+        measures : bool, optional
+            Whether to add the classical measures of `astro_morph.measures.measure` too.
         prefix : str, optional
             What the names of the new columns begin with.
         overwrite : bool, optional
@@ -322,7 +432,32 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
             A copy of the same class, length and order, with the new columns that
             `~astro_morph.catalog.write_predictions` lists.
         """
-        return self._predict(prediction.annotate, table, prefix=prefix, overwrite=overwrite)
+        return self._predict(
+            prediction.annotate, table, measures=measures, prefix=prefix, overwrite=overwrite
+        )
+
+    def adapt(self, X):
+        """
+        Fit the classifier to the images of another survey, without labels.
+
+        Brightness and noise are measured anew and, where encoder and head were trained together,
+        the statistics of the batch norms, see `astro_morph.adaptation.adapt`. Take galaxies of all
+        kinds, about as frequent as those the classifier has learnt from: a hundred or more.
+
+        Parameters
+        ----------
+        X : object
+            Samples as in `fit`; the more alike to what is to be predicted, the better.
+
+        Returns
+        -------
+        classifier : MorphologyClassifier
+            Another classifier, for such images; its calibration is still that of the old ones.
+        """
+        check_is_fitted(self)
+        other = copy.copy(self)
+        other.model_ = adapt(self.model_, X, source=self.source).stamped(astro_morph.__version__)
+        return other
 
     def save(self, path):
         """
@@ -362,6 +497,9 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         model = TorchModel.load(path, device=choose_device(classifier.device))
         if not model.spec.classes:
             msg = f'{str(path)!r} holds an encoder; pass it to MorphologyClassifier as encoder='
+            raise ValueError(msg)
+        if model.spec.tree is not None:
+            msg = f'{str(path)!r} holds a model of votes; read it with MorphologyVotes.load'
             raise ValueError(msg)
         classifier.model_ = model
         classifier.classes_ = np.array(model.spec.classes)
@@ -405,6 +543,9 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         export(self.model_, path, precision=precision)
 
+    def __sklearn_clone__(self):
+        return clone_with_encoder(self)
+
     def __sklearn_is_fitted__(self):
         return hasattr(self, 'model_')
 
@@ -417,48 +558,6 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         with progress_bar(len(X), 'predicting', verbose=bool(self.verbose)) as bar:
             return task(self.model_, X, source=self.source, bar=bar, **options)
 
-    def _labels(self, X, y):
-        """Give the labels, and whether each row has one, from y or the catalogue."""
-        if y is not None:
-            check_consistent_length(X, y)
-            return read_labels(Table([y], names=['y']), 'y')
-        table = catalogue_of(X) if holds_images(X) else None
-        if table is None:
-            msg = (
-                f'{type(self).__name__} requires y to be passed, but the target y is None: '
-                'X is no table that could hold the labels'
-            )
-            raise ValueError(msg)
-        return read_labels(table, self.label_column)
-
-    def _start(self, cutouts):
-        """Give the model from which the encoder starts, or None for random weights."""
-        encoder = self.encoder
-        if encoder == 'auto':
-            encoder = DEFAULT_ENCODER
-        if encoder == 'random':
-            self.encoder_ = None
-            return None
-        shared = {name: getattr(self, name) for name in ('device', 'random_state', 'verbose')}
-        if encoder == 'moco':
-            encoder = MorphologyEncoder(
-                architecture=self.architecture, max_time=self.max_time, **shared
-            )
-        if isinstance(encoder, MorphologyEncoder):
-            is_fitted = hasattr(encoder, 'model_')
-            self.encoder_ = encoder if is_fitted else clone(encoder).fit(cutouts)
-        elif encoder in bundled_names():
-            self.encoder_ = MorphologyEncoder.from_pretrained(encoder, **shared)
-        elif os.path.exists(encoder):
-            self.encoder_ = MorphologyEncoder.load(encoder, **shared)
-        else:
-            msg = (
-                f"encoder must be 'auto', 'moco', 'random', one of {bundled_names()}, the path of "
-                f'a saved encoder, or a MorphologyEncoder; {encoder!r} is none of these'
-            )
-            raise ValueError(msg)
-        return self.encoder_.model_
-
     def _learner(self, n_labels):
         is_few = n_labels < FINE_TUNE_FROM
         if self.strategy == 'linear' or (self.strategy == 'auto' and is_few):
@@ -467,15 +566,16 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
             'epochs': self.epochs,
             'batch_size': self.batch_size,
             'max_time': seconds(self.max_time),
+            'survey': survey_of(self.source),
         }
 
     def _fit_features(self, X, y, sample_weight):
         if y is None:
-            self._labels(X, y)
+            labels_of(X, y, self.label_column)
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         weight = _check_sample_weight(sample_weight, X)
-        self.classes_, target = _encode(y)
+        self.classes_, target = encode_labels(y)
         with seeded(self.random_state) as seed:
             model, self.history_ = fit_features(
                 X,
@@ -489,12 +589,9 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         return self
 
 
-def _encode(labels, *, of=''):
-    classes, target = np.unique(labels, return_inverse=True)
-    if len(classes) < 2:
-        msg = (
-            f'the labels{of} hold {len(classes)} class{"es" * (len(classes) != 1)} '
-            f'{classes.tolist()}; a classifier needs at least two classes'
-        )
-        raise ValueError(msg)
-    return classes, target
+def _is_unlabelled(X, label_column):
+    """Tell for each row whether it lacks a label; where no table holds labels, all do."""
+    table = catalogue_of(X) if holds_images(X) else None
+    if table is None or label_column not in table.colnames:
+        return np.ones(len(X), bool)
+    return ~read_labels(table, label_column)[1]

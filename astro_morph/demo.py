@@ -8,6 +8,7 @@ import numpy as np
 from astropy.table import Table
 
 from astro_morph import plotting
+from astro_morph.catalog import probability_columns
 from astro_morph.classifier import MorphologyClassifier
 from astro_morph.cutouts import Mosaics
 from astro_morph.evaluation import Evaluation
@@ -22,7 +23,7 @@ N_GALAXIES = 800
 N_LABELLED = 400
 
 # Simulated galaxies are easier than real ones: fewer passes than the default will do.
-EPOCHS = 40
+EPOCHS = 24
 
 # Galaxies in the picture.
 N_SHOWN = 32
@@ -64,8 +65,11 @@ def run(folder, *, random_state=0, verbose=1):
     write_table(annotated, folder / 'annotated.ecsv', overwrite=True)
 
     truth, annotated = truth[~is_labelled], annotated[~is_labelled]
+    names = probability_columns(classifier.classes_)
     evaluation = Evaluation(
-        classifier.classes_, true=truth['morphology'], predicted=annotated['morph_class']
+        classifier.classes_,
+        true=np.array(truth['morphology']),
+        probabilities=np.transpose([annotated[name] for name in names]),
     )
     draw(images, annotated, truth).savefig(folder / 'demo.png', dpi=150)
     if verbose:

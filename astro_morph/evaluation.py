@@ -1,41 +1,48 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """How well a fitted model does on galaxies of known class."""
 
-from dataclasses import dataclass
+import dataclasses
 
 import numpy as np
 from astropy.table import Table
-from sklearn.metrics import (
-    accuracy_score,
-    confusion_matrix,
-    precision_recall_fscore_support,
-    recall_score,
-)
+from scipy.stats import rankdata
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_curve
 
+from astro_morph.calibration import expected_calibration_error, prediction_sets, reliability
 from astro_morph.catalog import read_labels
 from astro_morph.cutouts import catalogue_of
 
 __all__ = ['Evaluation', 'evaluate']
 
+# Coverage of the sets whose share of true classes is compared with it.
+COVERAGE = 0.9
 
-@dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True)
 class Evaluation:
     """
-    True and predicted classes of labelled galaxies, and what follows from them.
+    True classes and predicted probabilities of labelled galaxies, and what follows from them.
 
     Parameters
     ----------
     classes : ndarray, shape (n_classes,)
         The classes that were predicted or are true.
-    true, predicted : ndarray, shape (n,)
+    true : ndarray, shape (n,)
         Classes of the labelled galaxies that have an image.
+    probabilities : ndarray, shape (n, n_classes)
+        Predicted probabilities of the classes; 0 for one that the model does not know.
+    sets : ndarray of bool, shape (n, n_classes), optional
+        Sets that are to hold the true class in 90 % of the cases.
+    rows : ndarray of int, shape (n,), optional
+        Where the galaxies are in what was evaluated.
     n_missing : int, optional
         Labelled galaxies without an image, which are left out.
 
     Examples
     --------
     >>> from astro_morph.evaluation import Evaluation
-    >>> result = Evaluation(['E', 'S'], ['E', 'E', 'S', 'S'], ['E', 'S', 'S', 'S'])
+    >>> result = Evaluation(['E', 'S'], ['E', 'E', 'S', 'S'],
+    ...                     [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]])
     >>> result.accuracy
     0.75
     >>> result.to_table()['class', 'recall'].pprint()
@@ -47,53 +54,237 @@ class Evaluation:
 
     classes: np.ndarray
     true: np.ndarray
-    predicted: np.ndarray
+    probabilities: np.ndarray
+    sets: np.ndarray | None = None
+    rows: np.ndarray | None = None
     n_missing: int = 0
+
+    @classmethod
+    def joined(cls, evaluations):
+        """
+        Put evaluations of different galaxies together, such as those of the folds of one table.
+
+        Parameters
+        ----------
+        evaluations : sequence of Evaluation
+            With the same classes.
+
+        Returns
+        -------
+        evaluation : Evaluation
+            Without the rows, which count anew in each.
+        """
+        names = ['true', 'probabilities']
+        if all(evaluation.sets is not None for evaluation in evaluations):
+            names.append('sets')
+        return cls(
+            evaluations[0].classes,
+            n_missing=sum(evaluation.n_missing for evaluation in evaluations),
+            **{
+                name: np.concatenate([getattr(evaluation, name) for evaluation in evaluations])
+                for name in names
+            },
+        )
+
+    @property
+    def predicted(self):
+        """The classes of the highest probability, an ndarray of shape (n,)."""
+        return np.asarray(self.classes)[np.argmax(self.probabilities, axis=1)]
+
+    @property
+    def is_right(self):
+        """Whether each predicted class is the true one, an ndarray of shape (n,)."""
+        return self.predicted == np.asarray(self.true)
+
+    @property
+    def is_true(self):
+        """Whether each class is the true one, an ndarray of shape (n, n_classes)."""
+        return np.asarray(self.true)[:, np.newaxis] == np.asarray(self.classes)
 
     @property
     def accuracy(self):
         """Share of galaxies whose class is right."""
-        return float(accuracy_score(self.true, self.predicted))
+        return float(np.mean(self.is_right))
 
     @property
     def balanced_accuracy(self):
         """Mean over the true classes of the share that is right: rare classes count as much."""
-        there = np.unique(self.true)
-        return float(recall_score(self.true, self.predicted, labels=there, average='macro'))
+        is_true = self.is_true[:, self.is_true.any(axis=0)]
+        return float(np.mean(is_true[self.is_right].sum(axis=0) / is_true.sum(axis=0)))
 
     @property
     def confusion(self):
         """Counts, an ndarray of shape (n_classes, n_classes): rows are true, columns predicted."""
         return confusion_matrix(self.true, self.predicted, labels=self.classes)
 
+    @property
+    def roc_auc(self):
+        """Mean over the classes of the area under the curve of `roc`; NaN where there is none."""
+        areas = self._areas()
+        return float(np.nanmean(areas)) if np.isfinite(areas).any() else np.nan
+
+    @property
+    def calibration_error(self):
+        """Expected calibration error, in 15 bins (Guo et al. 2017, equation 3)."""
+        return expected_calibration_error(np.max(self.probabilities, axis=1), self.is_right)
+
+    @property
+    def brier_score(self):
+        """Mean squared error of the probabilities, summed over the classes (Brier 1950)."""
+        return float(np.mean(np.sum((self.probabilities - self.is_true) ** 2, axis=1)))
+
+    @property
+    def coverage(self):
+        """Share of the sets that hold the true class, to be compared with 0.9; NaN for no sets."""
+        return np.nan if self.sets is None else float(np.mean(self.sets[self.is_true]))
+
+    @property
+    def set_size(self):
+        """Mean number of classes in a set."""
+        return np.nan if self.sets is None else float(np.mean(np.sum(self.sets, axis=1)))
+
+    def roc(self, label):
+        """
+        Give the receiver operating characteristic of one class against the others.
+
+        Parameters
+        ----------
+        label : object
+            The class.
+
+        Returns
+        -------
+        false_positives, true_positives : ndarray
+            Share of the other galaxies, and of those of the class, above each threshold.
+        """
+        k = list(self.classes).index(label)
+        return roc_curve(self.is_true[:, k], np.asarray(self.probabilities)[:, k])[:2]
+
+    def reliability(self):
+        """Give number, mean confidence and accuracy of the predictions in 15 bins."""
+        return reliability(np.max(self.probabilities, axis=1), self.is_right)
+
+    def interval(self, figure, *, level=0.95, n_samples=200, random_state=0):
+        """
+        Give the bootstrap interval of a figure: that of galaxies drawn anew, with replacement.
+
+        Parameters
+        ----------
+        figure : str
+            Name of the property, such as ``'accuracy'``.
+        level : float, optional
+            Share of the draws that the interval holds.
+        n_samples : int, optional
+            Draws.
+        random_state : int, optional
+            Seed.
+
+        Returns
+        -------
+        low, high : float
+            The interval.
+        """
+        random = np.random.default_rng(random_state)
+        n = len(self.true)
+        figures = [
+            getattr(self._take(random.integers(n, size=n)), figure) for _ in range(n_samples)
+        ]
+        low, high = np.nanquantile(figures, [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
+
+    def worst(self, n=24):
+        """
+        List the mistakes of which the model is surest.
+
+        Parameters
+        ----------
+        n : int, optional
+            How many.
+
+        Returns
+        -------
+        table : `~astropy.table.Table`
+            ``row`` in what was evaluated, ``true`` and ``predicted`` class, ``confidence``.
+        """
+        confidence = np.max(self.probabilities, axis=1)
+        wrong = np.flatnonzero(~self.is_right)
+        wrong = wrong[np.argsort(-confidence[wrong], kind='stable')][:n]
+        rows = np.arange(len(self.true)) if self.rows is None else self.rows
+        return Table(
+            {
+                'row': rows[wrong],
+                'true': np.asarray(self.true)[wrong],
+                'predicted': self.predicted[wrong],
+                'confidence': confidence[wrong],
+            }
+        )
+
     def to_table(self):
         """
-        Give precision and recall of each class.
+        Give the figures of each class.
 
         Returns
         -------
         table : `~astropy.table.Table`
             ``class``, ``n`` (galaxies of it), ``precision`` (share of those predicted that are
-            right) and ``recall`` (share of those there are that are found); NaN for none.
+            right), ``recall`` (share of those there are that are found) and ``roc_auc``; NaN for
+            none.
         """
         precision, recall, _, n = precision_recall_fscore_support(
             self.true, self.predicted, labels=self.classes, zero_division=np.nan
         )
-        return Table({'class': self.classes, 'n': n, 'precision': precision, 'recall': recall})
+        return Table(
+            {
+                'class': self.classes,
+                'n': n,
+                'precision': precision,
+                'recall': recall,
+                'roc_auc': self._areas(),
+            }
+        )
+
+    def summary(self):
+        """
+        Give the figures of all galaxies together.
+
+        Returns
+        -------
+        table : `~astropy.table.Table`
+            ``figure``, its ``value``, and ``low`` and ``high``, its interval of 95 %.
+        """
+        names = ['accuracy', 'balanced_accuracy', 'roc_auc', 'calibration_error', 'brier_score']
+        if self.sets is not None:
+            names += ['coverage', 'set_size']
+        low, high = np.transpose([self.interval(name) for name in names])
+        values = [getattr(self, name) for name in names]
+        return Table({'figure': names, 'value': values, 'low': low, 'high': high})
 
     def __str__(self):
-        table = self.to_table()
-        for name in ('precision', 'recall'):
-            table[name].format = '.3f'
         left_out = f', {self.n_missing} more have no image' if self.n_missing else ''
-        lines = [
-            f'{len(self.true)} galaxies{left_out}',
-            f'accuracy           {self.accuracy:.3f}',
-            f'balanced accuracy  {self.balanced_accuracy:.3f}',
-            '',
-            *table.pformat(),
-        ]
+        lines = [f'{len(self.true)} galaxies{left_out}']
+        for table in (self.summary(), self.to_table()):
+            for name in table.colnames:
+                if table[name].dtype.kind == 'f':
+                    table[name].format = '.3f'
+            lines += ['', *table.pformat(align='<' if 'figure' in table.colnames else None)]
         return '\n'.join(lines)
+
+    def _areas(self):
+        """Give the area under the ROC of each class; NaN where all galaxies are of it, or none."""
+        # The statistic of Mann and Whitney, fast enough for the bootstrap.
+        ranks = np.sum(rankdata(self.probabilities, axis=0) * self.is_true, axis=0)
+        n_true = self.is_true.sum(axis=0)
+        n_pairs = n_true * (len(self.true) - n_true)
+        with np.errstate(invalid='ignore'):
+            return (ranks - n_true * (n_true + 1) / 2) / n_pairs
+
+    def _take(self, rows):
+        taken = {
+            name: np.asarray(value)[rows]
+            for name in ('true', 'probabilities', 'sets')
+            if (value := getattr(self, name)) is not None
+        }
+        return dataclasses.replace(self, **taken)
 
 
 def evaluate(classifier, X, y=None, *, label_column='morphology'):
@@ -141,18 +332,30 @@ def evaluate(classifier, X, y=None, *, label_column='morphology'):
     if not is_labelled.any():
         msg = f'no row has a label in {label_column!r}; evaluation needs known classes'
         raise ValueError(msg)
-    predicted = classifier.predict(X[is_labelled])
-    has_image = ~np.ma.getmaskarray(predicted)
+    probabilities = classifier.predict_proba(X[is_labelled])
+    has_image = np.isfinite(probabilities).all(axis=1)
     if not has_image.any():
         msg = (
             f'none of the {len(has_image)} rows with a label has an image; annotate them to see why'
         )
         raise ValueError(msg)
-    true = labels[is_labelled][has_image]
+    rows, probabilities = np.flatnonzero(is_labelled)[has_image], probabilities[has_image]
+    held_out = classifier.model_.spec.conformity
+    sets = prediction_sets(probabilities, held_out, coverage=COVERAGE) if held_out else None
+    # A label that the model has never met is wrong whatever it says, and shows in the tables.
+    classes = np.union1d(classifier.classes_, labels[rows])
     return Evaluation(
-        # A label that the model has never met is wrong whatever it says, and shows in the table.
-        np.union1d(classifier.classes_, true),
-        true=true,
-        predicted=np.asarray(predicted)[has_image],
+        classes,
+        true=labels[rows],
+        probabilities=_spread(probabilities, classifier.classes_, classes),
+        sets=None if sets is None else _spread(sets, classifier.classes_, classes),
+        rows=rows,
         n_missing=int(np.sum(~has_image)),
     )
+
+
+def _spread(values, known, classes):
+    """Give the columns of all classes, zero for those that the model does not know."""
+    spread = np.zeros((len(values), len(classes)), values.dtype)
+    spread[:, np.searchsorted(classes, known)] = values
+    return spread

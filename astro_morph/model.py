@@ -3,12 +3,14 @@
 
 import dataclasses
 import hashlib
+import math
 import os
 
 import torch
 from torch import nn
 
 from astro_morph.networks import FluxStretch, MorphologyNetwork, PictureStretch, resnet
+from astro_morph.novelty import Novelty
 from astro_morph.prediction import ModelSpec
 
 __all__ = ['TorchModel', 'build_network']
@@ -39,13 +41,20 @@ def build_network(spec, *, n_features=None):
         stretch, encoder = nn.Identity(), nn.BatchNorm1d(n_features, eps=0, affine=False)
         encoder.n_features = n_features
     else:
+        unknown = [math.nan] * len(spec.bands)
         is_picture = spec.kind == 'picture'
-        stretch = PictureStretch() if is_picture else FluxStretch([1.0] * len(spec.bands))
+        stretch = PictureStretch(unknown, unknown) if is_picture else FluxStretch(unknown)
         encoder = resnet(spec.architecture, n_bands=len(spec.bands))
-    head = nn.Linear(encoder.n_features, len(spec.classes)) if spec.classes else nn.Identity()
     network = MorphologyNetwork(
-        stretch, encoder, head, input_size=spec.input_size, views=spec.views
+        stretch,
+        encoder,
+        nn.Identity(),
+        input_size=spec.input_size,
+        views=spec.views,
+        stages=spec.stages,
     )
+    if spec.classes:
+        network.head = nn.Linear(network.n_features, len(spec.classes))
     return network.double() if is_of_features else network
 
 
@@ -69,10 +78,15 @@ class TorchModel:
         # Channels-last convolutions are faster on CPUs and GPUs alike.
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()
 
+    @property
+    def n_features(self):
+        """How many features a sample has."""
+        return self.network.n_features
+
     @torch.inference_mode()
     def run(self, samples):
         """
-        Turn a batch into logits and features.
+        Turn a batch into logits, features and novelty.
 
         Parameters
         ----------
@@ -81,8 +95,8 @@ class TorchModel:
 
         Returns
         -------
-        logits, features : ndarray of float32
-            Of shape (n, n_classes) and (n, d).
+        logits, features, novelty : ndarray of float32
+            Of shape (n, n_classes), (n, d) and (n,).
         """
         # In full precision: what ONNX gives elsewhere must be what PyTorch gives here.
         outputs = self.network(torch.from_numpy(samples).to(self.device))
@@ -153,5 +167,9 @@ class TorchModel:
         weights = state['weights']
         mean = weights.get('encoder.running_mean')
         network = build_network(spec, n_features=None if mean is None else len(mean))
-        network.load_state_dict(weights)
+        novelty = {name: weights.get(f'novelty.{name}') for name in Novelty.STATE}
+        if novelty['known'] is not None:
+            network.novelty = Novelty(**novelty)
+        # Models of pictures that were made before did not keep what these were like.
+        network.load_state_dict(network.state_dict() | weights)
         return cls(spec, network, device=device)

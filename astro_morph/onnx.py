@@ -15,6 +15,8 @@ __all__ = ['OnnxClassifier', 'export']
 # Key of the file's metadata under which the model's specification stands.
 METADATA_KEY = 'astro_morph'
 
+OUTPUTS = ['logits', 'features', 'novelty']
+
 # The exporter has given files that are right at one batch size and wrong at another
 # (pytorch issue 169178): a file is checked at these before it is kept.
 CHECKED_BATCH_SIZES = (1, 7, 64)
@@ -94,9 +96,14 @@ class OnnxModel:
             raise ValueError(msg)
         self.spec = ModelSpec.from_json(metadata[METADATA_KEY])
 
+    @property
+    def n_features(self):
+        """How many features an image has."""
+        return self._session.get_outputs()[1].shape[1]
+
     def run(self, samples):
         """
-        Turn a batch into logits and features.
+        Turn a batch into logits, features and novelty.
 
         Parameters
         ----------
@@ -105,10 +112,10 @@ class OnnxModel:
 
         Returns
         -------
-        logits, features : ndarray of float32
-            Of shape (n, n_classes) and (n, d).
+        logits, features, novelty : ndarray of float32
+            Of shape (n, n_classes), (n, d) and (n,).
         """
-        return tuple(self._session.run(['logits', 'features'], {'images': samples}))
+        return tuple(self._session.run(OUTPUTS, {'images': samples}))
 
 
 class OnnxClassifier:
@@ -182,7 +189,25 @@ class OnnxClassifier:
         """
         return prediction.predict_proba(self.model_, X, source=self.source)[0]
 
-    def annotate(self, table, *, prefix='morph_', overwrite=False):
+    def predict_set(self, X, coverage=0.9):
+        """
+        Predict the classes that each sample may be of.
+
+        Parameters
+        ----------
+        X : object
+            Samples as `MorphologyClassifier` takes them.
+        coverage : float, optional
+            The share of galaxies whose set is to hold the true class.
+
+        Returns
+        -------
+        sets : ndarray of bool, shape (n, n_classes)
+            Whether each of ``classes_`` is in the set.
+        """
+        return prediction.predict_set(self.model_, X, coverage=coverage, source=self.source)
+
+    def annotate(self, table, *, measures=False, prefix='morph_', overwrite=False):
         """
         Add the predictions to a catalogue.
 
@@ -190,6 +215,8 @@ class OnnxClassifier:
         ----------
         table : object
             The catalogue, or other samples.
+        measures : bool, optional
+            Whether to add the classical measures of `astro_morph.measures.measure` too.
         prefix : str, optional
             What the names of the new columns begin with.
         overwrite : bool, optional
@@ -204,6 +231,7 @@ class OnnxClassifier:
             self.model_,
             table,
             source=self.source,
+            measures=measures,
             prefix=prefix,
             overwrite=overwrite,
         )
@@ -219,7 +247,7 @@ def _write(model, path):
         model.network,
         (example,),
         input_names=['images'],
-        output_names=['logits', 'features'],
+        output_names=OUTPUTS,
         dynamic_shapes=({0: torch.export.Dim('n')},),
         dynamo=True,
         verbose=False,
@@ -230,9 +258,15 @@ def _write(model, path):
     onnx.save(proto, path)
 
 
-def _verify(model, path):
+def _answers(outputs):
+    """Give probabilities and novelty side by side; novelty that is not known is NaN."""
     from scipy.special import softmax
 
+    logits, _, novelty = outputs
+    return np.column_stack([softmax(logits, axis=1), novelty])
+
+
+def _verify(model, path):
     written = OnnxModel(path)
     random = np.random.default_rng(0)
     shape = (len(model.spec.bands), model.spec.size, model.spec.size)
@@ -241,8 +275,8 @@ def _verify(model, path):
         images = random.normal(size=(n, *shape)) * np.exp(random.uniform(-3, 5, (n, 1, 1, 1)))
         images[0, 0, 0, 0] = np.nan
         images = images.astype(np.float32)
-        expected, came = (softmax(m.run(images)[0], axis=1) for m in (model, written))
-        difference = np.abs(expected - came).max()
+        expected, came = (_answers(m.run(images)) for m in (model, written))
+        difference = np.nanmax(np.abs(expected - came))
         if not difference <= TOLERANCE:
             msg = (
                 f'ONNX Runtime differs from PyTorch by {difference:.2g} in a probability, in a '

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Pictures of cutouts and what was predicted for them."""
+"""Pictures of cutouts, of what was predicted for them, and of how that was learnt."""
 
 import math
 
@@ -7,7 +7,22 @@ import numpy as np
 from astropy.stats import mad_std
 from astropy.visualization import make_lupton_rgb
 
-__all__ = ['cutouts', 'rgb']
+from astro_morph.charts import confusion, feature_map, reliability, roc
+from astro_morph.flags import decode_flags
+
+__all__ = [
+    'augmentations',
+    'confusion',
+    'cutouts',
+    'feature_map',
+    'history',
+    'mistakes',
+    'preprocessing',
+    'reconstructions',
+    'reliability',
+    'rgb',
+    'roc',
+]
 
 # Side of one cutout in the figure, in inches.
 PANEL = 1.45
@@ -16,6 +31,19 @@ PANEL = 1.45
 # range it is to show, chosen to look like the colour pictures of SDSS.
 SOFTENING = 8
 STRETCH = 11
+
+# Colours of sky, galaxy and other sources.
+SEGMENT_COLOURS = ('0.9', 'tab:blue', 'tab:orange')
+
+# What a history may tell of an epoch, and what is written above its curve.
+CURVES = {
+    'loss': 'loss',
+    'accuracy': 'accuracy on views',
+    'neighbor_accuracy': 'neighbours of the same class',
+    'feature_scatter': 'scatter of the features',
+    'effective_rank': 'effective rank of the features',
+    'learning_rate': 'learning rate',
+}
 
 
 def rgb(images):
@@ -93,16 +121,304 @@ def cutouts(cutouts, *, titles=None, is_right=None, n_columns=8):
     colours = ['black'] * len(cutouts) if is_right is None else np.where(is_right, 'black', 'red')
     for number, picture in enumerate(_pictures(cutouts)):
         axes = figure.add_subplot(n_rows, n_columns, number + 1)
-        axes.imshow(picture, origin='upper' if cutouts.kind == 'picture' else 'lower')
+        axes.imshow(picture, origin=_origin(cutouts))
         axes.set_title(titles[number], fontsize=7, color=colours[number], pad=3)
         axes.set_axis_off()
     return figure
 
 
+def mistakes(evaluation, images, *, n=24):
+    """
+    Draw the mistakes of which a model is surest.
+
+    Parameters
+    ----------
+    evaluation : `~astro_morph.evaluation.Evaluation`
+        The comparison with known classes.
+    images : `~astro_morph.CutoutSet`
+        The cutouts of all rows that were evaluated.
+    n : int, optional
+        How many to draw.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        The sheet, with the predicted class, its probability, and the true class below.
+    """
+    worst = evaluation.worst(n)
+    titles = [f'{row["predicted"]} {row["confidence"]:.2f}\nnot {row["true"]}' for row in worst]
+    return cutouts(images[worst['row']], titles=titles)
+
+
+def augmentations(cutouts, *, contrast=False, n_views=7, survey=None, random_state=0):
+    """
+    Draw the views that a network trains on.
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        A few cutouts, one row of the sheet each; those without an image are left out.
+    contrast : bool, optional
+        Whether to show the views that pretraining contrasts, instead of those from which classes
+        are learnt.
+    n_views : int, optional
+        Views of each cutout, beside the cutout as the network sees it otherwise.
+    survey : `~astro_morph.surveys.Survey`, optional
+        Whose images they are; its seeing is broadened.
+    random_state : int, optional
+        Seed of the views.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        The sheet, in the stretch of the network.
+
+    Raises
+    ------
+    ValueError
+        If there is no cutout with an image, or they are not square.
+
+    Examples
+    --------
+    >>> from astro_morph import plotting
+    >>> from astro_morph.simulation import SimulatedSurvey
+    >>> sky = SimulatedSurvey(n_galaxies=3)
+    >>> figure = plotting.augmentations(sky.fetch(sky.catalogue), survey=sky.survey, n_views=4)
+    >>> len(figure.axes)
+    15
+    """
+    import torch
+    from matplotlib.figure import Figure
+
+    from astro_morph.augmentation import CLASSIFICATION, CONTRAST
+    from astro_morph.batches import Batches
+    from astro_morph.fitting import (
+        describe,
+        network_for,
+        seeded,
+        training_images,
+        training_views,
+        usable,
+    )
+
+    cutouts = usable(cutouts)
+    with seeded(random_state) as seed:
+        spec = describe(cutouts, architecture='resnet18', views=1)
+        network = network_for(cutouts, spec)
+    draw = training_views(network, spec, CONTRAST if contrast else CLASSIFICATION, survey=survey)
+    batches = Batches(training_images(network, cutouts), torch.device('cpu'))
+    images = batches.take(torch.arange(len(cutouts)))
+    generator = torch.Generator().manual_seed(seed)
+    plain = network.stretch(torch.from_numpy(cutouts.images.copy()))
+    columns = [plain, *(draw(images, generator) for _ in range(n_views))]
+    figure = Figure(figsize=(PANEL * len(columns), PANEL * len(cutouts)), layout='constrained')
+    for column, stretched in enumerate(columns):
+        for row, picture in enumerate(_shown(stretched, cutouts)):
+            axes = figure.add_subplot(len(cutouts), len(columns), row * len(columns) + column + 1)
+            axes.imshow(picture, origin=_origin(cutouts))
+            axes.set_axis_off()
+    figure.axes[0].set_title('cutout', fontsize=7, pad=3)
+    figure.axes[len(cutouts)].set_title('views', fontsize=7, pad=3)
+    return figure
+
+
+def reconstructions(encoder, cutouts):
+    """
+    Draw cutouts, and what an auto-encoder draws again from their features.
+
+    Parameters
+    ----------
+    encoder : `~astro_morph.MorphologyEncoder`
+        Fitted with the method ``'autoencoder'``, and not loaded from a file, which lacks the
+        decoder.
+    cutouts : `~astro_morph.CutoutSet`
+        A few cutouts, one column of the sheet each; those without an image are left out.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        Two rows: the cutouts in the stretch of the network, and their reconstructions.
+
+    Raises
+    ------
+    ValueError
+        If the encoder has no decoder, or there is no cutout with an image.
+
+    Examples
+    --------
+    >>> from astro_morph import MorphologyEncoder, plotting
+    >>> from astro_morph.simulation import SimulatedSurvey
+    >>> survey = SimulatedSurvey(n_galaxies=8)
+    >>> cutouts = survey.fetch(survey.catalogue, size=32)
+    >>> encoder = MorphologyEncoder('autoencoder', epochs=1, verbose=0).fit(cutouts)
+    >>> figure = plotting.reconstructions(encoder, cutouts[:4])
+    >>> len(figure.axes)
+    8
+    """
+    import torch
+    from matplotlib.figure import Figure
+
+    from astro_morph.fitting import usable
+    from astro_morph.prediction import prepare
+
+    if getattr(encoder, 'decoder_', None) is None:
+        msg = "encoder must have been fitted with method='autoencoder': it has no decoder"
+        raise ValueError(msg)
+    model = encoder.model_
+    clean = prepare(model.spec, usable(cutouts))
+    with torch.inference_mode():
+        stretched = model.network.stretched(torch.from_numpy(clean.images).to(model.device))
+        drawn = encoder.decoder_(model.network.encoder(stretched))
+    n = len(clean)
+    figure = Figure(figsize=(PANEL * n, 2 * PANEL), layout='constrained')
+    for row, images in enumerate([stretched, drawn]):
+        for column, picture in enumerate(_shown(images, clean)):
+            axes = figure.add_subplot(2, n, row * n + column + 1)
+            axes.imshow(picture, origin=_origin(clean))
+            axes.set_axis_off()
+    figure.axes[0].set_title('cutout', fontsize=7, pad=3)
+    figure.axes[n].set_title('reconstruction', fontsize=7, pad=3)
+    return figure
+
+
+def history(history):
+    """
+    Draw how a training went.
+
+    Parameters
+    ----------
+    history : list of dict
+        A record an epoch: the ``history_`` of an estimator.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        A curve for each thing that was recorded, over the epochs.
+
+    Raises
+    ------
+    ValueError
+        If there is no record.
+
+    Examples
+    --------
+    >>> from astro_morph import MorphologyEncoder, plotting
+    >>> from astro_morph.simulation import SimulatedSurvey
+    >>> survey = SimulatedSurvey(n_galaxies=16)
+    >>> encoder = MorphologyEncoder(source=survey, size=32, epochs=2, verbose=0)
+    >>> figure = plotting.history(encoder.fit(survey.catalogue).history_)
+    >>> [axes.get_title() for axes in figure.axes[:2]]
+    ['loss', 'accuracy on views']
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    if not history:
+        msg = 'history is empty: nothing was trained'
+        raise ValueError(msg)
+    names = [name for name in CURVES if any(name in record for record in history)]
+    n_columns = math.ceil(len(names) / 2)
+    figure = Figure(figsize=(3 * n_columns, 4.4), layout='constrained')
+    panels = figure.subplots(2, n_columns, sharex=True, squeeze=False)
+    for name, axes in zip(names, panels.flat, strict=False):
+        # Some things are looked at every few epochs only.
+        known = [record for record in history if name in record]
+        epochs, values = ([record[key] for record in known] for key in ('epoch', name))
+        axes.plot(epochs, values, '-' if len(known) > 1 else 'o')
+        axes.set_title(CURVES[name], fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in panels.flat[len(names) :]:
+        axes.remove()
+    figure.supxlabel('epoch', fontsize=9)
+    return figure
+
+
+def preprocessing(cutouts, preprocessor=None):
+    """
+    Draw cutouts as they were, what was found in them, and as they are after preprocessing.
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        A few cutouts in flux, one column of the sheet each.
+    preprocessor : `~astro_morph.preprocessing.Preprocessor`, optional
+        With the settings to show; by default with its defaults.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        Three rows: before; the galaxy in blue and other sources in orange; and after, with the
+        flags.
+
+    Raises
+    ------
+    ValueError
+        If there is no cutout, or they are pictures.
+
+    Examples
+    --------
+    >>> from astro_morph import plotting
+    >>> from astro_morph.simulation import SimulatedSurvey
+    >>> survey = SimulatedSurvey(n_galaxies=4)
+    >>> figure = plotting.preprocessing(survey.fetch(survey.catalogue))
+    >>> len(figure.axes)
+    12
+    """
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+
+    from astro_morph.preprocessing import Preprocessor
+
+    if len(cutouts) == 0 or cutouts.kind != 'flux':
+        msg = f'cutouts must be some cutouts in flux, got {cutouts}'
+        raise ValueError(msg)
+    preprocessor = preprocessor or Preprocessor()
+    clean = preprocessor.transform(cutouts)
+    segments = preprocessor.segment(cutouts).clip(max=2)
+    colours = ListedColormap(SEGMENT_COLOURS)
+    n = len(cutouts)
+    figure = Figure(figsize=(PANEL * n, 3.4 * PANEL), layout='constrained')
+    for i in range(n):
+        # Together, so that one brightness means one flux.
+        before, after = rgb(np.stack([cutouts.images[i], clean.images[i]]))
+        for row, (image, title) in enumerate(
+            [
+                (before, '' if cutouts.is_ok[i] else cutouts.status[i]),
+                (segments[i], ''),
+                (after, _say_flags(clean.flags[i])),
+            ]
+        ):
+            axes = figure.add_subplot(3, n, row * n + i + 1)
+            axes.imshow(image, origin='lower', cmap=colours, vmin=0, vmax=2)
+            axes.set_title(title, fontsize=5, pad=2)
+            axes.set_axis_off()
+    return figure
+
+
+def _say_flags(flags):
+    return '\n'.join(decode_flags(flags))
+
+
 def _pictures(cutouts):
     if cutouts.kind == 'flux':
         return rgb(cutouts.images)
-    last = len(cutouts.bands) - 1
-    # Red, green and blue as they are; one band three times, which is grey.
-    chosen = cutouts.images[:, [0, (last + 1) // 2, last]]
+    chosen = cutouts.images[:, _chosen(cutouts)]
     return np.nan_to_num(chosen).astype(np.uint8).transpose(0, 2, 3, 1)
+
+
+def _shown(stretched, cutouts):
+    """Turn what the encoder sees of some cutouts into colours."""
+    colours = stretched.cpu().numpy().clip(0, 1)[:, _chosen(cutouts)]
+    return (255 * colours).astype(np.uint8).transpose(0, 2, 3, 1)
+
+
+def _chosen(cutouts):
+    """Give the three bands to show in red, green and blue; flux has its bands from blue to red."""
+    last = len(cutouts.bands) - 1
+    if cutouts.kind == 'flux':
+        return [last, (last + 1) // 2, 0]
+    return [0, (last + 1) // 2, last]
+
+
+def _origin(cutouts):
+    return 'upper' if cutouts.kind == 'picture' else 'lower'

@@ -4,6 +4,7 @@
 import dataclasses
 import json
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from astropy.table import Table
@@ -11,13 +12,32 @@ from astropy.time import Time
 from astropy.utils.exceptions import AstropyUserWarning
 from scipy.special import softmax
 
+from astro_morph.calibration import prediction_sets
 from astro_morph.catalog import write_predictions
 from astro_morph.cutouts import CutoutSet, catalogue_of, holds_images, stream_cutouts
+from astro_morph.flags import BITS
 
-__all__ = ['ModelSpec', 'annotate', 'compute', 'most_probable', 'predict_proba', 'request']
+__all__ = [
+    'ModelSpec',
+    'Predictions',
+    'annotate',
+    'compute',
+    'most_probable',
+    'predict',
+    'predict_logits',
+    'predict_proba',
+    'predict_set',
+    'prepare',
+    'provenance',
+    'request',
+    'rows_of',
+]
 
 # Images at once: eight views of 96 pixels at this number stay below a gigabyte.
 BATCH_SIZE = 128
+
+# One in a hundred galaxies like those known is flagged.
+NOVEL_BELOW = 0.01
 
 # A model is used at the pixel scale it has learnt; a ratio within this is the same scale.
 SCALE_TOLERANCE = 0.02
@@ -46,12 +66,21 @@ class ModelSpec:
         The column and factor that the field of view follows, such as ``'4 * petroR90_r'``.
     kind : {'flux', 'picture'}, optional
         Whether the images are linear in flux or pictures.
+    preprocessing : dict or None, optional
+        Settings of the `~astro_morph.preprocessing.Preprocessor` that cleans the images.
     architecture : str, optional
         The encoder.
     views : int, optional
         Rotations and reflections that a prediction averages.
+    stages : tuple of int, optional
+        Stages of the encoder whose scatter the features hold beside the mean of the last one.
+    tree : dict or None, optional
+        The questions of a model of votes, see `~astro_morph.vote_tree.VoteTree`; its classes are
+        the answers.
     identifier : str, optional
         Fingerprint of the weights.
+    conformity : tuple of float, optional
+        Scores of galaxies held out, see `~astro_morph.calibration.prediction_sets`.
     version : str, optional
         Version of astro_morph that made the model.
     """
@@ -63,8 +92,12 @@ class ModelSpec:
     pixel_scale: float | None = None
     framing: str | None = None
     kind: str = 'flux'
+    preprocessing: dict | None = None
     architecture: str = 'resnet18'
     views: int = 8
+    stages: tuple = ()
+    tree: dict | None = None
+    conformity: tuple = ()
     identifier: str = ''
     version: str = ''
 
@@ -150,6 +183,35 @@ def request(spec, source):
     return {'source': source, 'size': size, 'bands': spec.bands or None}
 
 
+def prepare(spec, cutouts):
+    """
+    Make sure that a model can take some cutouts, and clean them as it knows them.
+
+    Parameters
+    ----------
+    spec : `ModelSpec`
+        The model's specification.
+    cutouts : `~astro_morph.CutoutSet`
+        The cutouts, as they come from a source.
+
+    Returns
+    -------
+    cutouts : `~astro_morph.CutoutSet`
+        The same rows, with what was found as flags.
+
+    Raises
+    ------
+    ValueError
+        If bands, size or kind are not those of the model.
+    """
+    from astro_morph.preprocessing import preprocess
+
+    if not cutouts.is_ok.any():
+        return cutouts
+    spec.check(cutouts)
+    return preprocess(cutouts, spec.preprocessing)
+
+
 def compute(model, samples, *, bar=None):
     """
     Run a model on the samples that there are.
@@ -157,10 +219,10 @@ def compute(model, samples, *, bar=None):
     Parameters
     ----------
     model : object
-        Has a ``spec``, and ``run(samples)`` that turns an array of images (float32) or of plain
-        features (float64) into logits and features of the same type.
+        Has a ``spec``, the number ``n_features``, and ``run(samples)`` that turns an array of
+        images (float32) or of plain features (float64) into logits, features and novelty.
     samples : `~astro_morph.CutoutSet`, or ndarray of float64, shape (n, d)
-        Cutouts; or features, for a model of plain features.
+        Cutouts that `prepare` gave; or features, for a model of plain features.
     bar : progress bar, optional
         Its ``update`` is called with the number of rows done.
 
@@ -170,29 +232,32 @@ def compute(model, samples, *, bar=None):
         NaN in the rows without an image.
     features : ndarray, shape (n, d)
         The same.
+    novelty : ndarray, shape (n,) or (n, d2)
+        P-values; until the model's novelty is fitted, what it is to be fitted on.
 
     Raises
     ------
     ValueError
-        If the model takes other bands, another size or another kind of image, or images at all.
+        If the model takes images.
     """
     if isinstance(samples, CutoutSet):
-        array, is_ok = samples.images, samples.is_ok
+        # The bytes of pictures stay bytes until they are needed.
+        array, is_ok, float_type = samples.images, samples.is_ok, np.float32
         if not is_ok.any():
-            return _unknown(model, len(array))
-        model.spec.check(samples)
+            shapes = (len(model.spec.classes),), (model.n_features,), ()
+            return [np.full((len(array), *shape), np.nan, np.float32) for shape in shapes]
     elif model.spec.bands:
         msg = f'X must hold images or lead to them, got {type(samples).__name__}'
         raise ValueError(msg)
     else:
-        array, is_ok = samples, np.ones(len(samples), bool)
+        array, is_ok, float_type = samples, np.ones(len(samples), bool), np.float64
     rows = np.flatnonzero(is_ok)
     outputs = None
     for start in range(0, len(rows), BATCH_SIZE):
         batch = rows[start : start + BATCH_SIZE]
-        results = model.run(array[batch])
+        results = model.run(array[batch].astype(float_type, copy=False))
         if outputs is None:
-            outputs = [np.full((len(array), r.shape[1]), np.nan, r.dtype) for r in results]
+            outputs = [np.full((len(array), *r.shape[1:]), np.nan, r.dtype) for r in results]
         for output, result in zip(outputs, results, strict=True):
             output[batch] = result
         if bar is not None:
@@ -200,16 +265,84 @@ def compute(model, samples, *, bar=None):
     return outputs
 
 
-def _unknown(model, n):
-    """Give NaN as logits and features; from a blank image it is known how many there are."""
-    spec = model.spec
-    blank = np.zeros((1, len(spec.bands), spec.size, spec.size), np.float32)
-    return [np.full((n, output.shape[1]), np.nan, np.float32) for output in model.run(blank)]
-
-
-def predict_proba(model, X, *, source='auto', bar=None):
+class Predictions(NamedTuple):
     """
-    Give the probabilities of samples.
+    What a model says of samples, a row each.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (n, n_classes)
+        NaN in the rows without an image.
+    novelty : ndarray, shape (n,)
+        P-values, see `~astro_morph.novelty.Novelty`; NaN also where the model has none.
+    features : ndarray, shape (n, d)
+        None of them where they are not wanted.
+    status : ndarray of str, shape (n,)
+        ``'ok'``, or why there is no image.
+    flags : ndarray of int32, shape (n,)
+        Quality flags.
+    """
+
+    logits: np.ndarray
+    novelty: np.ndarray
+    features: np.ndarray
+    status: np.ndarray
+    flags: np.ndarray
+
+    @property
+    def probabilities(self):
+        """Probability of each class, an ndarray of shape (n, n_classes)."""
+        return softmax(self.logits, axis=1)
+
+
+def predict(model, X, *, source='auto', bar=None, look=None, with_features=False):
+    """
+    Give all that a model says of samples.
+
+    Parameters
+    ----------
+    model, X, source, bar, look
+        As in `predict_logits`.
+    with_features : bool, optional
+        Whether the features are wanted.
+
+    Returns
+    -------
+    predictions : `Predictions`
+        A row a sample.
+    """
+    keep = slice(None if with_features else 0)
+    if not holds_images(X):
+        status, flags = np.full(len(X), 'ok'), np.zeros(len(X), np.int32)
+        return _predictions(compute(model, X, bar=bar), keep, status, flags)
+    parts = [_no_predictions(model.spec, model.n_features if with_features else 0)]
+    for cutouts in stream_cutouts(X, **request(model.spec, source)):
+        if look is not None:
+            look(cutouts)
+        cutouts = prepare(model.spec, cutouts)
+        outputs = compute(model, cutouts, bar=bar)
+        parts.append(_predictions(outputs, keep, cutouts.status, cutouts.flags))
+    return Predictions(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _predictions(outputs, keep, status, flags):
+    logits, features, novelty = outputs
+    if novelty.ndim > 1:
+        # What novelty is fitted on: the model has none.
+        novelty = np.full(len(logits), np.nan, logits.dtype)
+    return Predictions(logits, novelty, features[:, keep], status, flags)
+
+
+def _no_predictions(spec, n_features=0):
+    """Give the predictions of no samples."""
+    logits, features = (np.zeros((0, n), np.float32) for n in (len(spec.classes), n_features))
+    status, flags = np.zeros(0, 'U20'), np.zeros(0, np.int32)
+    return Predictions(logits, np.zeros(0, np.float32), features, status, flags)
+
+
+def predict_logits(model, X, *, source='auto', bar=None, look=None):
+    """
+    Give the logits of samples.
 
     Parameters
     ----------
@@ -221,6 +354,30 @@ def predict_proba(model, X, *, source='auto', bar=None):
         Where a catalogue's cutouts come from.
     bar : progress bar, optional
         Its ``update`` is called with the number of rows done.
+    look : callable, optional
+        Gets each batch of cutouts as it comes.
+
+    Returns
+    -------
+    logits : ndarray of float32, shape (n, n_classes)
+        NaN in the rows without an image.
+    status : ndarray of str, shape (n,)
+        ``'ok'``, or why there is no image.
+    flags : ndarray of int32, shape (n,)
+        Quality flags.
+    """
+    predictions = predict(model, X, source=source, bar=bar, look=look)
+    return predictions.logits, predictions.status, predictions.flags
+
+
+def predict_proba(model, X, *, source='auto', bar=None, look=None):
+    """
+    Give the probabilities of samples.
+
+    Parameters
+    ----------
+    model, X, source, bar, look
+        As in `predict_logits`.
 
     Returns
     -------
@@ -231,16 +388,8 @@ def predict_proba(model, X, *, source='auto', bar=None):
     flags : ndarray of int32, shape (n,)
         Quality flags.
     """
-    if not holds_images(X):
-        logits, _ = compute(model, X, bar=bar)
-        return softmax(logits, axis=1), np.full(len(X), 'ok'), np.zeros(len(X), np.int32)
-    logits = [np.zeros((0, len(model.spec.classes)), np.float32)]
-    status, flags = [np.zeros(0, 'U20')], [np.zeros(0, np.int32)]
-    for cutouts in stream_cutouts(X, **request(model.spec, source)):
-        logits.append(compute(model, cutouts, bar=bar)[0])
-        status.append(cutouts.status)
-        flags.append(cutouts.flags)
-    return softmax(np.concatenate(logits), axis=1), np.concatenate(status), np.concatenate(flags)
+    logits, status, flags = predict_logits(model, X, source=source, bar=bar, look=look)
+    return softmax(logits, axis=1), status, flags
 
 
 def most_probable(classes, probabilities):
@@ -264,7 +413,29 @@ def most_probable(classes, probabilities):
     return np.ma.array(predicted, mask=is_missing) if is_missing.any() else predicted
 
 
-def annotate(model, X, *, source='auto', prefix='morph_', overwrite=False, bar=None):
+def predict_set(model, X, *, coverage=0.9, source='auto', bar=None):
+    """
+    Give sets of classes that hold the true one as often as is asked for.
+
+    Parameters
+    ----------
+    model, X, source, bar
+        As in `predict_logits`.
+    coverage : float, optional
+        The share of galaxies whose set is to hold the true class.
+
+    Returns
+    -------
+    sets : ndarray of bool, shape (n, n_classes)
+        As `~astro_morph.calibration.prediction_sets` gives them.
+    """
+    probabilities = predict_proba(model, X, source=source, bar=bar)[0]
+    return prediction_sets(probabilities, model.spec.conformity, coverage=coverage)
+
+
+def annotate(
+    model, X, *, source='auto', measures=False, prefix='morph_', overwrite=False, bar=None
+):
     """
     Add the model's columns to a catalogue.
 
@@ -276,6 +447,8 @@ def annotate(model, X, *, source='auto', prefix='morph_', overwrite=False, bar=N
         The catalogue, or other samples as in `~astro_morph.cutouts.as_cutouts`.
     source : `~astro_morph.cutouts.CutoutSource` or str, optional
         Where a catalogue's cutouts come from.
+    measures : bool, optional
+        Whether to add the columns of `astro_morph.measures.measure` too.
     prefix : str, optional
         What the new columns' names begin with.
     overwrite : bool, optional
@@ -287,27 +460,58 @@ def annotate(model, X, *, source='auto', prefix='morph_', overwrite=False, bar=N
     -------
     annotated : `~astropy.table.Table`
         A copy with the new columns, of the same class, length and order.
-    """
-    table = catalogue_of(X) if holds_images(X) else None
-    if table is None:
-        table = Table({'row': np.arange(len(X))})
 
-    def write(table, probabilities, status, flags):
+    Raises
+    ------
+    ValueError
+        If columns of these names are there already and ``overwrite`` is false, or if there are
+        no images in flux to measure.
+    """
+    from astro_morph.measures import measure, stack
+
+    table = rows_of(X)
+
+    def write(table, predictions):
+        is_novel = predictions.novelty < NOVEL_BELOW
         return write_predictions(
             table,
             classes=model.spec.classes,
-            probabilities=probabilities,
-            status=status,
-            flags=flags,
-            provenance={
-                'MORPHVER': model.spec.version,
-                'MORPHMOD': model.spec.identifier,
-                'MORPHDAT': Time.now().isot[:19],
-            },
+            probabilities=predictions.probabilities,
+            novelty=predictions.novelty,
+            status=predictions.status,
+            flags=predictions.flags | np.where(is_novel, BITS['novel'], 0),
+            provenance=provenance(model.spec),
+            measures=stack(measured) if measured else None,
             prefix=prefix,
             overwrite=overwrite,
         )
 
     # First on no rows: columns that may not be replaced are refused before the work.
-    write(table[:0], np.zeros((0, len(model.spec.classes))), [], [])
-    return write(table, *predict_proba(model, X, source=source, bar=bar))
+    measured = [measure(_no_cutouts(model.spec))] if measures else []
+    write(table[:0], _no_predictions(model.spec))
+    look = (lambda cutouts: measured.append(measure(cutouts))) if measures else None
+    return write(table, predict(model, X, source=source, bar=bar, look=look))
+
+
+def rows_of(X):
+    """Give the catalogue of samples; one of row numbers where there is none."""
+    table = catalogue_of(X) if holds_images(X) else None
+    return Table({'row': np.arange(len(X))}) if table is None else table
+
+
+def provenance(spec):
+    """Say which model made a prediction, and when, as a FITS header can."""
+    return {
+        'MORPHVER': spec.version,
+        'MORPHMOD': spec.identifier,
+        'MORPHDAT': Time.now().isot[:19],
+    }
+
+
+def _no_cutouts(spec):
+    """Give an empty set of the cutouts that a model takes."""
+    if not spec.bands:
+        msg = 'measures=True needs images; this model takes plain features'
+        raise ValueError(msg)
+    images = np.zeros((0, len(spec.bands), spec.size, spec.size))
+    return CutoutSet(images, bands=spec.bands, kind=spec.kind)

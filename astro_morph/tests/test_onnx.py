@@ -11,6 +11,8 @@ import pytest
 
 import astro_morph.onnx
 from astro_morph import MorphologyClassifier, OnnxClassifier
+from astro_morph.evaluation import evaluate
+from astro_morph.flags import BITS
 from astro_morph.tests.helpers import make_blobs
 
 
@@ -42,6 +44,23 @@ def test_same_columns_as_pytorch(classifier, written, blobs):
     assert came.colnames == expected.colnames
     assert came['morph_class'].tolist() == expected['morph_class'].tolist()
     assert came.meta['MORPHMOD'] == expected.meta['MORPHMOD']
+    np.testing.assert_allclose(came['morph_novelty'], expected['morph_novelty'], atol=1e-4)
+
+
+@pytest.mark.parametrize('coverage', [0.5, 0.9])
+def test_same_sets_as_pytorch(classifier, written, coverage):
+    cutouts = make_blobs(100, random_state=5)
+    sets = classifier.predict_set(cutouts, coverage=coverage)
+    assert 0 < sets.sum() < sets.size
+    np.testing.assert_array_equal(written.predict_set(cutouts, coverage=coverage), sets)
+
+
+def test_same_evaluation_as_pytorch(classifier, written):
+    cutouts = make_blobs(30, random_state=6)
+    expected, came = (evaluate(model, cutouts) for model in (classifier, written))
+    assert came.accuracy == expected.accuracy
+    np.testing.assert_allclose(came.probabilities, expected.probabilities, atol=1e-4)
+    assert came.coverage == expected.coverage
 
 
 def test_file_describes_itself(classifier, path, written):
@@ -49,8 +68,22 @@ def test_file_describes_itself(classifier, path, written):
     assert written.classes_.tolist() == ['edge_on', 'round']
     model = onnx.load(path)
     assert [value.name for value in model.graph.input] == ['images']
-    assert [value.name for value in model.graph.output] == ['logits', 'features']
+    assert [value.name for value in model.graph.output] == ['logits', 'features', 'novelty']
     assert [item.name for item in path.parent.iterdir()] == ['morphology.onnx']
+
+
+def test_same_clean_up_as_before_pytorch(classifier, written):
+    cutouts = make_blobs(6, random_state=3)
+    sky = np.random.default_rng(0).uniform(5, 20, (6, 2, 1, 1))
+    cutouts = cutouts.replace(images=cutouts.images + sky)
+    cutouts.images[1, 0, 3, 4] = np.nan
+    assert written.model_.spec.preprocessing is not None
+    expected, came = classifier.annotate(cutouts), written.annotate(cutouts)
+    np.testing.assert_allclose(
+        written.predict_proba(cutouts), classifier.predict_proba(cutouts), atol=1e-4
+    )
+    assert came['morph_flags'].tolist() == expected['morph_flags'].tolist()
+    assert came['morph_flags'][1] & BITS['missing_pixels']
 
 
 def test_pictures_keep_their_stretch(tmp_path):
@@ -74,7 +107,7 @@ def test_prediction_needs_no_torch(path, blobs, tmp_path):
         'import sys, numpy as np; from astro_morph import OnnxClassifier; '
         f'images = np.load({str(tmp_path / "images.npy")!r}); '
         f'print(*OnnxClassifier({str(path)!r}).predict(images)); '
-        "print(sorted({'torch', 'torchvision'} & set(sys.modules)))"
+        "print(sorted({'torch', 'torchvision', 'photutils'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -11,17 +11,24 @@ from astropy.table import QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph import CutoutSet
+from astro_morph.calibration import conformity_scores
 from astro_morph.cutouts import CutoutSource
 from astro_morph.cutouts.core import PICTURE_BANDS, framing_of, grid_of
 from astro_morph.fitting import describe
+from astro_morph.flags import BITS
 from astro_morph.prediction import (
     BATCH_SIZE,
     ModelSpec,
     annotate,
     compute,
     most_probable,
+    predict,
     predict_proba,
+    predict_set,
+    prepare,
 )
+from astro_morph.preprocessing import Preprocessor
+from astro_morph.tests.helpers import gaussian
 
 SPEC = ModelSpec(
     classes=('dim', 'bright'),
@@ -36,6 +43,8 @@ SPEC = ModelSpec(
 class BrightnessModel:
     """Says how much brighter than zero an image is; counts what it is given."""
 
+    n_features = 2
+
     def __init__(self, spec=SPEC):
         self.spec = spec
         self.sizes = []
@@ -44,7 +53,7 @@ class BrightnessModel:
         assert samples.dtype == np.float32
         self.sizes.append(len(samples))
         mean = samples.mean(axis=(2, 3))
-        return np.stack([-mean[:, 0], mean[:, 0]], axis=1), mean
+        return np.stack([-mean[:, 0], mean[:, 0]], axis=1), mean, np.exp(-np.abs(mean[:, 0]))
 
 
 def cutouts_of(brightness, **options):
@@ -65,20 +74,21 @@ class TestCompute:
         brightness = np.random.default_rng(0).normal(size=n)
         status = np.where(np.arange(n) % 7 == 3, 'truncated', 'ok')
         model, bar = BrightnessModel(), Bar()
-        logits, features = compute(model, cutouts_of(brightness, status=status), bar=bar)
+        cutouts = cutouts_of(brightness, status=status)
+        logits, features, novelty = compute(model, cutouts, bar=bar)
         expected = np.where(status == 'ok', brightness, np.nan)
         np.testing.assert_allclose(logits, np.stack([-expected, expected], axis=1), rtol=1e-5)
         np.testing.assert_allclose(features, np.stack([expected] * 2, axis=1), rtol=1e-5)
+        np.testing.assert_allclose(novelty, np.exp(-np.abs(expected)), rtol=1e-5)
         assert sum(model.sizes) == bar.count == np.sum(status == 'ok')
         assert max(model.sizes) <= BATCH_SIZE
 
     def test_without_any_image_all_is_nan(self):
         # Nothing was found, so that the size and the bands can't be those of the model.
         nothing = CutoutSet(np.full((3, 1, 1, 1), np.nan), status=['not_found'] * 3)
-        logits, features = compute(BrightnessModel(), nothing)
-        assert logits.shape == features.shape == (3, 2)
-        assert np.isnan(logits).all()
-        assert np.isnan(features).all()
+        outputs = compute(BrightnessModel(), nothing)
+        assert [output.shape for output in outputs] == [(3, 2), (3, 2), (3,)]
+        assert all(np.isnan(output).all() for output in outputs)
 
 
 class TestCheck:
@@ -102,7 +112,7 @@ class TestCheck:
     )
     def test_other_images_are_refused(self, images, options, message):
         with pytest.raises(ValueError, match=f'X (has|holds) .*{message}'):
-            compute(BrightnessModel(), CutoutSet(images, **{'bands': 'gr'} | options))
+            prepare(SPEC, CutoutSet(images, **{'bands': 'gr'} | options))
 
     def test_flux_is_refused_by_a_model_of_pictures(self):
         model = BrightnessModel(dataclasses.replace(SPEC, kind='picture'))
@@ -132,11 +142,11 @@ class TestCheck:
     def test_another_pixel_scale_is_warned_of(self, scale):
         cutouts = cutouts_of([1.0], pixel_scale=scale * u.arcsec)
         with pytest.warns(AstropyUserWarning, match=f'{scale / 0.4:.3g} times the pixel scale'):
-            compute(BrightnessModel(), cutouts)
+            prepare(SPEC, cutouts)
 
     @pytest.mark.parametrize('scale', [0.396 * u.arcsec, None])
     def test_nearly_the_same_or_an_unknown_scale_is_not(self, scale):
-        compute(BrightnessModel(), cutouts_of([1.0], pixel_scale=scale))
+        prepare(SPEC, cutouts_of([1.0], pixel_scale=scale))
 
 
 class FramedSource(CutoutSource):
@@ -184,12 +194,43 @@ class TestFraming:
         size = size if size == 4 else (4, size)
         cutouts = FramedSource().fetch(self.TABLE, size=size)
         with pytest.warns(AstropyUserWarning, match=words):
-            compute(BrightnessModel(spec), cutouts)
+            prepare(spec, cutouts)
 
     def test_the_same_frames_and_those_unknown_are_not(self):
-        model = BrightnessModel(self.SPEC)
-        compute(model, FramedSource().fetch(self.TABLE, size=(4, 'petroR90_r * 4.0')))
-        compute(model, cutouts_of([1.0], pixel_scale=None))
+        prepare(self.SPEC, FramedSource().fetch(self.TABLE, size=(4, 'petroR90_r * 4.0')))
+        prepare(self.SPEC, cutouts_of([1.0], pixel_scale=None))
+
+
+class TestPreprocessing:
+    SPEC = dataclasses.replace(SPEC, size=32, preprocessing=Preprocessor().settings())
+
+    @pytest.fixture
+    def cutouts(self):
+        images = np.random.default_rng(0).normal(100, 1, size=(3, 2, 32, 32))
+        images += 50 * gaussian(32, sigma=2)
+        images[1, 0, 4, 4] = np.nan
+        return CutoutSet(images, bands='gr', status=['ok', 'ok', 'truncated'], flags=[4, 1024, 0])
+
+    def test_model_gets_clean_images(self, cutouts):
+        class Model(BrightnessModel):
+            def run(self, samples):
+                assert abs(samples[:, :, :5].mean()) < 0.1
+                assert np.isfinite(samples).all()
+                return super().run(samples)
+
+        _, status, flags = predict_proba(Model(self.SPEC), cutouts)
+        assert status.tolist() == cutouts.status.tolist()
+        assert flags.tolist() == [4, 1024 | BITS['missing_pixels'], 0]
+
+    def test_model_without_gets_them_as_they_are(self, cutouts):
+        spec = dataclasses.replace(self.SPEC, preprocessing=None)
+        assert prepare(spec, cutouts) is cutouts
+
+    def test_settings_survive_json(self):
+        settings = Preprocessor(neighbours='all', psf_fwhm=(1.2, 1.4)).settings()
+        spec = dataclasses.replace(SPEC, preprocessing=settings)
+        assert ModelSpec.from_json(spec.to_json()) == spec
+        assert ModelSpec.from_json('{}').preprocessing is None
 
 
 def test_specification_survives_json():
@@ -222,6 +263,29 @@ class TestProbabilities:
         assert not isinstance(whole, np.ma.MaskedArray)
 
 
+class TestPredict:
+    STATUS = ('ok', 'truncated', 'ok')
+
+    def test_features_are_there_only_if_wanted(self):
+        cutouts = cutouts_of([1.0, 2.0, 3.0], status=self.STATUS)
+        assert predict(BrightnessModel(), cutouts).features.shape == (3, 0)
+        features = predict(BrightnessModel(), cutouts, with_features=True).features
+        np.testing.assert_allclose(features, [[1, 1], [np.nan] * 2, [3, 3]])
+
+    def test_sets_follow_the_scores_of_the_model(self):
+        # A score of 0.9 is reached by both classes of an even galaxy, by one of a clear one.
+        spec = dataclasses.replace(SPEC, conformity=(0.9,) * 30)
+        cutouts = cutouts_of([0.01, 2.0, 3.0], status=self.STATUS)
+        sets = predict_set(BrightnessModel(spec), cutouts, coverage=0.8)
+        expected = conformity_scores(predict_proba(BrightnessModel(), cutouts)[0]) <= 0.9
+        np.testing.assert_array_equal(sets, expected)
+        assert sets[1].tolist() == [False, False]
+
+    def test_sets_need_scores(self):
+        with pytest.raises(ValueError, match='no scores of galaxies held out'):
+            predict_set(BrightnessModel(), cutouts_of([1.0]))
+
+
 class TestAnnotate:
     def test_columns_are_added_in_the_same_rows(self):
         coords = SkyCoord([10, 20, 30], [1, 2, 3], unit='deg')
@@ -238,6 +302,26 @@ class TestAnnotate:
         np.testing.assert_allclose(annotated['morph_p_dim'][2], 1 / (1 + np.exp(-4)), rtol=1e-5)
         assert (annotated.meta['MORPHMOD'], annotated.meta['MORPHVER']) == ('0123456789ab', '1.2.3')
         assert table.colnames == ['where', 'id']
+
+    def test_novelty_is_written_and_flagged_below_a_hundredth(self):
+        cutouts = cutouts_of(
+            [0.0, -5.0, 4.5, -5.0], status=['ok', 'ok', 'ok', 'truncated'], flags=[1, 2, 0, 0]
+        )
+        annotated = annotate(BrightnessModel(), cutouts)
+        assert annotated['morph_novelty'].dtype == np.float32
+        assert annotated['morph_novelty'].mask.tolist() == [False, False, False, True]
+        np.testing.assert_allclose(annotated['morph_novelty'][:3], np.exp([0, -5, -4.5]), rtol=1e-5)
+        assert annotated['morph_flags'].tolist() == [1, 2 | BITS['novel'], 0, 0]
+
+    def test_model_without_novelty_writes_masked_ones(self):
+        class Model(BrightnessModel):
+            def run(self, samples):
+                logits, features, _ = super().run(samples)
+                return logits, features, features
+
+        annotated = annotate(Model(), cutouts_of([0.0, -5.0]))
+        assert annotated['morph_novelty'].mask.all()
+        assert annotated['morph_flags'].tolist() == [0, 0]
 
     def test_images_without_a_table_get_row_numbers(self):
         annotated = annotate(BrightnessModel(), np.ones((3, 2, 4, 4)), prefix='m_')
