@@ -65,15 +65,6 @@ def cross_validate(table, n_folds, **parameters):
         yield result
 
 
-def join(results):
-    """Put the results of all folds together."""
-    return Evaluation(
-        results[0].classes,
-        true=np.concatenate([result.true for result in results]),
-        predicted=np.concatenate([result.predicted for result in results]),
-    )
-
-
 def print_gain(name, first, second):
     """Print by how much the second evaluation of the same galaxies is better."""
     is_right = [np.array(result.predicted == result.true, float) for result in (first, second)]
@@ -103,7 +94,7 @@ def main():
         accuracies = [result.accuracy for result in results]
         error = np.std(accuracies, ddof=1) / np.sqrt(options.folds)
         print(f'\nmean accuracy {np.mean(accuracies):.3f} +- {error:.3f} (standard error)')
-        evaluations[name] = join(results)
+        evaluations[name] = Evaluation.joined(results)
         print(evaluations[name])
     first, *others = evaluations
     for name in others:

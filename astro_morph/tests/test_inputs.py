@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from astropy.table import MaskedColumn
 
 from astro_morph import (
@@ -12,6 +13,8 @@ from astro_morph import (
     MorphologyClassifier,
     MorphologyEncoder,
     OnnxClassifier,
+    augmentation,
+    calibration,
     catalog,
     defects,
     plotting,
@@ -24,6 +27,7 @@ from astro_morph import (
 from astro_morph.cutouts import FirstOf, ImageColumns, ImageFiles, Mosaics, as_cutouts
 from astro_morph.evaluation import evaluate
 from astro_morph.measures import measure
+from astro_morph.novelty import fit_novelty
 from astro_morph.preprocessing import Preprocessor
 from astro_morph.simulation import SimulatedSurvey
 from astro_morph.tests.helpers import make_blobs
@@ -85,6 +89,22 @@ CALLS = {
     'asymmetry': lambda given: structure.asymmetry(given.image, CENTRE, RADIUS, sky=given.image),
     'm20': lambda given: structure.m20(given.image, given.mask[1, 1]),
     'smoothness': lambda given: structure.smoothness(given.image, CENTRE, RADIUS, sky=given.image),
+    'galaxy_region': lambda given: structure.galaxy_region(given.image, CENTRE, RADIUS),
+    'square_views': lambda given: augmentation.square_views(torch.from_numpy(given.images)),
+    'RandomViews': lambda given: augmentation.RandomViews(32, grey=0.5, noise=0.1, band_gain=0.1)(
+        torch.from_numpy(given.images), torch.Generator().manual_seed(0)
+    ),
+    'RandomConditions': lambda given: augmentation.RandomConditions.of('gr')(
+        torch.from_numpy(given.images), torch.Generator().manual_seed(0)
+    ),
+    'fit_temperature': lambda given: calibration.fit_temperature(
+        given.probabilities, np.resize([0, 1], 12)
+    ),
+    'prediction_sets': lambda given: calibration.prediction_sets(
+        given.probabilities, given.probabilities[:, 0]
+    ),
+    'fit_novelty': lambda given: fit_novelty(given.images[:, 0, 8], random_state=0),
+    'plotting.feature_map': lambda given: plotting.feature_map(given.images[:, 0, 8]),
     'plotting.rgb': lambda given: plotting.rgb(given.images),
     'plotting.cutouts': lambda given: plotting.cutouts(given.cutouts),
     'plotting.augmentations': lambda given: plotting.augmentations(given.cutouts),
@@ -96,6 +116,10 @@ CALLS = {
     'fit, labels': lambda given: MorphologyClassifier(**LINEAR).fit(given.images, given.labels),
     'predict': lambda given: given.classifier.predict(given.cutouts),
     'predict_proba': lambda given: given.classifier.predict_proba(given.images),
+    'predict_set': lambda given: given.classifier.predict_set(given.cutouts, coverage=0.8),
+    'query': lambda given: given.classifier.query(given.images, 3),
+    'suspect_labels': lambda given: MorphologyClassifier(**LINEAR).suspect_labels(given.cutouts),
+    'adapt': lambda given: given.classifier.adapt(given.cutouts),
     'score': lambda given: given.classifier.score(given.images, given.labels),
     'annotate': lambda given: given.classifier.annotate(given.cutouts, measures=True),
     'annotate, table': lambda given: given.classifier.annotate(given.table),
