@@ -378,8 +378,16 @@ class TestWritePredictions:
         assert catalogue['mag'].meta == {'a': {'b': 1}}
         assert catalogue['id'][0] == 1
 
+    def test_novelty_stands_before_the_flags(self):
+        annotated = annotate(make_catalogue(), novelty=[0.5, 0.5, NAN])
+        assert annotated.colnames[-3:] == ['morph_novelty', 'morph_flags', 'morph_status']
+        assert annotated['morph_novelty'].dtype == np.float32
+        assert annotated['morph_novelty'].mask.tolist() == [False, True, True]
+        with pytest.raises(ValueError, match=r'novelty has the shape \(2,\), expected \(3,\)'):
+            annotate(make_catalogue(), novelty=[0.5, 0.5])
+
     def test_what_columns_say_of_themselves(self):
-        annotated = annotate(Table({'id': [1, 2, 3]}))
+        annotated = annotate(Table({'id': [1, 2, 3]}), novelty=[0.1, 0.2, 0.3])
         annotated.remove_column('id')
         for column in annotated.itercols():
             assert column.info.description
