@@ -19,7 +19,7 @@ TEMPERATURES = (0.1, 10.0)
 # Bins of confidence, as in Guo et al. (2017).
 N_BINS = 15
 
-# Digits in which model files and rounding errors agree.
+# Probabilities below this are taken for it, so that their logarithms are finite.
 SMALLEST = 1e-30
 
 
