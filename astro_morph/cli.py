@@ -8,6 +8,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from astro_morph.bundled import bundled_names
+
 __all__ = ['main']
 
 SOURCE_HELP = (
@@ -15,6 +17,9 @@ SOURCE_HELP = (
     "a survey such as 'legacy-dr10', or 'auto' for what the catalogue holds: image paths, which "
     'are relative to it, or images'
 )
+
+# What annotates where no model is named.
+DEFAULT_MODEL = 'sdss-4class'
 
 # Galaxies that are fetched between two steps of the progress bar: a few minutes of a service.
 BATCH = 256
@@ -33,6 +38,10 @@ OPTIONS = {
     'encoder=': '--encoder=',
     'label_column': '--labels',
     'overwrite=True': '--overwrite',
+    'as X;': 'with --on;',
+    'precision=': '--precision=',
+    'views=': '--views=',
+    'resume=True': '--resume',
 }
 
 
@@ -59,7 +68,10 @@ def main(arguments=None):
         print(f'astro-morph: {_explain(error)}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print('astro-morph: interrupted; images that were fetched are kept', file=sys.stderr)
+        advice = '; go on with --resume' if 'resume' in options else ''
+        print(
+            f'astro-morph: interrupted; images that were fetched are kept{advice}', file=sys.stderr
+        )
         return INTERRUPTED
     return 0
 
@@ -97,7 +109,8 @@ def fetch(options):
             n_rows=len(catalogue),
             overwrite=options.overwrite,
         )
-    print(_count(read_cutouts(options.output).status, 'an image'))
+    counts = Counter(read_cutouts(options.output).status.tolist())
+    print(_count(counts, 'an image'))
 
 
 def pretrain(options):
@@ -131,35 +144,88 @@ def fit(options):
     _save(classifier.fit(catalogue), options.output)
 
 
-def annotate(options):
-    """Add a model's columns to a catalogue."""
-    from astro_morph.cutouts import catalogue_of
-    from astro_morph.table_io import write_table
+def label(options):
+    """Label galaxies by eye, on a page that this machine alone sees."""
+    from astro_morph.classifier import MorphologyClassifier
+    from astro_morph.labelling import label
 
     catalogue, source = _read_catalogue(options)
-    model = _load(options.model, source)
-    _rehearse(catalogue_of(catalogue), options)
-    annotated = model.annotate(catalogue, overwrite=options.overwrite)
-    write_table(annotated, options.output, overwrite=options.overwrite)
-    print(_count(annotated['morph_status'], 'a class'))
+    classifier = MorphologyClassifier(
+        source,
+        label_column=options.labels,
+        encoder=options.encoder,
+        size=options.size,
+        random_state=options.random_state,
+        verbose=options.verbose,
+    )
+    # The first dot, for the sake of names such as galaxies.fits.gz.
+    name, dot, ending = options.catalogue.name.partition('.')
+    output = options.output or options.catalogue.with_name(f'{name}-labelled{dot}{ending}')
+    _make_folder(output)
+    table = label(
+        catalogue,
+        output,
+        classifier=classifier,
+        classes=options.classes,
+        strategy=options.strategy,
+        port=options.port,
+        show=options.show,
+    )
+    n_labels = len(table) - table[options.labels].mask.sum()
+    print(f'{n_labels} of {len(table)} galaxies have a label in {output}')
+
+
+def annotate(options):
+    """Add a model's columns to a catalogue."""
+    classifier = _load(options.model, options.source)
+    output = options.output or _name_annotated(options.catalogue)
+    counts = classifier.annotate_file(
+        options.catalogue, output, overwrite=options.overwrite, resume=options.resume
+    )
+    print(_count(counts, 'a class'))
+    if options.output is None:
+        print(f'written to {output}')
 
 
 def evaluate(options):
     """Compare a model's predictions with the labels of a catalogue."""
-    from astro_morph.evaluation import evaluate
-
     catalogue, source = _read_catalogue(options)
     model = _load(options.model, source)
-    print(evaluate(model, catalogue, label_column=options.labels))
+    if options.report is None:
+        from astro_morph.evaluation import evaluate
+
+        print(evaluate(model, catalogue, label_column=options.labels))
+        return
+    from tqdm import tqdm
+
+    from astro_morph.report import write_report
+
+    _make_folder(options.report)
+    with tqdm(unit=' galaxies') as bar:
+        evaluation = write_report(
+            model.model_,
+            catalogue,
+            options.report,
+            label_column=options.labels,
+            source=model.source,
+            bar=bar,
+        )
+    print(evaluation)
 
 
 def export(options):
     """Write a model as ONNX."""
     from astro_morph.classifier import MorphologyClassifier
 
-    classifier = MorphologyClassifier.load(_existing(options.model))
+    catalogue, source = (None, 'auto') if options.catalogue is None else _read_catalogue(options)
+    classifier = MorphologyClassifier.load(
+        _existing(options.model), source=source, label_column=options.labels
+    )
     _make_folder(options.output)
-    classifier.to_onnx(options.output)
+    cost = classifier.to_onnx(
+        options.output, catalogue, precision=options.precision, views=options.views
+    )
+    print(cost)
 
 
 def cache(options):
@@ -194,9 +260,7 @@ def make_parser():
         '--output cutouts.h5',
     )
     command.add_argument('catalogue', type=Path, help='file of the catalogue')
-    command.add_argument(
-        '--survey', '--source', dest='source', metavar='SURVEY', default='auto', help=SOURCE_HELP
-    )
+    _add_source(command)
     command.add_argument(
         '--output', type=hdf5_file, default='cutouts.h5', help='HDF5 file (default: cutouts.h5)'
     )
@@ -249,7 +313,7 @@ def make_parser():
     command.add_argument(
         '--strategy',
         default='auto',
-        choices=['auto', 'linear', 'fine-tune'],
+        choices=['auto', 'linear', 'head', 'fine-tune', 'semi-supervised'],
         help='how the classes are learnt (default: auto)',
     )
     _add_training(command)
@@ -257,14 +321,66 @@ def make_parser():
 
     command = _add(
         tasks,
-        annotate,
-        'astro-morph annotate survey.fits annotated.fits --model model.onnx '
+        label,
+        'astro-morph label survey.fits --classes spiral,elliptical,merger '
         "--source 'tiles/*-{band}.fits'",
     )
     _add_catalogue(command)
-    _add_output(command, 'file of the annotated catalogue')
-    _add_model(command, 'file of the model, from fit or export')
+    command.add_argument(
+        '--output',
+        type=Path,
+        help='file of the catalogue with the labels, from which labelling goes on if it is there '
+        '(default: the name of the catalogue with -labelled)',
+    )
+    command.add_argument(
+        '--classes',
+        type=names_of_classes,
+        help='classes to choose from, such as spiral,elliptical,merger (default: those that the '
+        'catalogue has)',
+    )
+    _add_labels(command)
+    command.add_argument(
+        '--strategy',
+        default='diverse',
+        choices=['diverse', 'margin', 'entropy', 'novelty'],
+        help='by what galaxies are chosen (default: diverse)',
+    )
+    command.add_argument(
+        '--encoder',
+        default='auto',
+        help="what gives the features: 'auto' for the bundled encoder, or the file of one "
+        '(default: auto)',
+    )
+    _add_size(command)
+    command.add_argument('--port', type=int, default=0, help='port of the page (default: any)')
+    command.add_argument(
+        '--no-browser', dest='show', action='store_false', help='print the address only'
+    )
+    _add_run(command)
+
+    command = _add(
+        tasks,
+        annotate,
+        'astro-morph annotate catalogue.fits --survey sdss-dr9',
+    )
+    _add_catalogue(command)
+    command.add_argument(
+        'output',
+        type=Path,
+        nargs='?',
+        help='file of the annotated catalogue (default: that of the catalogue, with "-annotated" '
+        'in its name)',
+    )
+    _add_model(
+        command,
+        'file of the model, from fit or export, or the name of a bundled one (default: '
+        f'{DEFAULT_MODEL}, for colour pictures of SDSS galaxies)',
+        default=DEFAULT_MODEL,
+    )
     command.add_argument('--overwrite', action='store_true', help='replace file and columns')
+    command.add_argument(
+        '--resume', action='store_true', help='go on with a run that was stopped, if there is one'
+    )
 
     command = _add(
         tasks,
@@ -274,10 +390,42 @@ def make_parser():
     _add_catalogue(command)
     _add_model(command, 'file of the model, from fit or export')
     _add_labels(command)
+    command.add_argument(
+        '--report',
+        type=Path,
+        help='HTML file of a web page with charts and the worst mistakes, which needs nothing else',
+    )
 
-    command = _add(tasks, export, 'astro-morph export model.onnx --model model.pt')
+    command = _add(
+        tasks,
+        export,
+        'astro-morph export model.onnx --model model.pt --precision int8 --on labelled.fits '
+        "--source 'tiles/*-{band}.fits'",
+    )
     _add_output(command, 'ONNX file')
     _add_model(command, 'file of the model, from fit')
+    command.add_argument(
+        '--precision',
+        default='float32',
+        choices=['float32', 'float16', 'int8'],
+        help='precision of the encoder; int8 is the fastest (default: float32)',
+    )
+    command.add_argument(
+        '--views',
+        type=int,
+        choices=[1, 4, 8],
+        help='rotations and reflections that are averaged (default: all of the model)',
+    )
+    command.add_argument(
+        '--on',
+        dest='catalogue',
+        type=Path,
+        metavar='CATALOGUE',
+        help='galaxies, some of them labelled, on which it is measured what lower precision and '
+        'fewer views change: needed for both',
+    )
+    _add_source(command)
+    _add_labels(command)
 
     command = _add(tasks, cache, 'astro-morph cache prune --max-size 2GB')
     command.add_argument(
@@ -308,7 +456,19 @@ def _add_catalogue(command):
     command.add_argument(
         'catalogue', type=Path, help='file of the catalogue, or of cutouts from fetch'
     )
-    command.add_argument('--source', default='auto', help=SOURCE_HELP)
+    _add_source(command)
+
+
+def _add_source(command):
+    command.add_argument(
+        '--source',
+        '--images',
+        '--survey',
+        dest='source',
+        metavar='SOURCE',
+        default='auto',
+        help=SOURCE_HELP,
+    )
 
 
 def _add_output(command, what):
@@ -321,8 +481,8 @@ def _add_labels(command):
     )
 
 
-def _add_model(command, what):
-    command.add_argument('--model', type=Path, required=True, help=what)
+def _add_model(command, what, *, default=None):
+    command.add_argument('--model', type=Path, default=default, required=default is None, help=what)
 
 
 def _add_training(command):
@@ -369,6 +529,10 @@ def names_of_bands(text):
     return text if text == 'rgb' else text.split(',')
 
 
+def names_of_classes(text):
+    return [name.strip() for name in text.split(',')]
+
+
 def number_of_bytes(text):
     from astropy.units import Quantity
 
@@ -411,19 +575,31 @@ def _read_catalogue(options):
     try:
         catalogue = read_table(path)
     except (OSError, ValueError) as error:
-        msg = f'the catalogue {str(path)!r} cannot be read: {error}'
+        msg = f'the catalogue {str(path)!r} cannot be read, is it whole and named as it is? {error}'
         raise ValueError(msg) from error
     if options.source == 'auto' and find_image_column(catalogue) is not None:
         return catalogue, ImageFiles(folder=path.parent)
     return catalogue, options.source
 
 
-def _load(path, source):
-    """Load a model, whoever runs it."""
-    from astro_morph import MorphologyClassifier, OnnxClassifier
+def _name_annotated(catalogue):
+    """Name the file of the annotated catalogue, beside that of the catalogue."""
+    plain = catalogue.with_suffix('') if catalogue.suffix == '.gz' else catalogue
+    return plain.with_stem(f'{plain.stem}-annotated')
 
+
+def _load(path, source):
+    """Load a model, whoever runs it: from a file, or one that comes with the package."""
+    if str(path) in bundled_names():
+        from astro_morph.classifier import MorphologyClassifier
+
+        return MorphologyClassifier.from_pretrained(str(path), source=source)
     if _existing(path).suffix == '.onnx':
+        from astro_morph.onnx import OnnxClassifier  # without PyTorch, which need not be there
+
         return OnnxClassifier(path, source)
+    from astro_morph.classifier import MorphologyClassifier
+
     return MorphologyClassifier.load(path, source=source)
 
 
@@ -457,12 +633,10 @@ def _counting(batches, bar):
         bar.update(len(batch))
 
 
-def _count(status, what):
+def _count(counts, what):
     """Say in one line how many rows have what they are to have, and why the others have not."""
-    counts = Counter(status.tolist())
-    n_ok = counts.pop('ok', 0)
-    reasons = ''.join(f', {n} {reason}' for reason, n in counts.most_common())
-    return f'{n_ok} of {len(status)} galaxies have {what}{reasons}'
+    reasons = ''.join(f', {n} {reason}' for reason, n in counts.most_common() if reason != 'ok')
+    return f'{counts["ok"]} of {counts.total()} galaxies have {what}{reasons}'
 
 
 def _explain(error):

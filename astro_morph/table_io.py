@@ -12,7 +12,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Column, MaskedColumn, Table
 from astropy.utils.masked import get_data_and_mask
 
-__all__ = ['decode_text', 'read_table', 'write_table']
+__all__ = ['decode_text', 'find_format', 'read_table', 'write_table']
 
 # Formats of astropy by the end of the file's name.
 _FORMATS = {
@@ -67,9 +67,11 @@ def read_table(path):
     {'MORPHVER': '1.0'}
     """
     path = Path(path)
-    file_format = _find_format(path)
+    file_format = find_format(path)
     if file_format == 'votable':
         table = _read_votable(path)
+    elif file_format == 'parquet' and not _is_parquet_of_astropy(path):
+        table = _read_foreign_parquet(path)
     else:
         table = Table.read(path, format=file_format)
     decode_text(table)
@@ -111,7 +113,7 @@ def write_table(table, path, *, overwrite=False):
     """
     # A link stays a link, to the new file.
     path = Path(path).resolve()
-    file_format = _find_format(path)
+    file_format = find_format(path)
     if path.exists() and not overwrite:
         msg = f'{path} is there already; use overwrite=True to replace it'
         raise FileExistsError(msg)
@@ -124,6 +126,39 @@ def write_table(table, path, *, overwrite=False):
         part.unlink(missing_ok=True)
 
 
+def find_format(path):
+    """
+    Find the format of a file by its name.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    file_format : str
+        As astropy calls it.
+
+    Raises
+    ------
+    ValueError
+        If the name of the file does not end as that of a table does.
+
+    Examples
+    --------
+    >>> from astro_morph.table_io import find_format
+    >>> find_format('survey.FITS.gz')
+    'fits'
+    """
+    name = Path(path).name
+    for ending, file_format in _FORMATS.items():
+        if name.lower().endswith(ending):
+            return file_format
+    msg = f'the file name {name!r} must end in one of {", ".join(_FORMATS)}'
+    raise ValueError(msg)
+
+
 def decode_text(table):
     """
     Turn the columns of bytes of a table into columns of text, in place.
@@ -132,6 +167,15 @@ def decode_text(table):
     ----------
     table : `~astropy.table.Table`
         The table; unlike astropy's own, it may have columns of sky coordinates.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from astro_morph.table_io import decode_text
+    >>> table = Table({'morphology': [b'spiral', b'round']})
+    >>> decode_text(table)
+    >>> table['morphology'].dtype.kind
+    'U'
     """
     names = [
         name
@@ -143,16 +187,6 @@ def decode_text(table):
     text.convert_bytestring_to_unicode()
     for name in names:
         table.replace_column(name, text[name])
-
-
-def _find_format(path):
-    """Find the format of a file by its name."""
-    name = path.name.lower()
-    for ending, file_format in _FORMATS.items():
-        if name.endswith(ending):
-            return file_format
-    msg = f'the file name {path.name!r} must end in one of {", ".join(_FORMATS)}'
-    raise ValueError(msg)
 
 
 def _write(table, path, file_format):
@@ -229,6 +263,38 @@ def _read_votable(path):
         if column.dtype.kind in 'SUO':
             column.mask |= column == ''
     return table
+
+
+def _is_parquet_of_astropy(path):
+    from pyarrow import parquet
+
+    return b'table_meta_yaml' in (parquet.read_schema(path).metadata or {})
+
+
+def _read_foreign_parquet(path):
+    """Read what another program has written: it may have nulls, and text of any length."""
+    from pyarrow import parquet
+
+    columns = parquet.read_table(path)
+    return Table({name: _read_arrow(columns[name]) for name in columns.column_names})
+
+
+def _read_arrow(column):
+    """Turn a column of pyarrow into one of astropy, and its nulls into a mask."""
+    from pyarrow import types
+
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    mask = column.is_null().to_numpy()
+    if types.is_string(column.type) or types.is_large_string(column.type):
+        values = np.array(column.fill_null('').to_pylist(), dtype=str)
+    elif types.is_integer(column.type) or types.is_boolean(column.type):
+        values = column.fill_null(False if types.is_boolean(column.type) else 0).to_numpy()
+    else:
+        values = column.to_numpy()
+    if types.is_fixed_size_list(column.type) and len(values):
+        values = np.stack(values)
+    return MaskedColumn(values, mask=mask) if mask.any() else Column(values)
 
 
 def _split_sky(table):

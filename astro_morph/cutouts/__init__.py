@@ -11,6 +11,7 @@ from .hips2fits import Hips2Fits
 from .mast import MastCutouts
 from .mosaics import Mosaics
 from .remote import RemoteSource
+from .rendering import as_pictures
 from .samples import as_cutouts, as_source, catalogue_of, holds_images, stream_cutouts
 from .sdss import SdssFrames
 from .sia import SiaImages
@@ -36,6 +37,7 @@ __all__ = [
     'SkyView',
     'WfauImages',
     'as_cutouts',
+    'as_pictures',
     'as_source',
     'catalogue_of',
     'grid_of',

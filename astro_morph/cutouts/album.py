@@ -32,15 +32,18 @@ class Album:
         Angle a pixel, scalar or one a row.
     framing : str or None, optional
         The column and factor that the field of view follows.
+    zero_point : `~numpy.ndarray` or None, optional
+        AB magnitude of a flux of one in each band.
     """
 
-    def __init__(self, table, status, *, layers, side, pixel_scale, framing=None):
+    def __init__(self, table, status, *, layers, side, pixel_scale, framing=None, zero_point=None):
         is_picture = tuple(layers) == ('rgb',)
         self._kind = 'picture' if is_picture else 'flux'
         self._bands = PICTURE_BANDS if is_picture else tuple(layers)
         self._layers = list(layers)
         self._table, self._status = table, status
         self._pixel_scale, self._framing = pixel_scale, framing
+        self._zero_point = zero_point
         self._side = side
         # Of each row and layer, as in the status of a row; 'missing' until something is known.
         self._words = np.full((len(table), len(layers)), 'missing', 'U20')
@@ -82,6 +85,11 @@ class Album:
 
         A row is ok if any layer came. If none did, its status is the first failure, and
         ``'no_coverage'`` only if no layer failed.
+
+        Returns
+        -------
+        cutouts : `~astro_morph.CutoutSet`
+            One for each row.
         """
         has_image = self._words == 'ok'
         status = self._status.copy()
@@ -99,6 +107,7 @@ class Album:
             pixel_scale=self._pixel_scale,
             framing=self._framing,
             kind=self._kind,
+            zero_point=self._zero_point,
             status=status,
             flags=flags * (status == 'ok'),
             table=self._table,

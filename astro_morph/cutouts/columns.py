@@ -41,6 +41,9 @@ class ImageColumns(CutoutSource):
         self.columns = columns
         self.bands = bands
 
+    def __repr__(self):
+        return f'<ImageColumns: {", ".join(self.columns)}>'
+
     def fetch(self, X, *, size=None):
         """
         Take the images out of a table.
@@ -68,7 +71,10 @@ class ImageColumns(CutoutSource):
         images = [_read_images(table, name) for name in self.columns]
         shapes = {image.shape[1:] for image in images}
         if len(shapes) != 1:
-            msg = f'the columns {list(self.columns)} hold images of different shapes, {shapes}'
+            msg = (
+                f'the columns {list(self.columns)} hold images of different shapes, {shapes}; name '
+                'columns of one shape'
+            )
             raise ValueError(msg)
         kinds = {kind_of(table[name]) for name in self.columns}
         size = check_size(size, *shapes)

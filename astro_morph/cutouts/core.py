@@ -101,6 +101,9 @@ class CutoutSet:
         such as ``'4 * petroR90_r'``.
     kind : {'flux', 'picture'}, optional
         Whether the pixels are linear in flux, or a picture stretched for the eye, from 0 to 255.
+    zero_point : float or array_like of shape (band,), optional
+        AB magnitude of a flux of one, for all bands or one a band, NaN where it is not known; by
+        default none is.
     status : array_like of str, shape (n,), optional
         ``'ok'``, or why the row has no image. By default every row is ok.
     flags : array_like of int32, shape (n,), optional
@@ -135,6 +138,7 @@ class CutoutSet:
         pixel_scale=None,
         framing=None,
         kind='flux',
+        zero_point=None,
         status=None,
         flags=None,
         table=None,
@@ -142,7 +146,10 @@ class CutoutSet:
         is_bytes = kind == 'picture' and getattr(images, 'dtype', None) == np.uint8
         images = np.asarray(images, dtype=None if is_bytes else np.float32)
         if images.ndim != 4:
-            msg = f'images must have the axes (n, band, y, x), got an array of shape {images.shape}'
+            msg = (
+                f'images must have the axes (n, band, y, x), got an array of shape {images.shape}; '
+                'images of one band need an axis of length 1'
+            )
             raise ValueError(msg)
         if kind not in KINDS:
             msg = f'kind must be one of {KINDS}, got {kind!r}'
@@ -153,19 +160,23 @@ class CutoutSet:
         self.pixel_scale = None if pixel_scale is None else u.Quantity(pixel_scale).to(u.arcsec)
         self.framing = framing_of(framing)
         self.kind = kind
+        self.zero_point = _each_band(zero_point, n_bands)
         self.status = np.full(n, 'ok', 'U20') if status is None else np.asarray(status, 'U20')
         self.flags = np.zeros(n, np.int32) if flags is None else np.asarray(flags, np.int32)
         self.table = table
         if len(self.bands) != n_bands:
-            msg = f'bands names {len(self.bands)} bands, the images have {n_bands}'
+            msg = f'bands names {len(self.bands)} bands, the images have {n_bands}; name each once'
             raise ValueError(msg)
         for name in ('status', 'flags', 'table'):
             value = getattr(self, name)
             if value is not None and len(value) != n:
-                msg = f'{name} has {len(value)} rows, there are {n} images'
+                msg = f'{name} has {len(value)} rows, there are {n} images; give it one an image'
                 raise ValueError(msg)
         if np.shape(self.pixel_scale) not in ((), (n,)):
-            msg = f'pixel_scale has the shape {self.pixel_scale.shape}, expected one, or {n}'
+            msg = (
+                f'pixel_scale has the shape {self.pixel_scale.shape}, there are {n} images; give '
+                'it one angle, or one an image'
+            )
             raise ValueError(msg)
 
     def __len__(self):
@@ -178,6 +189,11 @@ class CutoutSet:
             f'<CutoutSet: {len(self)} cutouts of {len(self.bands)} bands ({", ".join(self.bands)}),'
             f' {ny} x {nx} pixels{scale}, {self.kind}, {np.sum(~self.is_ok)} without image>'
         )
+
+    def _repr_html_(self):
+        from astro_morph.pictures import contact_sheet
+
+        return contact_sheet(self)
 
     def __getitem__(self, rows):
         # scikit-learn indexes array-likes by (rows, ...).
@@ -212,6 +228,16 @@ class CutoutSet:
         """
         Return the cutout set of some bands only, in the order asked for.
 
+        Parameters
+        ----------
+        bands : sequence of str
+            The bands.
+
+        Returns
+        -------
+        cutouts : CutoutSet
+            The same rows.
+
         Raises
         ------
         ValueError
@@ -222,11 +248,28 @@ class CutoutSet:
             kind = 'pictures, not flux' if self.kind == 'picture' else 'flux, not pictures'
             msg = (
                 f'bands {missing} are not among the bands of the cutouts, {list(self.bands)}; '
-                f'the cutouts are {kind}'
+                f'the cutouts are {kind}; choose among these, or fetch others with bands='
             )
             raise ValueError(msg)
+        if tuple(bands) == self.bands:
+            return self
         index = [self.bands.index(band) for band in bands]
-        return self.replace(images=self.images[:, index], bands=tuple(bands))
+        return self.replace(
+            images=self.images[:, index],
+            bands=tuple(bands),
+            zero_point=None if self.zero_point is None else self.zero_point[index],
+        )
+
+
+def _each_band(zero_point, n_bands):
+    """Give the zero point of each band."""
+    if zero_point is None:
+        return None
+    zero_point = np.asarray(zero_point, float)
+    if zero_point.shape not in ((), (n_bands,)):
+        msg = f'zero_point has the shape {zero_point.shape}, expected one, or {n_bands}'
+        raise ValueError(msg)
+    return np.full(n_bands, zero_point)
 
 
 def _describe_scale(pixel_scale):
@@ -343,6 +386,18 @@ class CutoutSource(ABC):
 
     A source of one's own needs only `fetch`. It never raises for what is wrong with one row: that
     row gets a status, and the others their images. Row count and order stay.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.table import Table
+    >>> from astro_morph.cutouts import CutoutSet, CutoutSource
+    >>> class Noise(CutoutSource):
+    ...     def fetch(self, X, *, size=None):
+    ...         images = np.random.default_rng(0).normal(size=(len(X), 1, 8, 8))
+    ...         return CutoutSet(images, bands=['r'], table=X)
+    >>> Noise().fetch(Table({'id': [7, 8]}))
+    <CutoutSet: 2 cutouts of 1 bands (r), 8 x 8 pixels, flux, 0 without image>
     """
 
     @abstractmethod
@@ -383,3 +438,19 @@ class CutoutSource(ABC):
         table = as_table(X)
         for start in range(0, len(table), batch_size):
             yield self.fetch(table[start : start + batch_size], size=size)
+
+    def order(self, X):
+        """
+        Find the order in which the cutouts of a catalogue are had with the least work.
+
+        Parameters
+        ----------
+        X : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
+            The catalogue, or positions.
+
+        Returns
+        -------
+        rows : ndarray of int or None
+            All row numbers in that order; None where one is as good as another.
+        """
+        return

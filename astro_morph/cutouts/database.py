@@ -100,7 +100,10 @@ class Database:
                 return work(connection)
         except sqlite3.DatabaseError as error:
             kind = _DamageError if _is_damage(error) else OSError
-            msg = f'the file {str(self.path)!r} cannot be used: {error}'
+            msg = (
+                f'the file {str(self.path)!r} cannot be used ({error}); see to its folder, or name '
+                'another by astro_morph.conf.cache_file'
+            )
             raise kind(msg) from error
 
     @contextmanager

@@ -46,6 +46,18 @@ class RecentDownloads:
         Return what ``fetch()`` gave for a key.
 
         A thread that wants what another fetches waits for it, and fails if that one does.
+
+        Parameters
+        ----------
+        key : object
+            What tells one download from another; hashable.
+        fetch : callable
+            Called without arguments where the download is not among the recent ones.
+
+        Returns
+        -------
+        result : object
+            What ``fetch()`` gave, now or before.
         """
         with self._lock:
             is_new = key not in self._results

@@ -34,6 +34,13 @@ class OutageError(RuntimeError):
     """
     A service that does not answer at all.
 
+    Parameters
+    ----------
+    message : str
+        What to tell the user.
+    cutouts : `~astro_morph.CutoutSet`
+        What came before.
+
     Attributes
     ----------
     cutouts : `~astro_morph.CutoutSet`

@@ -65,6 +65,10 @@ class ImageFiles(CutoutSource):
         self.folder = folder
         self.bands = bands
 
+    def __repr__(self):
+        where = '' if self.folder is None else f' in {os.fspath(self.folder)}'
+        return f'<ImageFiles: paths of {self.column or "the column that holds them"}{where}>'
+
     def fetch(self, X, *, size=None):
         """
         Read the images of a catalogue.
@@ -155,7 +159,7 @@ class ImageFiles(CutoutSource):
         if self.bands is not None and len(self.bands) != n_bands:
             msg = (
                 f'bands names {len(self.bands)} bands {tuple(self.bands)}, but most images have '
-                f'{n_bands}'
+                f'{n_bands}; name as many, or leave bands out'
             )
             raise ValueError(msg)
         return next(s for s, _ in sorts.most_common() if (s.kind, s.n_bands) == (kind, n_bands))

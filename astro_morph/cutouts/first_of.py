@@ -41,6 +41,9 @@ class FirstOf(CutoutSource):
     def __init__(self, *sources):
         self.sources = sources
 
+    def __repr__(self):
+        return f'<FirstOf: {", ".join(map(repr, self.sources))}>'
+
     def fetch(self, X, *, size=None):
         """
         Get the cutouts of a catalogue.
@@ -68,6 +71,22 @@ class FirstOf(CutoutSource):
                 side = cutouts.shape[-1] if size is None else size
                 cutouts = _fill(cutouts, rows, source.fetch(table[rows], size=side))
         return cutouts
+
+    def order(self, X):
+        """
+        Find the order in which the first source has the least work, see `CutoutSource.order`.
+
+        Parameters
+        ----------
+        X : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
+            The catalogue, or positions.
+
+        Returns
+        -------
+        rows : ndarray of int or None
+            All row numbers in that order; None where one is as good as another.
+        """
+        return self.sources[0].order(X)
 
 
 def _fill(cutouts, rows, others):

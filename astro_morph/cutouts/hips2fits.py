@@ -62,7 +62,8 @@ class Hips2Fits(RemoteSource):
         if missing:
             msg = (
                 f'bands: the survey {self.survey.name} has no HiPS of {missing}, but of '
-                f'{[*self.survey.hips, *(["rgb"] if self.survey.hips_color else [])]}'
+                f'{[*self.survey.hips, *(["rgb"] if self.survey.hips_color else [])]}; ask for '
+                'these'
             )
             raise ValueError(msg)
 

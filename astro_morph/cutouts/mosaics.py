@@ -2,22 +2,24 @@
 """Cutouts out of FITS mosaics on disk, at the positions of a catalogue."""
 
 import fnmatch
-import glob
 import os
 import re
 import warnings
 from collections.abc import Mapping
+from functools import cached_property
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.utils.exceptions import AstropyUserWarning
+from scipy.spatial import cKDTree
 
 from astro_morph.catalog import as_table, read_positions
 from astro_morph.cutouts.core import CutoutSet, CutoutSource, framing_of, grid_of
 from astro_morph.cutouts.reading import ImageError
 from astro_morph.cutouts.stitching import LATTICE, STENCIL, cut_tiles, find_near, north_up
 from astro_morph.cutouts.tiles import SkyImage, Tile, TilePixels
+from astro_morph.cutouts.urls import RemoteImage, find_files, is_url, locate
 
 __all__ = ['Mosaics']
 
@@ -44,20 +46,25 @@ class Mosaics(CutoutSource):
     be covered. Rows whose only image can't be read get ``'truncated'`` or another such status.
 
     Plain files are mapped into memory and read where they are cut; compressed files are read whole,
-    once a call. The planes of a cube are bands.
+    once a call. Of files at URLs, in object storage or on a web server, only the blocks that the
+    cutouts lie in are read; this needs ``fsspec`` and its package for the service, and files that
+    are plain or tile-compressed. The planes of a cube are bands.
 
     Parameters
     ----------
     paths : str, `~pathlib.Path`, list of these, or dict
-        The files of one band, or of cubes that hold all bands, as a path, a pattern such as
-        ``'tiles/*.fits'`` or a list; or a pattern with ``{band}`` in it; or a mapping of band names
-        to the files of each.
+        The files of one band, or of cubes that hold all bands, as a path or URL, a pattern such as
+        ``'tiles/*.fits'`` or ``'s3://bucket/tiles/*.fits'``, or a list; or a pattern with
+        ``{band}`` in it; or a mapping of band names to the files of each.
     bands : sequence of str, optional
         The bands in order. By default the keys of the mapping, the bands found in place of
         ``{band}`` in the order of their wavelength, or what the headers say.
     pixel_scale : `~astropy.units.Quantity`, optional
         Angle a pixel of the cutouts, which are then north up and east left. By default that of the
         first image of the first band; images of another scale are resampled to it.
+    zero_point : float or sequence of float, optional
+        AB magnitude of a flux of one, for all bands or one a band. By default 22.5 where the
+        headers say that the pixels are nanomaggies, else it is not known.
     coord_columns : str or (str, str), optional
         The columns of the position, see `astro_morph.catalog.read_positions`.
     hdu : int or str, optional
@@ -94,7 +101,16 @@ class Mosaics(CutoutSource):
     ['ok' 'no_coverage']
     """
 
-    def __init__(self, paths, *, bands=None, pixel_scale=None, coord_columns=None, hdu=None):
+    def __init__(
+        self,
+        paths,
+        *,
+        bands=None,
+        pixel_scale=None,
+        zero_point=None,
+        coord_columns=None,
+        hdu=None,
+    ):
         files = _files_by_band(paths, bands)
         self._tiles = _find_tiles(files, bands, hdu)
         self._own_grid = pixel_scale is None
@@ -102,6 +118,7 @@ class Mosaics(CutoutSource):
         scale = first_image.pixel_scale if pixel_scale is None else u.Quantity(pixel_scale)
         self.pixel_scale = scale.to(u.arcsec)
         self.bands = tuple(self._tiles)
+        self.zero_point = _find_zero_points(self._tiles) if zero_point is None else zero_point
         self.coord_columns = coord_columns
 
     def __repr__(self):
@@ -154,6 +171,35 @@ class Mosaics(CutoutSource):
         table, pixels = as_table(X), TilePixels()
         for start in range(0, len(table), batch_size):
             yield self._fetch(table[start : start + batch_size], size, pixels)
+            pixels.release()
+
+    def order(self, X):
+        """
+        Sort the sources of a catalogue by image, and by declination within an image.
+
+        In this order each image is opened once, and read in one direction.
+
+        Parameters
+        ----------
+        X : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
+            The catalogue, or positions.
+
+        Returns
+        -------
+        rows : ndarray of int
+            All row numbers; those without a position come last.
+        """
+        coords, status = read_positions(as_table(X), coord_columns=self.coord_columns)
+        has_position = status == 'ok'
+        nearest = np.full(len(coords), self._centres.n)
+        directions = coords[has_position].cartesian.xyz.value.T
+        nearest[has_position] = self._centres.query(directions)[1]
+        return np.lexsort((np.nan_to_num(coords.dec.deg), nearest))
+
+    @cached_property
+    def _centres(self):
+        """The centres of the first band's images, as unit vectors."""
+        return cKDTree([tile.image.centre for tile in self._tiles[self.bands[0]]])
 
     def _fetch(self, table, size, pixels):
         coords, status = read_positions(table, coord_columns=self.coord_columns)
@@ -167,6 +213,7 @@ class Mosaics(CutoutSource):
             bands=self.bands,
             pixel_scale=scale,
             framing=framing_of(size),
+            zero_point=self.zero_point,
             status=status,
             flags=_spread(flags, rows, len(table), fill=0),
             table=table,
@@ -198,6 +245,12 @@ class Mosaics(CutoutSource):
         return SkyCoord(lonlat[..., 0], lonlat[..., 1], unit=u.deg)
 
 
+def _find_zero_points(tiles):
+    """Return the zero point of each band, NaN where its images do not tell, or differ."""
+    found = [{tile.image.zero_point for tile in its_tiles} for its_tiles in tiles.values()]
+    return [points.pop() if len(points) == 1 else np.nan for points in found]
+
+
 def _spread(values, rows, n, *, fill):
     """Put values that belong to some of n rows into an array of all of them."""
     if len(rows) == n:
@@ -217,7 +270,7 @@ def _files_by_band(paths, bands):
             raise ValueError(msg)
         return {band: _expand(paths[band]) for band in names}
     if isinstance(paths, (str, os.PathLike)) and '{band}' in os.fspath(paths):
-        pattern = os.fspath(paths)
+        pattern = locate(paths)
         names = _find_bands(pattern) if bands is None else bands
         return {band: _expand(pattern.replace('{band}', band)) for band in names}
     return {None: _expand(paths)}
@@ -227,10 +280,9 @@ def _expand(paths):
     """Return the files that a path, a pattern or a list of these stands for."""
     if not isinstance(paths, (str, os.PathLike)):
         return [file for path in paths for file in _expand(path)]
-    path = os.fspath(paths)
-    files = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
+    files = find_files(paths)
     if not files:
-        msg = f'paths: no file matches {path!r}'
+        msg = f'paths: no file matches {os.fspath(paths)!r}; check folder and pattern'
         raise FileNotFoundError(msg)
     return files
 
@@ -241,6 +293,12 @@ def _find_bands(pattern):
     regex = regex.replace('BAND', r'(?P<band>\w+)', 1).replace('BAND', '(?P=band)')
     files = _expand(pattern.replace('{band}', '*'))
     found = {match['band'] for match in map(re.compile(regex).match, files) if match}
+    if not found:
+        msg = (
+            f'paths: {files[0]!r} matches {pattern!r}, but what stands in place of {{band}} is no '
+            'name of letters and digits; pass a mapping of bands to files'
+        )
+        raise ValueError(msg)
     return sorted(found, key=lambda band: (_WAVELENGTH_ORDER.find(band), band))
 
 
@@ -250,9 +308,13 @@ def _find_tiles(files, bands, hdu):
     for band, paths in files.items():
         for path in paths:
             try:
-                image = SkyImage(path, hdu)
+                image = (RemoteImage if is_url(path) else SkyImage)(path, hdu)
             except ImageError as error:
-                warnings.warn(f'{path} is left out: {error}', AstropyUserWarning, stacklevel=3)
+                warnings.warn(
+                    f'{path} is left out: {error}; mend or remove it',
+                    AstropyUserWarning,
+                    stacklevel=3,
+                )
                 continue
             for plane, name in enumerate(_name_planes(image, band, bands)):
                 tiles.setdefault(name, []).append(Tile(image, plane))
@@ -260,6 +322,7 @@ def _find_tiles(files, bands, hdu):
     if lost or not tiles:
         msg = (
             f'no file of {f"the bands {lost}" if lost else paths} is an image with a celestial WCS'
+            '; check the files, and take ImageFiles for images of single galaxies'
         )
         raise ValueError(msg)
     return tiles
@@ -273,6 +336,9 @@ def _name_planes(image, band, bands):
     else:
         names = image.bands or tuple(map(str, range(image.n_planes)))
     if len(names) != image.n_planes:
-        msg = f'{image.path} has {image.n_planes} planes, but bands names {len(names)}: {names}'
+        msg = (
+            f'{image.path} has {image.n_planes} planes, but bands names {len(names)}: {names}; '
+            'name one a plane'
+        )
         raise ValueError(msg)
     return names

@@ -21,7 +21,7 @@ def cut_from_images(images, coords, *, side, pixel_scale):
 
     Parameters
     ----------
-    images : sequence of `~astropy.io.fits.PrimaryHDU`, `~astropy.io.fits.ImageHDU`...
+    images : sequence of `~astropy.io.fits.PrimaryHDU` or `~astropy.io.fits.ImageHDU`
         What was downloaded: images with a celestial WCS.
     coords : `~astropy.coordinates.SkyCoord`, shape (n,)
         The sources.

@@ -44,10 +44,31 @@ BYTES_A_PIXEL = {'flux': 4, 'picture': 0.5}
 
 
 class Plan(NamedTuple):
-    """What a call of `~astro_morph.cutouts.RemoteSource.fetch` asks for."""
+    """
+    What a call of `~astro_morph.cutouts.RemoteSource.fetch` asks for.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows of the call.
+    n_cached : int
+        Those of them that need no request.
+    n_requests : int
+        Requests for the others.
+    megabytes : float
+        About how much they bring.
+    seconds : float
+        About how long they take.
+
+    Examples
+    --------
+    >>> from astro_morph.cutouts.remote import Plan
+    >>> print(Plan(n_rows=10, n_cached=4, n_requests=18, megabytes=0.9, seconds=12).times(2))
+    20 rows, 8 of them without a request; 36 requests, about 1.8 MB and 0.4 minutes
+    """
 
     n_rows: int
-    n_cached: int  # rows that need no request
+    n_cached: int
     n_requests: int
     megabytes: float
     seconds: float
@@ -89,6 +110,18 @@ class RemoteSource(CutoutSource):
     cache : None, str, path-like, `CutoutCache` or False, optional
         Where to keep what came: in the cache file of the package by default, in another file, or
         nowhere.
+
+    Examples
+    --------
+    Any service takes part in the same way, here one of CDS, which is not asked yet:
+
+    >>> from astropy.coordinates import SkyCoord
+    >>> from astro_morph.cutouts import Hips2Fits, RemoteSource
+    >>> source = Hips2Fits('sdss-dr9', bands=['r'], cache=False)
+    >>> isinstance(source, RemoteSource)
+    True
+    >>> source.plan(SkyCoord([150.1, 210.2], [2.2, 5.5], unit='deg')).n_requests
+    2
     """
 
     def __init__(
@@ -264,6 +297,17 @@ class RemoteSource(CutoutSource):
     def _layers(self):
         return ('rgb',) if self.kind == 'picture' else self.bands
 
+    @property
+    def _zero_point(self):
+        """AB magnitude of a flux of one in each band, None where it is not known."""
+        is_known = self.survey.zero_point is not None and self.survey.service == type(self).__name__
+        # A service may have filters that the survey does not name.
+        is_named = set(self.bands) <= set(self.survey.bands)
+        if self.kind == 'picture' or not (is_known and is_named):
+            return None
+        of_all = np.broadcast_to(self.survey.zero_point, len(self.survey.bands))
+        return of_all[[self.survey.bands.index(band) for band in self.bands]]
+
     @cached_property
     def _memory(self):
         if self.cache is False:
@@ -300,6 +344,7 @@ class RemoteSource(CutoutSource):
             side=side,
             pixel_scale=pixel_scale,
             framing=framing_of(size),
+            zero_point=self._zero_point,
         )
         return album, Places(np.arange(len(table)), coords.ra.deg, coords.dec.deg, scale, side)
 

@@ -1,7 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """The one place that knows what a user's samples can be, and turns them into cutouts."""
 
-import glob
 import os
 
 import numpy as np
@@ -14,6 +13,8 @@ from astro_morph.cutouts.columns import ImageColumns
 from astro_morph.cutouts.core import PICTURE_BANDS, CutoutSet, CutoutSource
 from astro_morph.cutouts.files import ImageFiles
 from astro_morph.cutouts.mosaics import Mosaics
+from astro_morph.cutouts.rendering import as_pictures
+from astro_morph.cutouts.urls import find_files
 
 __all__ = ['as_cutouts', 'as_source', 'catalogue_of', 'holds_images', 'stream_cutouts']
 
@@ -31,6 +32,13 @@ def holds_images(X):
     -------
     holds_images : bool
         False for a 2-D array, or a data frame with neither positions nor image paths.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph.cutouts import holds_images
+    >>> holds_images(np.zeros((5, 3, 32, 32))), holds_images(np.zeros((5, 100)))
+    (True, False)
     """
     if isinstance(X, (CutoutSet, Table, SkyCoord)):
         return True
@@ -55,6 +63,14 @@ def catalogue_of(X):
     -------
     table : `~astropy.table.Table` or None
         None for images that come without a table.
+
+    Examples
+    --------
+    >>> from astro_morph.cutouts import catalogue_of
+    >>> from astro_morph.simulation import SimulatedSurvey
+    >>> survey = SimulatedSurvey(n_galaxies=4)
+    >>> len(catalogue_of(survey.fetch(survey.catalogue)))
+    4
     """
     if isinstance(X, CutoutSet):
         return X.table
@@ -87,6 +103,17 @@ def as_source(source, table, *, bands=None):
     ------
     ValueError
         If there is nothing to take images from.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from astro_morph.cutouts import as_source
+    >>> table = Table({'ra': [150.1], 'dec': [2.2]})
+    >>> as_source('legacy-dr10', table, bands='gr')
+    <Hips2Fits: legacy-dr10 in g, r>
+    >>> table['image_path'] = ['galaxy.fits']
+    >>> type(as_source('auto', table)).__name__
+    'ImageFiles'
     """
     if isinstance(source, CutoutSource):
         return source
@@ -99,7 +126,7 @@ def as_source(source, table, *, bands=None):
         source = _configured(table)
     if surveys.is_known(source):
         return _service_of(surveys.get(source), bands)
-    if glob.glob(os.fspath(source).replace('{band}', '*')):
+    if find_files(os.fspath(source).replace('{band}', '*')):
         return Mosaics(source)
     msg = (
         f'source must be a CutoutSource, the name of a survey, or the path or pattern of '
@@ -125,7 +152,7 @@ def as_cutouts(X, *, source='auto', size=None, bands=None):
         `~astro_morph.cutouts.grid_of`.
     bands : sequence of str or 'rgb', optional
         The bands to keep, in order; all by default. They name the bands of an array. ``'rgb'`` is
-        the colour picture of a survey.
+        the colour picture of a survey; flux is drawn as one, see `as_pictures`.
 
     Returns
     -------
@@ -136,6 +163,13 @@ def as_cutouts(X, *, source='auto', size=None, bands=None):
     ------
     ValueError
         If an array does not have four axes, or bands are asked for that are not there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph.cutouts import as_cutouts
+    >>> as_cutouts(np.ones((5, 2, 32, 32)), bands='gr')
+    <CutoutSet: 5 cutouts of 2 bands (g, r), 32 x 32 pixels, flux, 0 without image>
     """
     bands = _band_names(bands)
     if isinstance(X, np.ndarray):
@@ -161,6 +195,14 @@ def stream_cutouts(X, *, source='auto', size=None, bands=None, batch_size=1024):
     ------
     cutouts : `CutoutSet`
         The next rows.
+
+    Examples
+    --------
+    >>> from astro_morph.cutouts import stream_cutouts
+    >>> from astro_morph.simulation import SimulatedSurvey
+    >>> survey = SimulatedSurvey(n_galaxies=5)
+    >>> [len(batch) for batch in stream_cutouts(survey.catalogue, source=survey, batch_size=2)]
+    [2, 2, 1]
     """
     if isinstance(X, (np.ndarray, CutoutSet)):
         for start in range(0, len(X), batch_size):
@@ -187,6 +229,8 @@ def _keep_bands(cutouts, bands):
         # A source that found no image can't know the bands.
         n, _, ny, nx = cutouts.shape
         return cutouts.replace(images=np.full((n, len(bands), ny, nx), np.nan), bands=bands)
+    if bands == PICTURE_BANDS:
+        cutouts = as_pictures(cutouts)
     return cutouts.select_bands(bands)
 
 
@@ -221,7 +265,10 @@ def _name_images(images, bands):
         )
         raise ValueError(msg)
     if bands is not None and len(bands) != images.shape[1]:
-        msg = f'X has {images.shape[1]} bands, expected {len(bands)}: {list(bands)}'
+        msg = (
+            f'X has {images.shape[1]} bands, expected {len(bands)}: {list(bands)}; pass images of '
+            'these, or others as bands='
+        )
         raise ValueError(msg)
     # Few images are looked at whole: they may be more than memory can hold.
     is_missing = np.isnan(images[:, 0, 0, 0])

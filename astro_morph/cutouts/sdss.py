@@ -74,6 +74,10 @@ class SdssFrames(RemoteSource):
             msg = "bands must be bands of SDSS, which has no frames in colour, got 'rgb'"
             raise ValueError(msg)
 
+    @property
+    def _zero_point(self):
+        return 22.5  # frames are in nanomaggies
+
     def _make_client(self):
         from astroquery.sdss import SDSSClass
 

@@ -65,7 +65,7 @@ class SiaImages(RemoteSource):
     server : str, optional
         Another address to ask.
     bands, pixel_scale, coord_columns, cache
-        As of `~astro_morph.cutouts.remote.RemoteSource`. There are no colour pictures.
+        As in `~astro_morph.cutouts.remote.RemoteSource`. There are no colour pictures.
 
     Raises
     ------

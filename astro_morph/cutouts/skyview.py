@@ -62,7 +62,10 @@ class SkyView(RemoteSource):
         names = self.survey.ids.get('skyview', {})
         missing = [band for band in self.bands if band not in names]
         if missing:
-            msg = f'bands: SkyView has no {missing} of {self.survey.name}, only {list(names)}'
+            msg = (
+                f'bands: SkyView has no {missing} of {self.survey.name}, only {list(names)}; ask '
+                'for these'
+            )
             raise ValueError(msg)
 
     def _make_client(self):

@@ -34,6 +34,17 @@ def holds_cutouts(path):
     -------
     holds_cutouts : bool
         Whether `~astro_morph.CutoutSet.write` has written it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from astro_morph.cutouts import holds_cutouts
+    >>> from astro_morph.simulation import SimulatedSurvey
+    >>> survey = SimulatedSurvey(n_galaxies=4)
+    >>> path = f'{tempfile.mkdtemp()}/cutouts.h5'
+    >>> survey.fetch(survey.catalogue).write(path)
+    >>> holds_cutouts(path)
+    True
     """
     import h5py
 
@@ -71,7 +82,7 @@ def read_cutouts(path):
         # Astropy hands over an open file where it was not told the format.
         path = path.name
     if not holds_cutouts(path):
-        msg = f'{str(path)!r} is no file of cutouts'
+        msg = f'{str(path)!r} is no file of cutouts; name one that CutoutSet.write wrote'
         raise ValueError(msg)
     with h5py.File(path) as file:
         rows = {name: file[name][:] for name in ('status', 'flags', 'pixel_scale') if name in file}
@@ -82,6 +93,7 @@ def read_cutouts(path):
             pixel_scale=None if scale is None else scale * u.arcsec,
             framing=file.attrs.get('framing'),
             kind=file.attrs['kind'],
+            zero_point=file.attrs.get('zero_point'),
             status=rows['status'],
             flags=rows['flags'],
             table=_read_table(file) if 'table' in file else None,
@@ -153,6 +165,8 @@ def _describe(cutouts):
     description = {'format': FORMAT, 'bands': list(cutouts.bands), 'kind': cutouts.kind}
     if cutouts.framing is not None:
         description['framing'] = cutouts.framing
+    if cutouts.zero_point is not None:
+        description['zero_point'] = cutouts.zero_point
     if cutouts.pixel_scale is not None and cutouts.pixel_scale.isscalar:
         description['pixel_scale'] = cutouts.pixel_scale.to_value(u.arcsec)
     return description

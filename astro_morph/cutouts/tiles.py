@@ -1,11 +1,12 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """FITS images on the sky: where they lie, and their pixels without reading more than is needed."""
 
+import mmap
+import os
 import threading
 import warnings
 from collections import OrderedDict
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 import astropy.units as u
@@ -44,7 +45,7 @@ class SkyImage:
 
     Parameters
     ----------
-    path : `~pathlib.Path`
+    path : str or `~pathlib.Path`
         The file.
     hdu : int or str, optional
         Number or name of the extension; by default the first that holds an image.
@@ -56,15 +57,21 @@ class SkyImage:
     """
 
     def __init__(self, path, hdu=None):
-        self.path = Path(path)
+        self.path = path
         # astropy tells of every odd header; what matters here ends in an error.
         with image_errors(), warnings.catch_warnings():
             warnings.simplefilter('ignore', AstropyWarning)
-            with open_fits(path) as hdus:
+            with self._open() as hdus:
                 image = find_image_hdu(hdus, hdu)
                 self._read_header(image, hdus)
                 self._hdu = hdus.index_of(image)
-                self._layout = None if find_decompressor(self.path) else _find_layout(image)
+                self._read_layout(image)
+
+    def _open(self):
+        return open_fits(self.path)
+
+    def _read_layout(self, hdu):
+        self._layout = None if find_decompressor(self.path) else _find_layout(hdu)
 
     def _read_header(self, hdu, hdus=None):
         wcs = WCS(hdu.header, hdus)
@@ -77,6 +84,7 @@ class SkyImage:
         self.shape = hdu.shape[-2:]
         self.n_planes = int(np.prod(hdu.shape[:-2]))
         self.bands = _read_bands(hdu.header, self.n_planes)
+        self.zero_point = 22.5 if _is_in_nanomaggies(hdu.header) else np.nan
 
     def to_pixel(self, coords):
         """Turn ICRS positions of shape (...) into pixels (x, y) of shape (..., 2)."""
@@ -123,6 +131,11 @@ class SkyImage:
         centre, radius = self._circle
         return np.flatnonzero(directions @ centre >= np.cos(min(radius + reach, np.pi)))
 
+    @property
+    def centre(self):
+        """The middle of the image as an ICRS unit vector."""
+        return self._circle[0]
+
     @cached_property
     def _circle(self):
         """Centre of a circle around the image as a unit vector, and its radius in radians."""
@@ -156,7 +169,7 @@ class DownloadedImage(SkyImage):
 
     Parameters
     ----------
-    hdu : `~astropy.io.fits.PrimaryHDU`, `~astropy.io.fits.ImageHDU`...
+    hdu : `~astropy.io.fits.PrimaryHDU` or `~astropy.io.fits.ImageHDU`
         What was downloaded.
 
     Raises
@@ -204,18 +217,30 @@ class TilePixels:
         image = tile.image
         if image in self._failures:
             raise self._failures[image]
+        if next(reversed(self._open), image) is not image:
+            self.release()
         if image not in self._open:
             self._make_room(image)
             try:
                 self._open[image] = image.read()
             except ImageError as error:
                 warnings.warn(
-                    f'{image.path} is {error.status}: {error}', AstropyUserWarning, stacklevel=2
+                    f'{image.path} is {error.status}: {error}; its galaxies have no image until it '
+                    'is replaced',
+                    AstropyUserWarning,
+                    stacklevel=2,
                 )
                 self._failures[image] = error
                 raise
         self._open.move_to_end(image)
         return self._open[image][tile.plane]
+
+    def release(self):
+        """Let go of what was read of the mapped file used last: it counts as memory of ours."""
+        file = _mapped_file(next(reversed(self._open.values()), None))
+        # Not every system can be told so.
+        if file is not None and hasattr(mmap, 'MADV_DONTNEED'):
+            file.madvise(mmap.MADV_DONTNEED)
 
     def _make_room(self, image):
         def is_alike(other):
@@ -240,7 +265,7 @@ class _Layout(NamedTuple):
     blank: int | None
 
     def map(self, path, shape):
-        if path.stat().st_size < self.offset + np.prod(shape) * self.dtype.itemsize:
+        if os.stat(path).st_size < self.offset + np.prod(shape) * self.dtype.itemsize:
             msg = 'the file ends before the last pixel'
             raise TruncatedImageError(msg)
         # A plain view: slices of numpy.memmap itself are several times slower.
@@ -253,18 +278,26 @@ class _ScaledPixels:
     """Mapped integers that become physical values when they are sliced."""
 
     def __init__(self, raw, layout):
-        self._raw = raw
+        self.raw = raw
         self._layout = layout
         self.shape = raw.shape
 
     def __getitem__(self, index):
-        raw = self._raw[index]
+        raw = self.raw[index]
         if isinstance(index, (int, np.integer)):
             return _ScaledPixels(raw, self._layout)
         values = raw * float(self._layout.scale) + self._layout.zero
         if self._layout.blank is not None:
             values = np.where(raw == self._layout.blank, np.nan, values)
         return values
+
+
+def _mapped_file(pixels):
+    """Give the map of the file under some pixels, None if they are in memory."""
+    under = pixels.raw if isinstance(pixels, _ScaledPixels) else pixels
+    while isinstance(under, np.ndarray):
+        under = under.base
+    return under if isinstance(under, mmap.mmap) else None
 
 
 def _find_layout(hdu):
@@ -280,6 +313,10 @@ def _find_layout(hdu):
         zero=header.get('BZERO', 0),
         blank=header.get('BLANK') if bitpix > 0 else None,
     )
+
+
+def _is_in_nanomaggies(header):
+    return 'nanomaggy' in str(header.get('BUNIT')).lower()
 
 
 def _read_bands(header, n_planes):

@@ -2,9 +2,10 @@
 """Works on many items in several threads."""
 
 import threading
+from contextlib import closing
 from queue import Empty, SimpleQueue
 
-__all__ = ['work_in_threads']
+__all__ = ['draw_ahead', 'work_in_threads']
 
 
 def work_in_threads(start, items, n_threads, *, is_over):
@@ -71,6 +72,37 @@ def work_in_threads(start, items, n_threads, *, is_over):
     finally:
         is_over.set()
         tickets.release(n_threads)
+
+
+def draw_ahead(items):
+    """
+    Draw from an iterable in a thread of its own, an item or two ahead of whoever takes them.
+
+    Parameters
+    ----------
+    items : iterable
+        What to draw; once the generator is closed, no more is drawn.
+
+    Yields
+    ------
+    item : object
+        The items, in order.
+
+    Raises
+    ------
+    Exception
+        What drawing raised.
+
+    Examples
+    --------
+    >>> from astro_morph.cutouts.workers import draw_ahead
+    >>> list(draw_ahead(range(5)))
+    [0, 1, 2, 3, 4]
+    """
+    drawn = work_in_threads(lambda: lambda item: item, items, 1, is_over=threading.Event())
+    with closing(drawn):
+        for arrived in drawn:
+            yield from arrived
 
 
 def _take_all(arrivals):

@@ -75,13 +75,29 @@ class Request:
     """
     What a client asked for, and how it was answered.
 
-    Times are those of `time.monotonic`, which is one clock for all processes of a machine.
+    Parameters
+    ----------
+    method : str
+        Such as ``'GET'``.
+    url : str
+        What was asked for, with its query.
+    path : str
+        The part of it that chooses who answers.
+    lists : dict
+        All values of each parameter of the query.
+    body : bytes
+        What was sent along.
+    started, ended : float
+        Times of `time.monotonic`, which is one clock for all processes of a machine; None before
+        the end.
+    status : int, optional
+        The code of the answer.
     """
 
     method: str
     url: str
     path: str
-    lists: dict  # of all values of each parameter
+    lists: dict
     body: bytes
     started: float
     ended: float | None = None

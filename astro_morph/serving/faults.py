@@ -32,6 +32,19 @@ def status(code, body=_PAGE, **headers):
     -------
     fault : callable
         The fault, for `astro_morph.simulation.serve`.
+
+    Examples
+    --------
+    >>> from astropy.coordinates import SkyCoord
+    >>> from astro_morph.cutouts import Hips2Fits
+    >>> from astro_morph.serving import faults
+    >>> from astro_morph.simulation import SimulatedSurvey, serve
+    >>> sky = SimulatedSurvey(n_galaxies=1)
+    >>> with serve(sky, faults=[faults.status(404)]) as server:
+    ...     address = f'{server.url}/hips-image-services/hips2fits'
+    ...     source = Hips2Fits('sdss-dr9', bands=['r'], server=address, cache=False)
+    ...     print(source.fetch(sky.catalogue).status)
+    ['http_404']
     """
     content_type = 'application/json' if isinstance(body, dict) else 'text/html'
     headers = {name.replace('_', '-'): str(value) for name, value in headers.items()}

@@ -113,7 +113,7 @@ def render_picture(sky, wcs, shape):
     # They import matplotlib.
     from astropy.visualization import make_lupton_rgb
 
-    from astro_morph.plotting import SOFTENING, STRETCH
+    from astro_morph.pictures import SOFTENING, STRETCH
 
     bands = sky.bands[-1], sky.bands[len(sky.bands) // 2], sky.bands[0]
     # One measure for the whole sky, so that a galaxy looks alike in every picture.

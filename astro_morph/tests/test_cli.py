@@ -6,20 +6,39 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 import pytest
 
-from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder, conf, demo
+from astro_morph import (
+    CutoutSet,
+    MorphologyClassifier,
+    MorphologyEncoder,
+    OnnxClassifier,
+    conf,
+    demo,
+)
 from astro_morph.cli import main, make_parser
 from astro_morph.evaluation import evaluate
 from astro_morph.serving import faults
 from astro_morph.simulation import SimulatedSurvey, serve
 from astro_morph.table_io import read_table, write_table
 
-TASKS = ['demo', 'fetch', 'pretrain', 'fit', 'annotate', 'evaluate', 'export', 'cache']
+TASKS = [
+    'demo',
+    'fetch',
+    'pretrain',
+    'fit',
+    'label',
+    'annotate',
+    'evaluate',
+    'export',
+    'cache',
+]
 PAGE = Path(__file__).parents[2] / 'docs' / 'command_line.rst'
 FAST = ['--size', '24', '--encoder', 'random', '--strategy', 'linear', '--quiet']
 
@@ -311,6 +330,16 @@ class TestAnnotate:
         assert torch['morph_class'].tolist() == onnx['morph_class'].tolist()
         np.testing.assert_allclose(torch['morph_p_round'], onnx['morph_p_round'], atol=1e-4)
 
+    def test_without_a_model_the_bundled_one_looks_at_pictures(self, done, folder, serving):
+        survey = SimulatedSurvey(n_galaxies=24, kinds=['edge_on', 'round'])
+        write_table(survey.catalogue['ra', 'dec', 'petroR90_r'], folder / 'radii.fits')
+        with serving() as server:
+            said = done('annotate radii.fits --survey sdss-dr9')
+        assert {request.params['hips'] for request in server.requests} == {'CDS/P/SDSS9/color'}
+        assert said == '24 of 24 galaxies have a class\nwritten to radii-annotated.fits\n'
+        annotated = read_table(folder / 'radii-annotated.fits')
+        assert np.mean(annotated['morph_class'] == survey.catalogue['morphology']) > 0.6
+
     def test_bad_rows_are_counted(self, done, folder):
         catalogue = read_table(folder / 'survey.fits')
         catalogue['dec'][[2, 5]] = 95
@@ -318,6 +347,36 @@ class TestAnnotate:
         write_table(catalogue, folder / 'bad.ecsv')
         said = done('annotate bad.ecsv out.ecsv --model model.pt --source sdss-{band}.fits')
         assert said == ('21 of 24 galaxies have a class, 2 invalid_coordinates, 1 no_coordinates\n')
+
+    def test_stopped_run_goes_on_if_asked(self, done, run, folder, monkeypatch):
+        def stop(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        command = 'annotate survey.fits stopped.ecsv --model model.onnx --images sdss-{band}.fits'
+        with monkeypatch.context() as patch:
+            patch.setattr('astro_morph.streaming.predict_batch', stop)
+            code, _, error = run(command)
+        assert (code, error.count('\n')) == (130, 1)
+        assert '--resume' in error
+        code, _, error = run(command)
+        assert code == 1
+        assert 'holds a run that was stopped; use --resume' in error
+        assert done(f'{command} --resume') == '24 of 24 galaxies have a class\n'
+        assert not (folder / 'stopped.ecsv.parts').exists()
+
+    def test_an_onnx_model_needs_no_torch(self, folder):
+        code = (
+            'import sys; from astro_morph.cli import main; code = main(sys.argv[1:]); '
+            "print(code, sorted({'torch', 'torchvision', 'astroquery'} & set(sys.modules)))"
+        )
+        arguments = 'annotate survey.fits light.fits --model model.onnx --images sdss-{band}.fits'
+        done = subprocess.run(
+            [sys.executable, '-c', code, *arguments.split()],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout.splitlines()[-1] == '0 []', done.stderr
 
     def test_overwrite_replaces_file_and_columns(self, done, folder):
         write_table(read_table(folder / 'survey.fits')[:3], folder / 'again.ecsv')
@@ -347,13 +406,27 @@ class TestAnnotate:
         assert capsys.readouterr().out == '3 of 3 galaxies have a class\n'
 
 
+def test_export_prints_what_a_faster_file_costs(done, folder):
+    said = done(
+        'export fast.onnx --model model.pt --precision int8 --views 1 --on survey.fits '
+        "--images 'sdss-{band}.fits'"
+    )
+    cost = OnnxClassifier(folder / 'fast.onnx').cost_
+    assert (cost.precision, cost.views, cost.n_galaxies, cost.n_labels) == ('int8', 1, 24, 18)
+    assert said == f'{cost}\n'
+
+
 @pytest.mark.parametrize('model', ['model.pt', 'model.onnx'])
-def test_evaluate_prints_the_evaluation(done, folder, model):
+def test_evaluate_prints_the_evaluation_and_writes_a_report(done, folder, model):
     said = done(f'evaluate survey.fits --model {model} --source sdss-{{band}}.fits')
     classifier = MorphologyClassifier.load(folder / 'model.pt', source='sdss-{band}.fits')
     expected = evaluate(classifier, read_table(folder / 'survey.fits'))
     assert said == f'{expected}\n'
     assert said.startswith('18 galaxies\n')
+    page = folder / 'pages' / f'{model}.html'
+    command = f'evaluate survey.fits --model {model} --source sdss-{{band}}.fits --report {page}'
+    assert done(command) == said
+    assert '18 of 24 rows have a label' in page.read_text(encoding='utf-8')
 
 
 def test_demo_is_run_with_its_options(monkeypatch, capsys, tmp_path):
@@ -385,6 +458,8 @@ ERRORS = {
     'annotate survey.fits out.fits --model model.pt': 'pass --source= a source',
     'annotate survey.fits out.fits --model model.pt --source "no-*.fits"': 'matches no file',
     'export out.onnx --model model.onnx': 'is not a model file of astro_morph',
+    'export out.onnx --model model.pt --precision int8': 'pass some, best with labels, with --on',
+    'export out.onnx --model model.pt --views 1': 'and --views=1 change the answers',
     f'fit survey.fits out.pt --labels class {ON_SKY}': "--labels names 'class', which is not among",
     f'fit survey.fits out.pt --encoder nothing.pt {ON_SKY}': 'nothing.pt',
     f'evaluate survey.fits --model model.pt --labels seen {ON_SKY}': "--labels names 'seen', which",
@@ -407,7 +482,7 @@ def test_output_that_cannot_be_written_is_known_before_the_work(folder, run, mon
     def work(*args, **kwargs):
         pytest.fail('the model ran')
 
-    monkeypatch.setattr(MorphologyClassifier, 'annotate', work)
+    monkeypatch.setattr('astro_morph.streaming.predict_batch', work)
     shutil.copy(folder / 'survey.fits', folder / 'there.fits')
     for output in ('there.fits', 'out.unknown'):
         assert run(f'annotate survey.fits {output} --model model.pt {ON_SKY}')[0] == 1

@@ -80,8 +80,9 @@ def test_no_more_requests_at_once_than_the_limit():
     with serve(delay=0.05) as server, conf.set_temp('requests_at_once', 2):
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: polite_session().get(server.url), range(8)))
-        spans = [(request.started, request.ended) for request in server.requests]
-    at_once = [sum(start <= time < end for start, end in spans) for time, _ in spans]
+        starts = [request.started for request in server.requests]
+    # The end of the last answer may not be logged yet; none takes less than the delay.
+    at_once = [sum(start <= time < start + 0.05 for start in starts) for time in starts]
     assert max(at_once) == 2
 
 

@@ -3,7 +3,9 @@
 
 import copy
 import pickle
+import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import astropy.units as u
 import numpy as np
@@ -19,10 +21,11 @@ from scipy.ndimage import map_coordinates
 
 from astro_morph import decode_flags
 from astro_morph.cutouts import Mosaics
-from astro_morph.cutouts.tiles import TilePixels
+from astro_morph.cutouts.tiles import SkyImage, Tile, TilePixels
 
 CENTRE = SkyCoord(150, 30, unit='deg')
 SCALE = 0.4
+SMAPS = Path('/proc/self/smaps')
 
 
 def make_wcs(
@@ -74,6 +77,12 @@ def make_positions(wcs, shape=(200, 240), n=20, margin=0, seed=1):
     rng = np.random.default_rng(seed)
     y, x = (rng.uniform(margin, length - 1 - margin, n) for length in shape)
     return wcs.pixel_to_world(x, y).icrs
+
+
+def resident_bytes(path):
+    """The memory that the maps of a file take."""
+    _, *maps = re.split(rf'^[0-9a-f]+-.* {re.escape(str(path))}$', SMAPS.read_text(), flags=re.M)
+    return sum(1024 * int(re.search(r'^Rss: +(\d+) kB', text, re.M)[1]) for text in maps)
 
 
 def cut_by_astropy(data, wcs, coords, size):
@@ -547,3 +556,51 @@ def test_pickles_copies_and_threads_cut_the_same(tmp_path):
         for cutouts in pool.map(lambda _: mosaics.fetch(coords, size=16), range(8)):
             np.testing.assert_array_equal(cutouts.images, expected)
     assert repr(mosaics) == '<Mosaics: 2 images, 2 bands (g, r), 0.4 arcsec pixels>'
+
+
+def test_order_goes_image_by_image(tmp_path):
+    centres = [SkyCoord(ra, 30, unit='deg') for ra in (150, 151, 152)]
+    for number, centre in enumerate(centres):
+        for band in 'gr':
+            write(tmp_path / f'{number}-{band}.fits', make_noise(), make_wcs(centre))
+    coords = [make_positions(make_wcs(centre), margin=20) for centre in centres]
+    table = Table(
+        {name: np.stack([getattr(c, name).deg for c in coords]).ravel() for name in ('ra', 'dec')}
+    )
+    tile = np.repeat([0, 1, 2], 20)
+    shuffled = np.random.default_rng(0).permutation(60)
+    table, tile = table[shuffled], tile[shuffled]
+    table['dec'][[3, 8]] = np.nan
+    order = Mosaics(str(tmp_path / '*-{band}.fits')).order(table)
+    assert sorted(order) == list(range(60))
+    assert set(order[-2:]) == {3, 8}
+    assert np.count_nonzero(np.diff(tile[order[:-2]])) == 2
+    for number in range(3):
+        assert (np.diff(table['dec'][order[:-2]][tile[order[:-2]] == number]) >= 0).all()
+
+
+def test_pixels_are_the_same_after_they_were_let_go(tmp_path):
+    write(tmp_path / 'a.fits', make_noise(), make_wcs())
+    mosaics = Mosaics(tmp_path / 'a.fits')
+    coords = make_positions(make_wcs(), margin=20)
+    batches = list(mosaics.stream(coords, size=16, batch_size=3))
+    expected = mosaics.fetch(coords, size=16)
+    streamed = np.concatenate([batch.images for batch in batches])
+    np.testing.assert_array_equal(streamed, expected.images)
+
+
+@pytest.mark.skipif(not SMAPS.exists(), reason='this system does not tell what a map takes')
+def test_only_the_file_in_use_takes_memory(tmp_path):
+    paths = [write(tmp_path / f'{band}.fits', make_noise(), make_wcs()) for band in 'gri']
+    pixels = TilePixels()
+    for path in paths:
+        pixels.get(Tile(SkyImage(path, None), 0)).sum()
+    assert [resident_bytes(path) > 0 for path in paths] == [False, False, True]
+    pixels.release()
+    assert resident_bytes(paths[-1]) == 0
+
+
+def test_file_without_a_name_of_a_band_is_refused(tmp_path):
+    (tmp_path / 'tile-.fits').touch()
+    with pytest.raises(ValueError, match=r'in place of {band} is no name of letters and digits'):
+        Mosaics(tmp_path / 'tile-{band}.fits')

@@ -300,7 +300,8 @@ class TestSurveyByName:
         assert {r.params['hips'] for r in server.requests} == {
             'CDS/P/DESI-Legacy-Surveys/DR10/color'
         }
-        # The same positions as flux are not what the model knows.
+        # The same positions as flux are drawn as pictures, if their bands allow it.
         flux = as_cutouts(sky.catalogue, source='legacy-dr10', bands='grz', size=32)
-        with pytest.raises(ValueError, match='the cutouts are flux, not pictures'):
-            classifier.predict(flux)
+        assert len(classifier.predict(flux)) == 16
+        with pytest.raises(ValueError, match=r"flux to be drawn as 'rgb' .* got \['g', 'z'\]"):
+            classifier.predict(flux.select_bands('gz'))

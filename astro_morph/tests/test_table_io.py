@@ -266,3 +266,26 @@ def test_unknown_format(tmp_path, name):
         write_table(Table({'id': [1]}), tmp_path / name)
     with pytest.raises(ValueError, match=r'must end in one of \.fits'):
         read_table(tmp_path / name)
+
+
+def test_parquet_of_other_programs(tmp_path):
+    """What pandas and the catalogues of archives hold: nulls, and nothing said of columns."""
+    pyarrow = pytest.importorskip('pyarrow')
+    from pyarrow import parquet
+
+    columns = {
+        'id': pyarrow.array([1, None, 2**60 + 1]),
+        'name': pyarrow.array(['a', None, 'longer']),
+        'good': pyarrow.array([True, None, False]),
+        'flux': pyarrow.array([0.5, None, 1.5], pyarrow.float32()),
+        'type': pyarrow.array(['E', 'S', 'E']).dictionary_encode(),
+        'shape': pyarrow.array([[1.0, 2.0]] * 3, pyarrow.list_(pyarrow.float64(), 2)),
+    }
+    parquet.write_table(pyarrow.table(columns), tmp_path / 'table.parquet')
+    found = read_table(tmp_path / 'table.parquet')
+    assert {name: found[name].tolist() for name in found.colnames} == {
+        name: column.to_pylist() for name, column in columns.items()
+    }
+    assert found['id'].dtype == np.int64
+    write_table(found, tmp_path / 'again.parquet')
+    assert read_table(tmp_path / 'again.parquet')['id'].tolist() == [1, None, 2**60 + 1]

@@ -1,0 +1,134 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Colour pictures drawn from flux, with the look of those of SDSS."""
+
+import io
+
+import astropy.units as u
+import numpy as np
+
+from astro_morph.cutouts.core import PICTURE_BANDS
+
+__all__ = ['as_pictures']
+
+# The bands that can be drawn in red, green and blue, the best first.
+COLOURS = (('i', 'z'), ('r',), ('g',))
+
+# How bright a nanomaggy of each band is drawn: those of i, r and g give galaxies the colours that
+# they have in the pictures of Galaxy Zoo. In z they are about 1.35 times as bright as in i.
+SCALES = {'i': 0.86, 'z': 0.64, 'r': 1.0, 'g': 1.45}
+
+# The pixels of SDSS: what is drawn is surface brightness, in nanomaggies on such a pixel.
+PIXEL_SCALE = 0.396 * u.arcsec
+ZERO_POINT = 22.5
+
+# Brightness of galaxies and level of the sky are those of the pictures of Galaxy Zoo.
+LUPTON = {'stretch': 0.59, 'Q': 6.4, 'minimum': (-0.0105, -0.011, -0.0075)}
+
+# SDSS kept its pictures as JPEG, which takes away the colour of noise and half of its strength.
+JPEG = {'quality': 70, 'subsampling': '4:2:0'}
+
+
+def as_pictures(cutouts):
+    """
+    Draw cutouts in flux as colour pictures of the look that those of SDSS have.
+
+    Galaxy Zoo, and models that learnt from it, saw galaxies as the SDSS sky server draws them: i,
+    r and g as red, green and blue, by the inverse hyperbolic sine of Lupton et al. (2004, PASP
+    116, 133), which keeps the colour of what is bright. How it is scaled is not published in
+    numbers; those used here give galaxies and sky of SDSS frames the brightness, colour and noise
+    that they have in pictures of Galaxy Zoo (``benchmarks/look.py``).
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        Flux without the sky in g, r and i, or z for i, with its pixel scale and zero point.
+        Pictures stay as they are.
+
+    Returns
+    -------
+    pictures : `~astro_morph.CutoutSet`
+        The same rows in red, green and blue, from 0 to 255; NaN where a band has no pixel.
+
+    Raises
+    ------
+    ValueError
+        If a band, the pixel scale or the zero point is missing.
+
+    References
+    ----------
+    Lupton et al. (2004): https://ui.adsabs.harvard.edu/abs/2004PASP..116..133L
+
+    Examples
+    --------
+    >>> from astro_morph.cutouts import as_pictures
+    >>> from astro_morph.simulation import SimulatedSurvey
+    >>> survey = SimulatedSurvey(n_galaxies=4)
+    >>> as_pictures(survey.fetch(survey.catalogue))
+    <CutoutSet: 4 cutouts of 3 bands (red, green, blue), 64 x 64 pixels of 0.396 arcsec,
+     picture, 0 without image>
+    """
+    if cutouts.kind == 'picture':
+        return cutouts
+    flux = cutouts.select_bands(_find_bands(cutouts.bands))
+    images = flux.images * _scales(flux)
+    is_missing = np.isnan(images).any(axis=1)
+    is_empty = is_missing.all(axis=(1, 2))
+    pictures = np.full(images.shape, np.nan, np.float32)
+    for i in np.flatnonzero(flux.is_ok & ~is_empty):
+        pictures[i] = _draw(np.nan_to_num(images[i]))
+        pictures[i][:, is_missing[i]] = np.nan
+    return flux.replace(
+        images=pictures,
+        bands=PICTURE_BANDS,
+        kind='picture',
+        zero_point=None,
+        status=np.where(flux.is_ok & is_empty, 'all_nan', flux.status),
+    )
+
+
+def _find_bands(bands):
+    """Return the bands to draw in red, green and blue."""
+    found = [next((band for band in choice if band in bands), None) for choice in COLOURS]
+    if None in found:
+        msg = (
+            f"bands must hold g, r and i, or z for i, for flux to be drawn as 'rgb' pictures, got "
+            f'{list(bands)}; fetch these bands'
+        )
+        raise ValueError(msg)
+    return found
+
+
+def _scales(flux):
+    """Return what turns flux into the brightness to draw, of shape (n or 1, band, 1, 1)."""
+    if flux.pixel_scale is None:
+        msg = (
+            'pixel_scale of the cutouts is not known, which flux needs to be drawn as pictures; '
+            'give it, as in cutouts.replace(pixel_scale=0.396 * u.arcsec)'
+        )
+        raise ValueError(msg)
+    if flux.zero_point is None or np.isnan(flux.zero_point).any():
+        msg = (
+            'zero_point of the cutouts is not known, which flux needs to be drawn as pictures: the '
+            'AB magnitude of a flux of one, 22.5 for nanomaggies; give it, as in '
+            'Mosaics(..., zero_point=22.5) or cutouts.replace(zero_point=22.5)'
+        )
+        raise ValueError(msg)
+    of_unit = 10 ** (-0.4 * (flux.zero_point - ZERO_POINT))
+    of_pixel = np.ravel((PIXEL_SCALE / flux.pixel_scale).to_value(u.one)) ** 2
+    of_band = [SCALES[band] for band in flux.bands]
+    scales = np.multiply.outer(of_pixel, of_unit * of_band)[..., np.newaxis, np.newaxis]
+    return scales.astype(np.float32)
+
+
+def _draw(image):
+    """Draw the picture of one image of shape (3, y, x), in bytes."""
+    # They may import matplotlib.
+    from astropy.visualization import make_lupton_rgb
+    from PIL import Image
+
+    # astropy divides by the brightness of each pixel, and then minds where it is zero.
+    with np.errstate(invalid='ignore', divide='ignore'):
+        picture = make_lupton_rgb(*image, **LUPTON)
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, 'JPEG', **JPEG)
+    return np.moveaxis(np.asarray(Image.open(file)), -1, 0)
