@@ -6,12 +6,18 @@ from astropy.table import Table
 from scipy.stats import entropy
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-__all__ = ['STRATEGIES', 'choose', 'confident_learning', 'suspect_labels']
+from astro_morph.heads import linear_head
+
+__all__ = [
+    'STRATEGIES',
+    'choose',
+    'confident_learning',
+    'suspect_labels',
+    'typical',
+]
 
 STRATEGIES = ('diverse', 'margin', 'entropy', 'novelty')
 
@@ -20,9 +26,6 @@ FOLDS = 5
 # Galaxies that are looked through for each that is chosen, and what is seen of their features.
 CANDIDATES = 4
 DIRECTIONS = 32
-
-# As in the strategy 'linear': pooled features are hundreds of correlated numbers.
-PENALTY = 0.1
 
 
 def choose(predictions, n, *, strategy='diverse', random_state=None):
@@ -68,18 +71,55 @@ def choose(predictions, n, *, strategy='diverse', random_state=None):
         second, first = np.sort(probabilities, axis=1)[:, -2:].T
         priority = second - first
     order = np.argsort(-priority, kind='stable')
-    if strategy == 'diverse' and n:
+    # Where all are chosen, there are no clusters to take one of.
+    if strategy == 'diverse' and 0 < n < len(order):
         order = order[: CANDIDATES * n]
-        order = order[_unlike(predictions.features[known[order]], n, random_state)]
+        _, clusters = _cluster(predictions.features[known[order]], n, random_state)
+        order = order[np.sort(np.unique(clusters.labels_, return_index=True)[1])]
     return known[order[:n]]
 
 
-def _unlike(features, n, random_state):
-    """Give the first row of each of n clusters, in order."""
+def typical(features, n, *, random_state=None):
+    """
+    Choose galaxies before there are labels: the middle one of each of n clusters.
+
+    A first few labels teach most on typical galaxies that are unlike each other (Hacohen, Dekel &
+    Weinshall 2022, arXiv:2202.02794).
+
+    Parameters
+    ----------
+    features : ndarray, shape (m, d)
+        Features of the galaxies.
+    n : int
+        How many to choose.
+    random_state : int, optional
+        Seed of the clusters.
+
+    Returns
+    -------
+    rows : ndarray of int
+        Row numbers, that of the largest cluster first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph.active import typical
+    >>> typical(np.array([[0.0], [9.0], [1.0], [2.0], [10.0], [11.0], [0.5]]), 2, random_state=0)
+    array([2, 4])
+    """
+    if n >= len(features):
+        return np.arange(len(features))
+    reduced, clusters = _cluster(features, n, random_state)
+    largest_first = np.argsort(-np.bincount(clusters.labels_, minlength=n), kind='stable')
+    return clusters.transform(reduced).argmin(axis=0)[largest_first]
+
+
+def _cluster(features, n, random_state):
+    """Give the main directions of features, and n clusters in them."""
     scaled = StandardScaler().fit_transform(features)
     pca = PCA(min(DIRECTIONS, *scaled.shape), random_state=random_state)
-    cluster = KMeans(n, random_state=random_state).fit_predict(pca.fit_transform(scaled))
-    return np.sort(np.unique(cluster, return_index=True)[1])
+    reduced = pca.fit_transform(scaled)
+    return reduced, KMeans(n, random_state=random_state).fit(reduced)
 
 
 def suspect_labels(features, labels, *, random_state=0):
@@ -101,10 +141,11 @@ def suspect_labels(features, labels, *, random_state=0):
         As from `confident_learning`, with the labels themselves.
     """
     classes, target = np.unique(labels, return_inverse=True)
-    head = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=1000))
     n_folds = min(FOLDS, np.bincount(target).min())
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
-    probabilities = cross_val_predict(head, features, target, cv=folds, method='predict_proba')
+    probabilities = cross_val_predict(
+        linear_head(), features, target, cv=folds, method='predict_proba'
+    )
     table = confident_learning(probabilities, target)
     for name in ('label', 'suggested'):
         table[name] = classes[table[name]]

@@ -48,14 +48,16 @@ def adapt(model, X, *, source='auto'):
         or if no row has an image.
     """
     if not model.spec.bands:
-        msg = 'only a model of images can be adapted; this one takes plain features'
+        msg = (
+            'only a model of images can be adapted, this one takes plain features; fit it on images'
+        )
         raise ValueError(msg)
     cutouts = usable(prepare(model.spec, as_cutouts(X, **request(model.spec, source))))
     adapted = TorchModel(model.spec, copy.deepcopy(model.network), device=model.device)
     _match_brightness(adapted, cutouts)
-    # A head on the features of several stages has learnt them with the encoder frozen: its
-    # statistics are not those of the training images, and the head relies on them.
-    if not model.spec.stages:
+    # The statistics of a frozen encoder are not those of the training images, and the head relies
+    # on them.
+    if not model.spec.frozen:
         _measure_scatter(adapted, cutouts)
     return adapted
 

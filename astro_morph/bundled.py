@@ -40,6 +40,6 @@ def bundled_path(name):
         If there is no such model.
     """
     if name not in bundled_names():
-        msg = f'there is no bundled model {name!r}; there are {bundled_names()}'
+        msg = f'there is no bundled model {name!r}; pass one of {bundled_names()}'
         raise ValueError(msg)
     return FOLDER / f'{name}.pt'

@@ -81,6 +81,13 @@ def conformity_scores(probabilities):
     -------
     scores : ndarray, shape (n, n_classes)
         The scores, from 0 to 1: low ones for likely classes.
+
+    Examples
+    --------
+    >>> from astro_morph.calibration import conformity_scores
+    >>> scores = conformity_scores([[0.7, 0.2, 0.1]])[0]
+    >>> bool(scores[0] < 0.7 < scores[1] < 0.9 < scores[2])
+    True
     """
     probabilities = np.asarray(probabilities, float)
     order = np.argsort(-probabilities, axis=1, kind='stable')
@@ -158,6 +165,12 @@ def reliability(confidence, is_right, *, n_bins=N_BINS):
     -------
     n, mean_confidence, accuracy : ndarray, shape (n_bins,)
         Predictions in each bin, their mean confidence, and the share that is right; NaN for none.
+
+    Examples
+    --------
+    >>> from astro_morph.calibration import reliability
+    >>> reliability([0.9, 0.9, 0.6, 0.6], [True, True, True, False], n_bins=2)
+    (array([0, 4]), array([ nan, 0.75]), array([ nan, 0.75]))
     """
     confidence, is_right = np.asarray(confidence, float), np.asarray(is_right)
     bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
@@ -180,6 +193,12 @@ def expected_calibration_error(confidence, is_right, *, n_bins=N_BINS):
     -------
     error : float
         The mean over the bins, each by its number of predictions.
+
+    Examples
+    --------
+    >>> from astro_morph.calibration import expected_calibration_error
+    >>> round(expected_calibration_error([0.9, 0.9, 0.9, 0.9], [True, True, True, False]), 2)
+    0.15
     """
     n, mean_confidence, accuracy = reliability(confidence, is_right, n_bins=n_bins)
     return float(np.nansum(n * np.abs(mean_confidence - accuracy)) / n.sum())

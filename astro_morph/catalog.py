@@ -307,12 +307,24 @@ def read_numbers(table, names, argument):
     ------
     ValueError
         If there is no such column, or it holds no numbers.
+
+    Examples
+    --------
+    >>> from astropy.table import MaskedColumn, Table
+    >>> from astro_morph.catalog import read_numbers
+    >>> table = Table([MaskedColumn([1, 2], mask=[False, True]), [3.5, 4.5]], names=['a', 'b'])
+    >>> read_numbers(table, ['a', 'b'], 'columns')
+    array([[1. , 3.5],
+           [nan, 4.5]])
     """
     numbers = np.full((len(table), len(names)), np.nan)
     for column, name in enumerate(names):
         values, mask = _split_mask(_column(table, name, argument))
         if values.dtype.kind not in 'iufb':
-            msg = f'{argument} names the column {name!r} of type {values.dtype}, expected numbers'
+            msg = (
+                f'{argument} names the column {name!r} of type {values.dtype}, expected numbers; '
+                'convert it, or name another'
+            )
             raise ValueError(msg)
         numbers[~mask, column] = values[~mask]
     return numbers
@@ -759,7 +771,10 @@ def _parse_degrees(value, decimal_unit, sexagesimal_unit):
 def _column(table, name, argument):
     """Get the column that an argument names, which has one value a row."""
     if name not in table.colnames:
-        msg = f'{argument} names {name!r}, which is not among the columns {table.colnames}'
+        msg = (
+            f'{argument} names {name!r}, which is not among the columns {table.colnames}; name one '
+            'of them'
+        )
         raise ValueError(msg)
     column = table[name]
     if len(column.shape) > 1:

@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Charts of how well a model does, and of what its features hold."""
 
+from functools import partial
+
 import numpy as np
 
 __all__ = ['confusion', 'feature_map', 'reliability', 'roc']
@@ -63,6 +65,16 @@ def roc(evaluation):
     -------
     figure : `~matplotlib.figure.Figure`
         A curve a class, with its area.
+
+    Examples
+    --------
+    >>> from astro_morph import plotting
+    >>> from astro_morph.evaluation import Evaluation
+    >>> evaluation = Evaluation(
+    ...     ['E', 'S'], ['E', 'E', 'S', 'S'], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]])
+    >>> figure = plotting.roc(evaluation)
+    >>> figure.axes[0].get_legend_handles_labels()[1]
+    ['E 1.000', 'S 1.000']
     """
     figure, axes = _chart('false positives', 'true positives')
     for label, area in evaluation.to_table().iterrows('class', 'roc_auc'):
@@ -87,6 +99,16 @@ def reliability(evaluation):
     -------
     figure : `~matplotlib.figure.Figure`
         Accuracy against confidence, with its binomial error, on top of the number of predictions.
+
+    Examples
+    --------
+    >>> from astro_morph import plotting
+    >>> from astro_morph.evaluation import Evaluation
+    >>> evaluation = Evaluation(
+    ...     ['E', 'S'], ['E', 'E', 'S', 'S'], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]])
+    >>> figure = plotting.reliability(evaluation)
+    >>> figure.axes[0].get_title()
+    'expected calibration error 0.300'
     """
     from matplotlib.figure import Figure
 
@@ -133,18 +155,29 @@ def feature_map(features, labels=None, *, method='pca', n_dimensions=2, random_s
     ------
     ValueError
         If the method is not known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph import plotting
+    >>> features = np.random.default_rng(0).normal(size=(40, 8))
+    >>> figure = plotting.feature_map(features, ['E', 'S'] * 20, n_dimensions=3)
+    >>> figure.axes[0].get_zlabel()
+    'component 3'
     """
     from matplotlib.figure import Figure
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from sklearn.preprocessing import StandardScaler
 
-    methods = {'pca': PCA, 'tsne': TSNE}
+    rows = np.flatnonzero(np.isfinite(features).all(axis=1))
+    rows = np.random.default_rng(random_state).permutation(rows)[:MOST_POINTS]
+    # t-SNE looks at three times as many neighbours as its perplexity says: so many there must be.
+    tsne = partial(TSNE, perplexity=min(30, (len(rows) - 1) / 3))
+    methods = {'pca': PCA, 'tsne': tsne}
     if method not in methods:
         msg = f'method must be one of {list(methods)}, got {method!r}'
         raise ValueError(msg)
-    rows = np.flatnonzero(np.isfinite(features).all(axis=1))
-    rows = np.random.default_rng(random_state).permutation(rows)[:MOST_POINTS]
     scaled = StandardScaler().fit_transform(np.asarray(features)[rows])
     if method == 'tsne':
         # As its authors do: the last components are noise.
@@ -157,7 +190,7 @@ def feature_map(features, labels=None, *, method='pca', n_dimensions=2, random_s
     for label in np.unique(labels):
         axes.scatter(*places[labels == label].T, s=6, alpha=0.7, label=label, linewidths=0)
     if len(np.unique(labels)) > 1:
-        figure.legend(loc='outside upper center', ncols=6, markerscale=2)
+        figure.legend(loc='outside upper center', ncols=3, markerscale=2)
     names = [f'{"component" if method == "pca" else "t-SNE"} {i + 1}' for i in range(n_dimensions)]
     axes.set(**dict(zip(['xlabel', 'ylabel', 'zlabel'], names, strict=False)))
     return figure

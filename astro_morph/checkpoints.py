@@ -77,10 +77,13 @@ class Checkpoint:
             state = torch.load(path, map_location='cpu', weights_only=True)
             is_ours = state['format'] == FORMAT
         except Exception as error:
-            msg = f'{path!r} is no checkpoint of astro_morph'
+            msg = f'{path!r} is no checkpoint of astro_morph; name another file for checkpoint='
             raise ValueError(msg) from error
         if not is_ours:
-            msg = f'{path!r} has the format {state["format"]!r}, expected {FORMAT!r}'
+            msg = (
+                f'{path!r} has the format {state["format"]!r}, expected {FORMAT!r}; go on with the '
+                'version that wrote it, or name another file for checkpoint='
+            )
             raise ValueError(msg)
         for name, expected in self._settings.items():
             saved = state['settings'].get(name)

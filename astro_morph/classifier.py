@@ -2,13 +2,14 @@
 """The estimator that labels galaxies by morphology."""
 
 import copy
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import torch
 from astropy.coordinates import SkyCoord
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -17,13 +18,13 @@ from sklearn.utils.validation import (
 )
 
 import astro_morph
-from astro_morph import prediction
+from astro_morph import prediction, streaming
 from astro_morph.active import choose, suspect_labels
 from astro_morph.adaptation import adapt
 from astro_morph.augmentation import SQUARE_SYMMETRIES
 from astro_morph.bundled import bundled_path
 from astro_morph.catalog import as_table, read_labels
-from astro_morph.cutouts import CutoutSource, catalogue_of, holds_images
+from astro_morph.cutouts import CutoutSource, as_cutouts, catalogue_of, holds_images
 from astro_morph.encoder import MorphologyEncoder
 from astro_morph.evaluation import evaluate
 from astro_morph.fitting import (
@@ -40,14 +41,22 @@ from astro_morph.fitting import (
 )
 from astro_morph.model import TorchModel
 from astro_morph.networks import ARCHITECTURES
+from astro_morph.progress import progress_bar
 from astro_morph.starting import clone_with_encoder, starting_encoder
-from astro_morph.strategies import fine_tune, fit_features, fit_linear
-from astro_morph.training import choose_device, progress_bar
+from astro_morph.strategies import fine_tune, fit_features, fit_frozen
+from astro_morph.training import choose_device
 
 __all__ = ['MorphologyClassifier']
 
-# With fewer labels than this a linear head on frozen features is better than moving the encoder.
-FINE_TUNE_FROM = 100
+STRATEGIES = ('linear', 'head', 'fine-tune', 'semi-supervised')
+
+# With fewer labels than this a head on frozen features is better than moving the encoder.
+FINE_TUNE_FROM = 200
+
+# Samples that an ONNX file is measured on: they tell its accuracy to a point or two, and stay in
+# memory after `fit`. A classifier that was not fitted here has none.
+MOST_SAMPLES = 256
+NO_SAMPLES = None, None
 
 
 class MorphologyClassifier(ClassifierMixin, BaseEstimator):
@@ -71,9 +80,18 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         What the encoder starts from: ``'auto'`` or a name for a bundled one, ``'moco'`` to
         pretrain on all rows first, ``'random'`` for none, the path of a saved one, or an encoder;
         one that is not fitted is fitted on all rows.
-    strategy : {'auto', 'linear', 'fine-tune'}, optional
-        How the classes are learnt: a linear head on frozen features, or encoder and head together.
-        ``'auto'`` fine-tunes from 100 labels on.
+    strategy : {'auto', 'linear', 'head', 'fine-tune', 'semi-supervised'}, optional
+        How the classes are learnt: a head on frozen features, linear or with a hidden layer;
+        encoder and head together; or these, from the unlabelled rows too. ``'auto'`` takes what
+        predicts labels held out best: of the two heads below 200 labels, of linear head and
+        fine-tuning from there on.
+    class_weight : {'balanced'}, dict or None, optional
+        Weight of each class, as scikit-learn takes it. ``'balanced'`` gives all classes the same,
+        however rare: more of the rare ones are found, and the probabilities are those of a sky
+        where all are equally frequent.
+    label_smoothing : float, optional
+        Share of the probability that a label leaves to all classes alike when fine-tuning: more
+        for labels that are often wrong.
     size : int, `~astropy.units.Quantity`, str or tuple, optional
         Side of the cutouts, in pixels or as an angle; or a column and a factor that it follows,
         such as ``'4 * petroR90_r'``, see `~astro_morph.cutouts.grid_of`.
@@ -129,7 +147,9 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         'source': [str, CutoutSource],
         'label_column': [str],
         'encoder': [str, MorphologyEncoder],
-        'strategy': [StrOptions({'auto', 'linear', 'fine-tune'})],
+        'strategy': [StrOptions({'auto', *STRATEGIES})],
+        'class_weight': [None, dict, StrOptions({'balanced'})],
+        'label_smoothing': [Interval(Real, 0, 1, closed='left')],
         'size': MorphologyEncoder._parameter_constraints['size'],
         'bands': [None, str, 'array-like'],
         'preprocessing': MorphologyEncoder._parameter_constraints['preprocessing'],
@@ -142,6 +162,8 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         'batch_size': [Interval(Integral, 2, None, closed='left')],
     }
 
+    _samples = NO_SAMPLES
+
     def __init__(
         self,
         source='auto',
@@ -149,6 +171,8 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         label_column='morphology',
         encoder='auto',
         strategy='auto',
+        class_weight=None,
+        label_smoothing=0.1,
         size=None,
         bands=None,
         preprocessing='auto',
@@ -164,6 +188,8 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         self.label_column = label_column
         self.encoder = encoder
         self.strategy = strategy
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
         self.size = size
         self.bands = bands
         self.preprocessing = preprocessing
@@ -175,7 +201,7 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None, *, validation=None):
         """
         Learn the classes from the labelled rows.
 
@@ -188,6 +214,10 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
             ``label_column``.
         sample_weight : array_like, shape (n,), optional
             Weight of each row.
+        validation : array_like of bool, shape (n,), optional
+            Rows whose labels are not learnt: they say how sure to be and, when fine-tuning, which
+            epoch was the best, whose weights are kept. By default some labels are held out for a
+            part of the training, and learnt in the end.
 
         Returns
         -------
@@ -197,11 +227,12 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If there are no labels, fewer than two classes, or no images.
+            If there are no labels, fewer than two classes, or no images; or if a class has no
+            label outside the rows to validate on, or these have none.
         """
         self._validate_params()
         if not holds_images(X):
-            return self._fit_features(X, y, sample_weight)
+            return self._fit_features(X, y, sample_weight, validation)
         labels, is_labelled = labels_of(X, y, self.label_column)
         # Labels that can't be learnt are known before hours go into images and pretraining.
         encode_labels(labels[is_labelled])
@@ -210,18 +241,22 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         rows = np.flatnonzero(is_labelled & cutouts.is_ok)
         self.classes_, target = encode_labels(labels[rows], of=' of the rows with an image')
         labelled = cutouts[rows]
+        validation = _held_out(validation, len(cutouts), rows, target)
         self.encoder_ = starting_encoder(self, raw)
         start = self.encoder_ and self.encoder_.model_
         weight = _check_sample_weight(sample_weight, cutouts)[rows]
+        weight = weight * compute_sample_weight(self.class_weight, labels[rows])
         with seeded(self.random_state) as seed:
             architecture = start.spec.architecture if start else self.architecture
             learner, options = self._learner(len(rows))
+            is_unlabelled = ~is_labelled & cutouts.is_ok
+            if self.strategy == 'semi-supervised' and is_unlabelled.any():
+                options['unlabelled'] = cutouts[is_unlabelled]
             spec = describe(
                 raw,
                 architecture=architecture,
                 views=SQUARE_SYMMETRIES,
-                # Those of several stages are for heads on a frozen encoder.
-                stages=() if learner is fine_tune else FEATURE_STAGES,
+                stages=FEATURE_STAGES,
                 preprocessing=settings,
                 # A frozen encoder knows galaxies of one size; one that is trained learns another.
                 enlarge=learner is fine_tune or not start or start.spec.input_size is not None,
@@ -235,9 +270,11 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
                 sample_weight=weight,
                 random_state=seed,
                 verbose=bool(self.verbose),
+                validation=validation,
                 **options,
             )
         self.model_ = model.stamped(astro_morph.__version__)
+        self._samples = _some(labelled.images, target)
         return self
 
     def predict(self, X):
@@ -360,6 +397,28 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         """
         return evaluate(self, X, y, label_column=self.label_column)
 
+    def report(self, X, path, y=None):
+        """
+        Compare the predictions with known classes, and write what is found as a web page.
+
+        Parameters
+        ----------
+        X : object
+            Samples as in `fit`; best some that it was not fitted on.
+        path : path-like
+            The HTML file, which needs nothing but itself; one that is there is replaced.
+        y : array_like, shape (n,), optional
+            The true classes; by default those of the column ``label_column``.
+
+        Returns
+        -------
+        evaluation : `~astro_morph.evaluation.Evaluation`
+            The comparison that the page shows.
+        """
+        from astro_morph.report import write_report
+
+        return self._predict(write_report, X, path=path, y=y, label_column=self.label_column)
+
     def query(self, X, n=20, *, strategy='diverse'):
         """
         Choose the unlabelled galaxies that are most worth a label.
@@ -436,6 +495,42 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
             prediction.annotate, table, measures=measures, prefix=prefix, overwrite=overwrite
         )
 
+    def annotate_file(self, input, output, *, prefix='morph_', overwrite=False, resume=False):  # noqa: A002
+        """
+        Add the predictions to a catalogue in a file, however many rows it has.
+
+        Parameters
+        ----------
+        input : path-like
+            The catalogue: a FITS, Parquet, HDF5, ECSV, VOTable or CSV file, told by the end of its
+            name. Relative image paths in it start from its folder.
+        output : path-like
+            The file of the annotated catalogue, in any of these formats. It appears when it is
+            whole.
+        prefix : str, optional
+            What the names of the new columns begin with.
+        overwrite : bool, optional
+            Whether a file, and columns of these names, may be replaced.
+        resume : bool, optional
+            Whether to go on with a run that was stopped.
+
+        Returns
+        -------
+        counts : `~collections.Counter`
+            How many rows have each status, see `~astro_morph.streaming.annotate_file`.
+        """
+        check_is_fitted(self)
+        return streaming.annotate_file(
+            self.model_,
+            input,
+            output,
+            source=self.source,
+            prefix=prefix,
+            overwrite=overwrite,
+            resume=resume,
+            verbose=bool(self.verbose),
+        )
+
     def adapt(self, X):
         """
         Fit the classifier to the images of another survey, without labels.
@@ -457,6 +552,7 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         other = copy.copy(self)
         other.model_ = adapt(self.model_, X, source=self.source).stamped(astro_morph.__version__)
+        other._samples = NO_SAMPLES  # those of the other survey are unlike what it is for
         return other
 
     def save(self, path):
@@ -524,24 +620,47 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         """
         return cls.load(bundled_path(name), **parameters)
 
-    def to_onnx(self, path, *, precision='float32'):
+    def to_onnx(self, path, X=None, y=None, *, precision='float32', views=None):
         """
         Write the model as one ONNX file, which `~astro_morph.OnnxClassifier` reads.
 
         The file takes raw images and holds stretch, views, calibration and class names. It is
-        kept only if ONNX Runtime gives what PyTorch gives.
+        kept only if ONNX Runtime gives what PyTorch gives. Integers and fewer views are faster and
+        change the answers; by how much is measured, see `astro_morph.onnx_export.export`.
 
         Parameters
         ----------
         path : path
             The file.
-        precision : {'float32'}, optional
-            Precision of the weights.
+        X : object, optional
+            Samples as in `fit`, a few hundred, to scale the integers by and to measure on; by
+            default some of those that `fit` has just learnt from, of which the classifier knows
+            more than of others. A classifier that was loaded has none.
+        y : array_like, shape (n,), optional
+            Their classes; by default those of the column ``label_column``, if there is one.
+        precision : {'float32', 'float16', 'int8'}, optional
+            Precision of the encoder: 16-bit floats halve the file, 8-bit integers are also faster
+            on processors.
+        views : {1, 4, 8}, optional
+            How many of the eight rotations and reflections to average; the time grows with it.
+
+        Returns
+        -------
+        cost : `~astro_morph.onnx.Cost`
+            What precision and views change; it is written into the file too.
+
+        Raises
+        ------
+        ValueError
+            If precision or views are not known, or there are no samples to measure on.
         """
-        from astro_morph.onnx import export
+        from astro_morph.onnx_export import export
 
         check_is_fitted(self)
-        export(self.model_, path, precision=precision)
+        images, target = self._samples if X is None else self._measured_on(X, y)
+        return export(
+            self.model_, path, precision=precision, views=views, images=images, target=target
+        )
 
     def __sklearn_clone__(self):
         return clone_with_encoder(self)
@@ -558,24 +677,44 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
         with progress_bar(len(X), 'predicting', verbose=bool(self.verbose)) as bar:
             return task(self.model_, X, source=self.source, bar=bar, **options)
 
+    def _measured_on(self, X, y):
+        """Give the images of samples, as the model sees them, and the indices of their classes."""
+        spec = self.model_.spec
+        if y is None and _is_without_labels(X, self.label_column):
+            y = np.ma.masked_all(len(X), 'U1')
+        labels, is_labelled = labels_of(X, y, self.label_column)
+        cutouts = prediction.prepare(spec, as_cutouts(X, **prediction.request(spec, self.source)))
+        rows = cutouts.is_ok
+        is_class = labels[:, np.newaxis] == self.classes_
+        is_known = is_labelled & is_class.any(axis=1)
+        target = np.where(is_known, is_class.argmax(axis=1), -1)
+        return _some(usable(cutouts).images, target[rows])
+
     def _learner(self, n_labels):
-        is_few = n_labels < FINE_TUNE_FROM
-        if self.strategy == 'linear' or (self.strategy == 'auto' and is_few):
-            return fit_linear, {}
+        """Give what learns the classes, and its options."""
+        is_auto = self.strategy == 'auto'
+        if self.strategy in ('linear', 'head'):
+            return fit_frozen, {'heads': [self.strategy]}
+        if is_auto and n_labels < FINE_TUNE_FROM:
+            return fit_frozen, {'heads': ['linear', 'head']}
         return fine_tune, {
+            'may_stay': is_auto,
+            'label_smoothing': self.label_smoothing,
             'epochs': self.epochs,
             'batch_size': self.batch_size,
             'max_time': seconds(self.max_time),
             'survey': survey_of(self.source),
         }
 
-    def _fit_features(self, X, y, sample_weight):
+    def _fit_features(self, X, y, sample_weight, validation):
         if y is None:
             labels_of(X, y, self.label_column)
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         weight = _check_sample_weight(sample_weight, X)
+        weight = weight * compute_sample_weight(self.class_weight, y)
         self.classes_, target = encode_labels(y)
+        validation = _held_out(validation, len(X), np.arange(len(X)), target)
         with seeded(self.random_state) as seed:
             model, self.history_ = fit_features(
                 X,
@@ -583,15 +722,48 @@ class MorphologyClassifier(ClassifierMixin, BaseEstimator):
                 classes=tuple(self.classes_.tolist()),
                 sample_weight=weight,
                 random_state=seed,
+                validation=validation,
             )
         self.model_ = model.stamped(astro_morph.__version__)
         self.encoder_ = None
         return self
 
 
+def _held_out(validation, n, rows, target):
+    """Tell which of the labelled rows are to validate on, None for no choice."""
+    if validation is None:
+        return None
+    validation = np.asarray(validation)
+    if validation.dtype != bool or validation.shape != (n,):
+        msg = (
+            f'validation must be an array of {n} bool, one a row of X, got {validation.dtype} of '
+            f"shape {validation.shape}; pass for example table['split'] == 'validation'"
+        )
+        raise ValueError(msg)
+    validation = validation[rows]
+    if not validation.any() or len(np.unique(target[~validation])) < len(np.unique(target)):
+        msg = (
+            f'validation holds out {validation.sum()} of {len(rows)} labels; some labels of every '
+            'class must be left to learn from, and at least one must be held out'
+        )
+        raise ValueError(msg)
+    return validation
+
+
+def _is_without_labels(X, label_column):
+    """Tell whether no table holds labels."""
+    table = catalogue_of(X) if holds_images(X) else None
+    return table is None or label_column not in table.colnames
+
+
 def _is_unlabelled(X, label_column):
     """Tell for each row whether it lacks a label; where no table holds labels, all do."""
-    table = catalogue_of(X) if holds_images(X) else None
-    if table is None or label_column not in table.colnames:
+    if _is_without_labels(X, label_column):
         return np.ones(len(X), bool)
-    return ~read_labels(table, label_column)[1]
+    return ~read_labels(catalogue_of(X), label_column)[1]
+
+
+def _some(images, target):
+    """Take samples for `to_onnx`, evenly from all."""
+    step = -(-len(images) // MOST_SAMPLES)
+    return images[::step], target[::step]

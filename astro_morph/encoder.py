@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from astropy.utils.exceptions import AstropyUserWarning
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
-from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -36,11 +35,13 @@ from astro_morph.fitting import (
 )
 from astro_morph.model import TorchModel, build_network
 from astro_morph.monitoring import Monitor
+from astro_morph.neighbors import nearest
 from astro_morph.networks import ARCHITECTURES
 from astro_morph.prediction import ModelSpec, compute, prepare, request
 from astro_morph.preprocessing import Preprocessor
 from astro_morph.pretraining import METHODS, queue_size_for
-from astro_morph.training import choose_device, progress_bar, sgd, train
+from astro_morph.progress import progress_bar
+from astro_morph.training import choose_device, sgd, train
 
 __all__ = ['MorphologyEncoder']
 
@@ -303,16 +304,19 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         -------
         rows : ndarray of int, shape (len(X), n)
             Row numbers, nearest first, by the angle between features; the galaxy itself is left
-            out, and -1 stands in the rows without an image.
+            out, and -1 stands in the rows without an image. Beyond a hundred thousand galaxies
+            they are found nearly, see `~astro_morph.neighbors.nearest`.
         """
         features = self.transform(X)
         known = np.flatnonzero(np.isfinite(features).all(axis=1))
         if n >= len(known):
-            msg = f'n={n} neighbours of {len(known)} galaxies: each has only the others; pass less'
+            msg = (
+                f'n={n} neighbours of {len(known)} galaxies: each has only the others; pass at '
+                f'most {len(known) - 1}'
+            )
             raise ValueError(msg)
-        index = NearestNeighbors(n_neighbors=n, metric='cosine').fit(features[known])
         rows = np.full((len(features), n), -1)
-        rows[known] = known[index.kneighbors(return_distance=False)]
+        rows[known] = known[nearest(features[known], n)]
         return rows
 
     def adapt(self, X):

@@ -2,6 +2,7 @@
 """How well a fitted model does on galaxies of known class."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 from astropy.table import Table
@@ -12,7 +13,7 @@ from astro_morph.calibration import expected_calibration_error, prediction_sets,
 from astro_morph.catalog import read_labels
 from astro_morph.cutouts import catalogue_of
 
-__all__ = ['Evaluation', 'evaluate']
+__all__ = ['Evaluation', 'compare', 'evaluate', 'known_classes']
 
 # Coverage of the sets whose share of true classes is compared with it.
 COVERAGE = 0.9
@@ -182,13 +183,15 @@ class Evaluation:
         Returns
         -------
         low, high : float
-            The interval.
+            The interval; NaN for a figure that is.
         """
         random = np.random.default_rng(random_state)
         n = len(self.true)
         figures = [
             getattr(self._take(random.integers(n, size=n)), figure) for _ in range(n_samples)
         ]
+        if np.isnan(figures).all():
+            return np.nan, np.nan
         low, high = np.nanquantile(figures, [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high)
 
@@ -259,15 +262,34 @@ class Evaluation:
         values = [getattr(self, name) for name in names]
         return Table({'figure': names, 'value': values, 'low': low, 'high': high})
 
+    def __repr__(self):
+        return (
+            f'<Evaluation: {len(self.true)} galaxies of {len(self.classes)} classes, accuracy '
+            f'{self.accuracy:.3f}>'
+        )
+
     def __str__(self):
-        left_out = f', {self.n_missing} more have no image' if self.n_missing else ''
-        lines = [f'{len(self.true)} galaxies{left_out}']
-        for table in (self.summary(), self.to_table()):
-            for name in table.colnames:
-                if table[name].dtype.kind == 'f':
-                    table[name].format = '.3f'
+        lines = [self._count()]
+        for table in self._tables():
             lines += ['', *table.pformat(align='<' if 'figure' in table.colnames else None)]
         return '\n'.join(lines)
+
+    def _repr_html_(self):
+        tables = (table.pformat(html=True, max_lines=-1, max_width=-1) for table in self._tables())
+        return '\n'.join([f'<p>{self._count()}</p>', *itertools.chain(*tables)])
+
+    def _count(self):
+        left_out = f', {self.n_missing} more have no image' if self.n_missing else ''
+        return f'{len(self.true)} galaxies{left_out}'
+
+    def _tables(self):
+        """Give the figures of all galaxies and of each class, in as many digits as they deserve."""
+        tables = self.summary(), self.to_table()
+        for table in tables:
+            for column in table.itercols():
+                if column.dtype.kind == 'f':
+                    column.format = '.3f'
+        return tables
 
     def _areas(self):
         """Give the area under the ROC of each class; NaN where all galaxies are of it, or none."""
@@ -324,31 +346,108 @@ def evaluate(classifier, X, y=None, *, label_column='morphology'):
     >>> len(evaluation.true), evaluation.confusion.shape
     (20, (2, 2))
     """
+    labels, is_labelled = known_classes(X, y, label_column)
+    probabilities = classifier.predict_proba(X[is_labelled])
+    return compare(classifier.model_.spec, probabilities, labels, np.flatnonzero(is_labelled))
+
+
+def known_classes(X, y, label_column):
+    """
+    Find the samples whose true class is known.
+
+    Parameters
+    ----------
+    X, y, label_column
+        As in `evaluate`.
+
+    Returns
+    -------
+    labels : ndarray, shape (n,)
+        The true classes.
+    is_labelled : ndarray of bool, shape (n,)
+        Whether there is one.
+
+    Raises
+    ------
+    ValueError
+        If there is none at all.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from astro_morph.evaluation import known_classes
+    >>> labels, is_labelled = known_classes(Table({'type': ['E', '', 'S']}), None, 'type')
+    >>> labels[is_labelled].tolist()
+    ['E', 'S']
+    """
     table = catalogue_of(X) if y is None else Table([y], names=[label_column])
     if table is None:
         msg = 'y is None, and X is no table that could hold the true classes; pass them as y'
         raise ValueError(msg)
     labels, is_labelled = read_labels(table, label_column)
     if not is_labelled.any():
-        msg = f'no row has a label in {label_column!r}; evaluation needs known classes'
+        msg = (
+            f'no row has a label in {label_column!r}; evaluation needs known classes, give them '
+            'to some rows'
+        )
         raise ValueError(msg)
-    probabilities = classifier.predict_proba(X[is_labelled])
+    return labels, is_labelled
+
+
+def compare(spec, probabilities, labels, rows):
+    """
+    Compare probabilities with known classes.
+
+    Parameters
+    ----------
+    spec : `~astro_morph.prediction.ModelSpec`
+        The specification of the model that gave them.
+    probabilities : ndarray, shape (n, n_classes)
+        Of the rows with a label; NaN where there is no image.
+    labels : ndarray
+        The classes of all rows.
+    rows : ndarray of int, shape (n,)
+        Which rows have a label.
+
+    Returns
+    -------
+    evaluation : `Evaluation`
+        The comparison.
+
+    Raises
+    ------
+    ValueError
+        If there is no image of a galaxy that has a label.
+
+    Examples
+    --------
+    The second of three galaxies has no label, and the third no image:
+
+    >>> import numpy as np
+    >>> from astro_morph.evaluation import compare
+    >>> from astro_morph.prediction import ModelSpec
+    >>> spec = ModelSpec(('E', 'S'))
+    >>> probabilities = np.array([[0.9, 0.1], [np.nan, np.nan]])
+    >>> result = compare(spec, probabilities, np.array(['E', '', 'S']), np.array([0, 2]))
+    >>> result.accuracy, result.n_missing
+    (1.0, 1)
+    """
     has_image = np.isfinite(probabilities).all(axis=1)
     if not has_image.any():
         msg = (
             f'none of the {len(has_image)} rows with a label has an image; annotate them to see why'
         )
         raise ValueError(msg)
-    rows, probabilities = np.flatnonzero(is_labelled)[has_image], probabilities[has_image]
-    held_out = classifier.model_.spec.conformity
+    rows, probabilities = rows[has_image], probabilities[has_image]
+    known, held_out = np.array(spec.classes), spec.conformity
     sets = prediction_sets(probabilities, held_out, coverage=COVERAGE) if held_out else None
     # A label that the model has never met is wrong whatever it says, and shows in the tables.
-    classes = np.union1d(classifier.classes_, labels[rows])
+    classes = np.union1d(known, labels[rows])
     return Evaluation(
         classes,
         true=labels[rows],
-        probabilities=_spread(probabilities, classifier.classes_, classes),
-        sets=None if sets is None else _spread(sets, classifier.classes_, classes),
+        probabilities=_spread(probabilities, known, classes),
+        sets=None if sets is None else _spread(sets, known, classes),
         rows=rows,
         n_missing=int(np.sum(~has_image)),
     )

@@ -14,11 +14,12 @@ from sklearn.utils.validation import check_consistent_length
 from astro_morph import conf, surveys
 from astro_morph.augmentation import FluxViews, RandomConditions, RandomViews
 from astro_morph.catalog import read_labels
+from astro_morph.cleaning import preprocess
 from astro_morph.cutouts import as_cutouts, catalogue_of, holds_images
 from astro_morph.model import build_network
 from astro_morph.networks import FluxStretch, PictureStretch, adapt_bands, input_side
 from astro_morph.prediction import ModelSpec
-from astro_morph.preprocessing import Preprocessor, preprocess
+from astro_morph.preprocessing import Preprocessor
 from astro_morph.sky import border_noise
 
 __all__ = [
@@ -85,6 +86,16 @@ def seeded(random_state):
 def usable(cutouts):
     """
     Give the rows that have an image.
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        All rows.
+
+    Returns
+    -------
+    cutouts : `~astro_morph.CutoutSet`
+        Those whose status is ok.
 
     Raises
     ------
@@ -165,7 +176,8 @@ def encode_labels(labels, *, of=''):
     if len(classes) < 2:
         msg = (
             f'the labels{of} hold {len(classes)} class{"es" * (len(classes) != 1)} '
-            f'{classes.tolist()}; a classifier needs at least two classes'
+            f'{classes.tolist()}; a classifier needs at least two classes: label some galaxies of '
+            'another'
         )
         raise ValueError(msg)
     return classes, target

@@ -9,7 +9,24 @@ __all__ = ['FLAGS', 'Flag', 'decode_flags']
 
 
 class Flag(NamedTuple):
-    """One bit of the ``morph_flags`` column."""
+    """
+    One bit of the ``morph_flags`` column.
+
+    Parameters
+    ----------
+    bit : int
+        Its value, a power of 2.
+    name : str
+        What `decode_flags` calls it.
+    meaning : str
+        What is so where it is set.
+
+    Examples
+    --------
+    >>> from astro_morph.flags import FLAGS
+    >>> FLAGS[0]
+    Flag(bit=1, name='partial_coverage', meaning='part of the cutout lies outside the images')
+    """
 
     bit: int
     name: str

@@ -70,13 +70,13 @@ class Canvas:
         )
 
     def polar(self, axis_ratio=1.0, position_angle=0.0):
-        """Radius in arcsec and azimuth in the plane of a disc that is seen inclined."""
+        """Give radius in arcsec and azimuth in the plane of a disc that is seen inclined."""
         along, across = self.axes(position_angle)
         across = across / axis_ratio
         return np.hypot(along, across), np.arctan2(across, along)
 
     def axes(self, position_angle):
-        """Coordinates along the major axis, at an angle from north through east, and across."""
+        """Give coordinates along the major axis, at an angle north through east, and across."""
         return _rotate(self.x, self.y, position_angle)
 
     def sersic(self, half_light, index, axis_ratio=1.0, position_angle=0.0, centre=(0.0, 0.0)):

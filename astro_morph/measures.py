@@ -7,9 +7,9 @@ import numpy as np
 from astropy.table import Column, MaskedColumn, QTable, vstack
 from astropy.utils.masked import Masked
 
+from astro_morph.cleaning import LEAST_SKY
 from astro_morph.defects import find_cosmic_rays, find_missing
 from astro_morph.flags import BITS
-from astro_morph.preprocessing import LEAST_SKY
 from astro_morph.segmentation import segment
 from astro_morph.sky import measure_sky
 from astro_morph.structure import (
@@ -85,7 +85,7 @@ def measure(cutouts, *, band=None):
     Parameters
     ----------
     cutouts : `~astro_morph.CutoutSet`
-        n cutouts in flux.
+        Cutouts in flux, n of them.
     band : str, optional
         The band to measure in. By default r, the band of most published measures, or else the
         middle one; a sum of bands would mix their seeing, and its measures compare with no others.
@@ -94,7 +94,7 @@ def measure(cutouts, *, band=None):
     Returns
     -------
     measures : `~astropy.table.QTable`
-        n rows of ``gini``, ``m20``, ``concentration``, ``asymmetry``, ``smoothness``,
+        Of n rows, with ``gini``, ``m20``, ``concentration``, ``asymmetry``, ``smoothness``,
         ``ellipticity``, ``elongation``, ``orientation``, ``petrosian_radius``, ``kron_radius``,
         ``half_light_radius``, ``segment_flux`` and ``segment_snr``, masked where there is no
         number. Radii are in arcsec where the pixel scale is known, else in pixels.
@@ -120,7 +120,10 @@ def measure(cutouts, *, band=None):
     True
     """
     if cutouts.kind != 'flux':
-        msg = f'cutouts must be linear in flux to be measured, got the kind {cutouts.kind!r}'
+        msg = (
+            f'cutouts must be linear in flux to be measured, got the kind {cutouts.kind!r}; fetch '
+            'bands, not colour pictures'
+        )
         raise ValueError(msg)
     band = _default_band(cutouts.bands) if band is None else band
     cutouts.select_bands([band])  # complains where there is none

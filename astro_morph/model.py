@@ -9,7 +9,13 @@ import os
 import torch
 from torch import nn
 
-from astro_morph.networks import FluxStretch, MorphologyNetwork, PictureStretch, resnet
+from astro_morph.networks import (
+    FluxStretch,
+    MorphologyNetwork,
+    PictureStretch,
+    classification_head,
+    resnet,
+)
 from astro_morph.novelty import Novelty
 from astro_morph.prediction import ModelSpec
 
@@ -17,6 +23,10 @@ __all__ = ['TorchModel', 'build_network']
 
 # First word of a model file, so that another torch file is told from ours.
 FORMAT = 'astro_morph model 1'
+
+# Of 8 bits, symmetric about zero; and a filter of zeros has a scale too.
+LARGEST_INTEGER = 127
+SMALLEST_SCALE = 1e-12
 
 
 def build_network(spec, *, n_features=None):
@@ -54,7 +64,9 @@ def build_network(spec, *, n_features=None):
         stages=spec.stages,
     )
     if spec.classes:
-        network.head = nn.Linear(network.n_features, len(spec.classes))
+        network.head = classification_head(
+            network.n_features, len(spec.classes), n_hidden=spec.hidden
+        )
     return network.double() if is_of_features else network
 
 
@@ -77,6 +89,9 @@ class TorchModel:
         self.device = torch.device(device)
         # Channels-last convolutions are faster on CPUs and GPUs alike.
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()
+
+    def __repr__(self):
+        return f'<TorchModel: {self.spec}>'
 
     @property
     def n_features(self):
@@ -111,7 +126,7 @@ class TorchModel:
         spec = dataclasses.replace(self.spec, identifier=digest.hexdigest()[:12], version=version)
         return TorchModel(spec, self.network, device=self.device)
 
-    def save(self, path, *, dtype=None):
+    def save(self, path, *, compact=False):
         """
         Write the model to a file.
 
@@ -119,13 +134,14 @@ class TorchModel:
         ----------
         path : path
             The file; it appears when it is whole.
-        dtype : `torch.dtype`, optional
-            Precision of the weights on disk, by default that of the network.
+        compact : bool, optional
+            Whether to write the filters of the convolutions as integers of 8 bits, which makes
+            the file four times smaller and moves features by less than their noise.
         """
-        weights = {
-            name: tensor.cpu().to(dtype) if dtype and tensor.is_floating_point() else tensor.cpu()
-            for name, tensor in self.network.state_dict().items()
-        }
+        weights = {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
+        if compact:
+            filters = {name: tensor for name, tensor in weights.items() if tensor.ndim == 4}
+            weights |= {name: _pack(tensor) for name, tensor in filters.items()}
         aside = f'{os.fspath(path)}.part'
         torch.save({'format': FORMAT, 'spec': self.spec.to_json(), 'weights': weights}, aside)
         os.replace(aside, path)
@@ -158,13 +174,18 @@ class TorchModel:
         except FileNotFoundError:
             raise
         except Exception as error:
-            msg = f'{os.fspath(path)!r} is not a model file of astro_morph'
+            msg = (
+                f'{os.fspath(path)!r} is not a model file of astro_morph; name one that save wrote'
+            )
             raise ValueError(msg) from error
         if not is_ours:
-            msg = f'{os.fspath(path)!r} has the format {state["format"]!r}, expected {FORMAT!r}'
+            msg = (
+                f'{os.fspath(path)!r} has the format {state["format"]!r}, expected {FORMAT!r}; '
+                'read it with the version that wrote it, or train the model again'
+            )
             raise ValueError(msg)
         spec = ModelSpec.from_json(state['spec'])
-        weights = state['weights']
+        weights = {name: _unpack(stored) for name, stored in state['weights'].items()}
         mean = weights.get('encoder.running_mean')
         network = build_network(spec, n_features=None if mean is None else len(mean))
         novelty = {name: weights.get(f'novelty.{name}') for name in Novelty.STATE}
@@ -173,3 +194,21 @@ class TorchModel:
         # Models of pictures that were made before did not keep what these were like.
         network.load_state_dict(network.state_dict() | weights)
         return cls(spec, network, device=device)
+
+
+def _pack(filters):
+    """Write each filter (n, ...) as integers of 8 bits and a scale."""
+    scale = filters.abs().flatten(1).amax(1).clamp(min=SMALLEST_SCALE) / LARGEST_INTEGER
+    return {'integers': (filters / _along(scale, filters)).round().to(torch.int8), 'scale': scale}
+
+
+def _unpack(stored):
+    """Give the tensor that was stored, packed or as it is."""
+    if isinstance(stored, torch.Tensor):
+        return stored
+    integers, scale = stored['integers'], stored['scale']
+    return integers * _along(scale, integers)
+
+
+def _along(scale, filters):
+    return scale.view(-1, *[1] * (filters.ndim - 1))

@@ -16,6 +16,7 @@ __all__ = [
     'MorphologyNetwork',
     'PictureStretch',
     'adapt_bands',
+    'classification_head',
     'input_side',
     'projection_head',
     'resnet',
@@ -170,6 +171,27 @@ def adapt_bands(weights, n_bands, *, reverse=False):
     return weights | {'conv1.weight': filters.contiguous()}
 
 
+def classification_head(n_features, n_classes, *, n_hidden=0):
+    """
+    Build what turns features into logits.
+
+    Parameters
+    ----------
+    n_features, n_classes : int
+        Features of the encoder, and classes.
+    n_hidden : int, optional
+        Width of a hidden layer; 0 for none.
+
+    Returns
+    -------
+    head : `torch.nn.Module`
+        Maps (n, n_features) to (n, n_classes).
+    """
+    if not n_hidden:
+        return nn.Linear(n_features, n_classes)
+    return nn.Sequential(nn.Linear(n_features, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_classes))
+
+
 def projection_head(n_features, *, n_hidden=512, n_out=128):
     """
     Build the two-layer head of MoCo v2 (Chen et al. 2020, arXiv:2003.04297).
@@ -273,8 +295,9 @@ class MorphologyNetwork(nn.Module):
         Raw images to stretched ones, those to features, and features to logits.
     input_size : int, optional
         Side to which the images are enlarged before the encoder; by default they are not.
-    views : {1, 8}, optional
-        8 averages the rotations and reflections of the square: a galaxy has no up.
+    views : {1, 4, 8}, optional
+        8 averages the rotations and reflections of the square: a galaxy has no up. 4 leaves out
+        the reflections.
     stages : tuple of int, optional
         Stages of the encoder whose scatter the features hold too, see `stage_features`; by default
         they are what the encoder gives.
@@ -320,7 +343,7 @@ class MorphologyNetwork(nn.Module):
         images = self.stretched(images)
         if self.views == 1:
             return self._encode(images)
-        outputs = self._encode(torch.cat(square_views(images)))
+        outputs = self._encode(torch.cat(square_views(images)[: self.views]))
         return tuple(output.unflatten(0, (self.views, -1)).mean(0) for output in outputs)
 
     def stretched(self, images):
@@ -335,6 +358,8 @@ class MorphologyNetwork(nn.Module):
         if not isinstance(self.encoder, torchvision.models.ResNet):
             features = self.encoder(images)
             return features, features
-        maps = _stage_maps(self.encoder, images)
+        # An encoder in half precision, as an ONNX file may hold it, is pooled in full.
+        images = images.to(self.encoder.conv1.weight.dtype)
+        maps = [stage.float() for stage in _stage_maps(self.encoder, images)]
         features = _pool(maps, self.stages) if self.stages else maps[-1].mean((2, 3))
         return features, torch.cat(_mean_and_scatter(maps[NOVELTY_STAGE - 1]), 1)

@@ -52,6 +52,18 @@ class Novelty(nn.Module):
         Coordinates of the galaxies known.
     held_out : array_like, shape (n,)
         Distances of galaxies held out, sorted; none if there were too few.
+
+    Examples
+    --------
+    `fit_novelty` makes one.
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_morph.novelty import fit_novelty
+    >>> features = np.random.default_rng(0).normal(size=(200, 8))
+    >>> novelty = fit_novelty(features, random_state=0)
+    >>> novelty(torch.from_numpy(features[:3])).shape
+    torch.Size([3])
     """
 
     STATE = ('mean', 'axes', 'known', 'held_out')
@@ -70,25 +82,23 @@ class Novelty(nn.Module):
         gaps = torch.diff(self.held_out).clamp(min=1e-6)
         passed = ((distance - self.held_out[:-1]) / gaps).clamp(0, 1).sum(1)
         beyond = (distance[:, 0] - self.held_out[-1]).clamp(min=0)
-        # The mean excess of the farthest tenth: what an exponential needs.
+        # By how far the farthest is beyond the mean of its tenth: any scale would keep the order.
         tail = self.held_out[-1] - self.held_out[-1 - n // 10 :].mean() + 1e-6
-        return (n - passed) / (n + 1) * torch.exp(-beyond / tail)
+        novelty = (n - passed) / (n + 1) * torch.exp(-beyond / tail)
+        return novelty.to(features.dtype)
 
     def distance(self, features):
         """Turn features (n, d) into distances (n,) from the galaxies known."""
-        here = self.coordinates(features)
+        here, known = self.coordinates(features), self.known.double()
         # In this form, and not as cdist, it can be written as ONNX.
-        squares = (
-            here.square().sum(1, keepdim=True)
-            + self.known.square().sum(1)
-            - 2 * here @ self.known.T
-        )
-        nearest = squares.topk(min(N_NEAREST, len(self.known)), dim=1, largest=False).values
+        squares = here.square().sum(1, keepdim=True) + known.square().sum(1) - 2 * here @ known.T
+        nearest = squares.topk(min(N_NEAREST, len(known)), dim=1, largest=False).values
         return nearest.clamp(min=0).sqrt().mean(1)
 
     def coordinates(self, features):
-        """Turn features (n, d) into directions and lengths (n, m + 1)."""
-        whitened = (features - self.mean) @ self.axes
+        """Turn features (n, d) into directions and lengths (n, m + 1), in double precision."""
+        # Small differences of large sums, which would tell how many galaxies are measured at once.
+        whitened = (features.double() - self.mean.double()) @ self.axes.double()
         length = (1 + whitened.square().sum(1, keepdim=True)).sqrt()
         return torch.cat([whitened / length, length.log()], 1)
 
@@ -142,5 +152,6 @@ def _describe(features, n_known, held_out=()):
     axes = pca.components_.T / np.sqrt(variance + SHRINKAGE * variance.mean())
     novelty = Novelty(pca.mean_, axes.astype(features.dtype), np.zeros(0), np.asarray(held_out))
     rows = np.linspace(0, len(features) - 1, min(n_known, MOST_KNOWN)).astype(int)
-    novelty.known = novelty.coordinates(torch.from_numpy(features[rows]))
+    coordinates = novelty.coordinates(torch.from_numpy(features[rows]))
+    novelty.known = coordinates.to(novelty.mean.dtype)
     return novelty

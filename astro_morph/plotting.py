@@ -4,11 +4,10 @@
 import math
 
 import numpy as np
-from astropy.stats import mad_std
-from astropy.visualization import make_lupton_rgb
 
 from astro_morph.charts import confusion, feature_map, reliability, roc
 from astro_morph.flags import decode_flags
+from astro_morph.pictures import origin, pictures, rgb, shown_bands
 
 __all__ = [
     'augmentations',
@@ -17,6 +16,7 @@ __all__ = [
     'feature_map',
     'history',
     'mistakes',
+    'neighbors',
     'preprocessing',
     'reconstructions',
     'reliability',
@@ -27,10 +27,8 @@ __all__ = [
 # Side of one cutout in the figure, in inches.
 PANEL = 1.45
 
-# Noise levels of the sky at which the asinh stretch turns from linear to logarithmic, and the
-# range it is to show, chosen to look like the colour pictures of SDSS.
-SOFTENING = 8
-STRETCH = 11
+# Galaxies whose neighbours make a figure that one can take in.
+N_LINES = 8
 
 # Colours of sky, galaxy and other sources.
 SEGMENT_COLOURS = ('0.9', 'tab:blue', 'tab:orange')
@@ -44,33 +42,6 @@ CURVES = {
     'effective_rank': 'effective rank of the features',
     'learning_rate': 'learning rate',
 }
-
-
-def rgb(images):
-    """
-    Make colour pictures of cutouts in flux.
-
-    The first and last bands and the middle one are shown as in Lupton et al. (2004, PASP 116,
-    133), so that colours are those of the flux.
-
-    Parameters
-    ----------
-    images : array_like, shape (n, band, y, x)
-        Cutouts in flux, bands from blue to red.
-
-    Returns
-    -------
-    pictures : ndarray of uint8, shape (n, y, x, 3)
-        Red, green and blue; missing pixels are black.
-    """
-    n_bands = images.shape[1]
-    chosen = images[:, [n_bands - 1, n_bands // 2, 0]]
-    known = chosen[np.isfinite(chosen)]
-    noise = mad_std(known) if known.size else 0
-    signal = np.nan_to_num(chosen / (noise or 1))
-    # astropy divides by the brightness of each pixel, and then minds where it is zero.
-    with np.errstate(invalid='ignore'):
-        return np.array([make_lupton_rgb(*bands, Q=SOFTENING, stretch=STRETCH) for bands in signal])
 
 
 def cutouts(cutouts, *, titles=None, is_right=None, n_columns=8):
@@ -119,9 +90,9 @@ def cutouts(cutouts, *, titles=None, is_right=None, n_columns=8):
     if titles is None:
         titles = np.where(cutouts.is_ok, '', cutouts.status)
     colours = ['black'] * len(cutouts) if is_right is None else np.where(is_right, 'black', 'red')
-    for number, picture in enumerate(_pictures(cutouts)):
+    for number, picture in enumerate(pictures(cutouts)):
         axes = figure.add_subplot(n_rows, n_columns, number + 1)
-        axes.imshow(picture, origin=_origin(cutouts))
+        axes.imshow(picture, origin=origin(cutouts))
         axes.set_title(titles[number], fontsize=7, color=colours[number], pad=3)
         axes.set_axis_off()
     return figure
@@ -144,10 +115,68 @@ def mistakes(evaluation, images, *, n=24):
     -------
     figure : `~matplotlib.figure.Figure`
         The sheet, with the predicted class, its probability, and the true class below.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph import CutoutSet, plotting
+    >>> from astro_morph.evaluation import Evaluation
+    >>> evaluation = Evaluation(['E', 'S'], ['E', 'E'], [[0.9, 0.1], [0.4, 0.6]])
+    >>> cutouts = CutoutSet(np.random.default_rng(0).normal(size=(2, 1, 16, 16)), bands='r')
+    >>> figure = plotting.mistakes(evaluation, cutouts)
+    >>> figure.axes[0].get_title().splitlines()
+    ['S 0.60', 'not E']
     """
     worst = evaluation.worst(n)
     titles = [f'{row["predicted"]} {row["confidence"]:.2f}\nnot {row["true"]}' for row in worst]
     return cutouts(images[worst['row']], titles=titles)
+
+
+def neighbors(images, rows, *, of=None):
+    """
+    Draw galaxies beside those that look most like them.
+
+    Parameters
+    ----------
+    images : `~astro_morph.CutoutSet`
+        The cutouts of all galaxies.
+    rows : ndarray of int, shape (n, n_neighbors)
+        Their neighbours, as `astro_morph.MorphologyEncoder.neighbors` gives them.
+    of : sequence of int, optional
+        Whose neighbours to draw, by row number; by default those of the first eight that have some.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        A line for each: the galaxy, then its neighbours, the nearest first.
+
+    Raises
+    ------
+    ValueError
+        If a galaxy has no neighbours.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph import plotting
+    >>> from astro_morph.simulation import SimulatedSurvey
+    >>> survey = SimulatedSurvey(n_galaxies=4)
+    >>> images = survey.fetch(survey.catalogue)
+    >>> figure = plotting.neighbors(images, np.array([[1, 2], [0, 2], [0, 3], [2, 1]]), of=[0, 3])
+    >>> [axes.get_title() for axes in figure.axes]
+    ['row 0', '1', '2', 'row 3', '2', '1']
+    """
+    rows = np.asarray(rows)
+    has_some = (rows >= 0).all(axis=1)
+    of = np.flatnonzero(has_some)[:N_LINES] if of is None else np.asarray(of)
+    if len(of) == 0 or not has_some[of].all():
+        msg = f'of={of.tolist()} names galaxies without neighbours: they have no image'
+        raise ValueError(msg)
+    drawn = np.column_stack([of, rows[of]])
+    titles = [
+        f'row {n}' if column == 0 else str(n) for line in drawn for column, n in enumerate(line)
+    ]
+    return cutouts(images[drawn.ravel()], titles=titles, n_columns=drawn.shape[1])
 
 
 def augmentations(cutouts, *, contrast=False, n_views=7, survey=None, random_state=0):
@@ -215,7 +244,7 @@ def augmentations(cutouts, *, contrast=False, n_views=7, survey=None, random_sta
     for column, stretched in enumerate(columns):
         for row, picture in enumerate(_shown(stretched, cutouts)):
             axes = figure.add_subplot(len(cutouts), len(columns), row * len(columns) + column + 1)
-            axes.imshow(picture, origin=_origin(cutouts))
+            axes.imshow(picture, origin=origin(cutouts))
             axes.set_axis_off()
     figure.axes[0].set_title('cutout', fontsize=7, pad=3)
     figure.axes[len(cutouts)].set_title('views', fontsize=7, pad=3)
@@ -274,7 +303,7 @@ def reconstructions(encoder, cutouts):
     for row, images in enumerate([stretched, drawn]):
         for column, picture in enumerate(_shown(images, clean)):
             axes = figure.add_subplot(2, n, row * n + column + 1)
-            axes.imshow(picture, origin=_origin(clean))
+            axes.imshow(picture, origin=origin(clean))
             axes.set_axis_off()
     figure.axes[0].set_title('cutout', fontsize=7, pad=3)
     figure.axes[n].set_title('reconstruction', fontsize=7, pad=3)
@@ -314,7 +343,7 @@ def history(history):
     from matplotlib.ticker import MaxNLocator
 
     if not history:
-        msg = 'history is empty: nothing was trained'
+        msg = 'history is empty: nothing was trained; a linear head on frozen features has none'
         raise ValueError(msg)
     names = [name for name in CURVES if any(name in record for record in history)]
     n_columns = math.ceil(len(names) / 2)
@@ -399,26 +428,7 @@ def _say_flags(flags):
     return '\n'.join(decode_flags(flags))
 
 
-def _pictures(cutouts):
-    if cutouts.kind == 'flux':
-        return rgb(cutouts.images)
-    chosen = cutouts.images[:, _chosen(cutouts)]
-    return np.nan_to_num(chosen).astype(np.uint8).transpose(0, 2, 3, 1)
-
-
 def _shown(stretched, cutouts):
     """Turn what the encoder sees of some cutouts into colours."""
-    colours = stretched.cpu().numpy().clip(0, 1)[:, _chosen(cutouts)]
+    colours = stretched.cpu().numpy().clip(0, 1)[:, shown_bands(cutouts)]
     return (255 * colours).astype(np.uint8).transpose(0, 2, 3, 1)
-
-
-def _chosen(cutouts):
-    """Give the three bands to show in red, green and blue; flux has its bands from blue to red."""
-    last = len(cutouts.bands) - 1
-    if cutouts.kind == 'flux':
-        return [last, (last + 1) // 2, 0]
-    return [0, (last + 1) // 2, last]
-
-
-def _origin(cutouts):
-    return 'upper' if cutouts.kind == 'picture' else 'lower'

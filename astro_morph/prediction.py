@@ -15,15 +15,19 @@ from scipy.special import softmax
 from astro_morph.calibration import prediction_sets
 from astro_morph.catalog import write_predictions
 from astro_morph.cutouts import CutoutSet, catalogue_of, holds_images, stream_cutouts
+from astro_morph.cutouts.core import PICTURE_BANDS
 from astro_morph.flags import BITS
 
 __all__ = [
     'ModelSpec',
     'Predictions',
+    'add_columns',
     'annotate',
     'compute',
+    'join_predictions',
     'most_probable',
     'predict',
+    'predict_batch',
     'predict_logits',
     'predict_proba',
     'predict_set',
@@ -74,13 +78,17 @@ class ModelSpec:
         Rotations and reflections that a prediction averages.
     stages : tuple of int, optional
         Stages of the encoder whose scatter the features hold beside the mean of the last one.
+    hidden : int, optional
+        Width of the hidden layer of the head; 0 for none.
+    frozen : bool, optional
+        Whether the encoder was left as it was when the head was learnt.
     tree : dict or None, optional
         The questions of a model of votes, see `~astro_morph.vote_tree.VoteTree`; its classes are
         the answers.
-    identifier : str, optional
-        Fingerprint of the weights.
     conformity : tuple of float, optional
         Scores of galaxies held out, see `~astro_morph.calibration.prediction_sets`.
+    identifier : str, optional
+        Fingerprint of the weights.
     version : str, optional
         Version of astro_morph that made the model.
     """
@@ -96,10 +104,18 @@ class ModelSpec:
     architecture: str = 'resnet18'
     views: int = 8
     stages: tuple = ()
+    hidden: int = 0
+    frozen: bool = False
     tree: dict | None = None
     conformity: tuple = ()
     identifier: str = ''
     version: str = ''
+
+    def __str__(self):
+        what = ', '.join(map(str, self.classes)) or 'features'
+        if not self.bands:
+            return f'{what} from plain features'
+        return f'{what} from images of {", ".join(self.bands)}, {self.size} x {self.size} pixels'
 
     def to_json(self):
         """Write the specification as JSON."""
@@ -127,13 +143,25 @@ class ModelSpec:
             If bands, size or kind are not those of the model.
         """
         if cutouts.kind != self.kind:
-            msg = f'X holds {_KINDS[cutouts.kind]}, the model was trained on {_KINDS[self.kind]}'
+            remedy = 'take them from a source of those'
+            if self.bands == PICTURE_BANDS:
+                remedy = (
+                    'a CutoutSet of flux in g, r and i, with pixel_scale and zero_point, is drawn '
+                    'as pictures'
+                )
+            msg = (
+                f'X holds {_KINDS[cutouts.kind]}, the model was trained on {_KINDS[self.kind]}; '
+                f'{remedy}'
+            )
             raise ValueError(msg)
         expected = {'bands': self.bands, 'pixels a side': (self.size, self.size)}
         came = {'bands': cutouts.bands, 'pixels a side': cutouts.shape[2:]}
         for what, value in expected.items():
             if came[what] != value:
-                msg = f'X has {what} {came[what]}, the model was trained on {value}'
+                msg = (
+                    f'X has {what} {came[what]}, the model was trained on {value}; fetch or cut '
+                    'the images so'
+                )
                 raise ValueError(msg)
         difference = self._compare_scale(cutouts)
         if difference:
@@ -204,7 +232,7 @@ def prepare(spec, cutouts):
     ValueError
         If bands, size or kind are not those of the model.
     """
-    from astro_morph.preprocessing import preprocess
+    from astro_morph.cleaning import preprocess
 
     if not cutouts.is_ok.any():
         return cutouts
@@ -247,7 +275,10 @@ def compute(model, samples, *, bar=None):
             shapes = (len(model.spec.classes),), (model.n_features,), ()
             return [np.full((len(array), *shape), np.nan, np.float32) for shape in shapes]
     elif model.spec.bands:
-        msg = f'X must hold images or lead to them, got {type(samples).__name__}'
+        msg = (
+            f'X must hold images or lead to them, got {type(samples).__name__} of shape '
+            f'{np.shape(samples)}; pass a table, positions, cutouts, or an array (n, band, y, x)'
+        )
         raise ValueError(msg)
     else:
         array, is_ok, float_type = samples, np.ones(len(samples), bool), np.float64
@@ -294,6 +325,16 @@ class Predictions(NamedTuple):
         """Probability of each class, an ndarray of shape (n, n_classes)."""
         return softmax(self.logits, axis=1)
 
+    @property
+    def all_flags(self):
+        """Quality flags with that of novelty, an ndarray of int32, shape (n,)."""
+        return self.flags | np.where(self.novelty < NOVEL_BELOW, np.int32(BITS['novel']), 0)
+
+    def __repr__(self):
+        n, n_classes = self.logits.shape
+        n_missing = np.sum(self.status != 'ok')
+        return f'<Predictions: {n} rows, {n_classes} classes, {n_missing} without image>'
+
 
 def predict(model, X, *, source='auto', bar=None, look=None, with_features=False):
     """
@@ -311,33 +352,67 @@ def predict(model, X, *, source='auto', bar=None, look=None, with_features=False
     predictions : `Predictions`
         A row a sample.
     """
-    keep = slice(None if with_features else 0)
     if not holds_images(X):
-        status, flags = np.full(len(X), 'ok'), np.zeros(len(X), np.int32)
-        return _predictions(compute(model, X, bar=bar), keep, status, flags)
-    parts = [_no_predictions(model.spec, model.n_features if with_features else 0)]
+        return predict_batch(model, X, bar=bar, with_features=with_features)
+    parts = []
     for cutouts in stream_cutouts(X, **request(model.spec, source)):
         if look is not None:
             look(cutouts)
         cutouts = prepare(model.spec, cutouts)
-        outputs = compute(model, cutouts, bar=bar)
-        parts.append(_predictions(outputs, keep, cutouts.status, cutouts.flags))
-    return Predictions(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        parts.append(predict_batch(model, cutouts, bar=bar, with_features=with_features))
+    return join_predictions(model.spec, parts, n_features=model.n_features if with_features else 0)
 
 
-def _predictions(outputs, keep, status, flags):
-    logits, features, novelty = outputs
+def predict_batch(model, samples, *, bar=None, with_features=False):
+    """
+    Give all that a model says of samples that are ready for it.
+
+    Parameters
+    ----------
+    model, samples, bar
+        As in `compute`.
+    with_features : bool, optional
+        Whether the features are wanted.
+
+    Returns
+    -------
+    predictions : `Predictions`
+        A row a sample.
+    """
+    logits, features, novelty = compute(model, samples, bar=bar)
     if novelty.ndim > 1:
         # What novelty is fitted on: the model has none.
         novelty = np.full(len(logits), np.nan, logits.dtype)
-    return Predictions(logits, novelty, features[:, keep], status, flags)
+    is_image = isinstance(samples, CutoutSet)
+    status = samples.status if is_image else np.full(len(samples), 'ok')
+    flags = samples.flags if is_image else np.zeros(len(samples), np.int32)
+    return Predictions(
+        logits, novelty, features if with_features else features[:, :0], status, flags
+    )
 
 
-def _no_predictions(spec, n_features=0):
-    """Give the predictions of no samples."""
+def join_predictions(spec, parts, *, n_features=0):
+    """
+    Put the predictions of some rows behind each other.
+
+    Parameters
+    ----------
+    spec : `ModelSpec`
+        The model's specification.
+    parts : iterable of `Predictions`
+        The predictions; there may be none.
+    n_features : int, optional
+        How many features an image has.
+
+    Returns
+    -------
+    predictions : `Predictions`
+        Those of all rows.
+    """
     logits, features = (np.zeros((0, n), np.float32) for n in (len(spec.classes), n_features))
     status, flags = np.zeros(0, 'U20'), np.zeros(0, np.int32)
-    return Predictions(logits, np.zeros(0, np.float32), features, status, flags)
+    nothing = Predictions(logits, np.zeros(0, np.float32), features, status, flags)
+    return Predictions(*map(np.concatenate, zip(nothing, *parts, strict=True)))
 
 
 def predict_logits(model, X, *, source='auto', bar=None, look=None):
@@ -469,28 +544,62 @@ def annotate(
     """
     from astro_morph.measures import measure, stack
 
-    table = rows_of(X)
+    spec, table = model.spec, rows_of(X)
 
     def write(table, predictions):
-        is_novel = predictions.novelty < NOVEL_BELOW
-        return write_predictions(
+        return add_columns(
+            spec,
             table,
-            classes=model.spec.classes,
-            probabilities=predictions.probabilities,
-            novelty=predictions.novelty,
-            status=predictions.status,
-            flags=predictions.flags | np.where(is_novel, BITS['novel'], 0),
-            provenance=provenance(model.spec),
+            predictions,
+            provenance=provenance(spec),
             measures=stack(measured) if measured else None,
             prefix=prefix,
             overwrite=overwrite,
         )
 
     # First on no rows: columns that may not be replaced are refused before the work.
-    measured = [measure(_no_cutouts(model.spec))] if measures else []
-    write(table[:0], _no_predictions(model.spec))
+    measured = [measure(_no_cutouts(spec))] if measures else []
+    write(table[:0], join_predictions(spec, []))
     look = (lambda cutouts: measured.append(measure(cutouts))) if measures else None
     return write(table, predict(model, X, source=source, bar=bar, look=look))
+
+
+def add_columns(
+    spec, table, predictions, *, provenance, measures=None, prefix='morph_', overwrite=False
+):
+    """
+    Write predictions into a copy of a catalogue.
+
+    Parameters
+    ----------
+    spec : `ModelSpec`
+        The specification of the model that made them.
+    table : `~astropy.table.Table`
+        The catalogue.
+    predictions : `Predictions`
+        A row for each of its rows.
+    provenance : dict
+        What `provenance` gives.
+    measures, prefix, overwrite
+        As in `~astro_morph.catalog.write_predictions`.
+
+    Returns
+    -------
+    annotated : `~astropy.table.Table`
+        As `~astro_morph.catalog.write_predictions` gives it.
+    """
+    return write_predictions(
+        table,
+        classes=spec.classes,
+        probabilities=predictions.probabilities,
+        novelty=predictions.novelty,
+        status=predictions.status,
+        flags=predictions.all_flags,
+        provenance=provenance,
+        measures=measures,
+        prefix=prefix,
+        overwrite=overwrite,
+    )
 
 
 def rows_of(X):

@@ -230,6 +230,7 @@ class SimulatedSurvey(CutoutSource):
             bands=self.bands,
             pixel_scale=scale,
             framing=framing_of(size),
+            zero_point=_ZERO_POINT,
             status=status,
             flags=flags,
             table=table,

@@ -286,6 +286,16 @@ def smoothness(image, centre, petrosian_radius, *, sky=None):
     smoothness : float
         0 for a smooth galaxy, more for a clumpy one; NaN for a Petrosian radius below 8 pixels,
         where the box would be a single pixel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph.structure import smoothness
+    >>> y, x = np.ogrid[:101, :101]
+    >>> disc = np.exp(-np.hypot(y - 50, x - 50) / 10)
+    >>> clumpy = disc * (1 + (x % 5 == 0))
+    >>> smoothness(disc, (50, 50), 30) < smoothness(clumpy, (50, 50), 30)
+    np.True_
     """
     box = int(FINE * petrosian_radius)
     if box < 2:

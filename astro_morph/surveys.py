@@ -34,6 +34,13 @@ class Patch(NamedTuple):
         From west to east, in degrees; may pass through zero.
     latitude : float, optional
         Smallest distance from the galactic plane, in degrees.
+
+    Examples
+    --------
+    >>> from astropy.coordinates import SkyCoord
+    >>> from astro_morph.surveys import Patch
+    >>> Patch(dec=(0, 30), latitude=20).covers(SkyCoord([180, 180], [10, -10], unit='deg'))
+    array([ True, False])
     """
 
     dec: tuple = (-90, 90)
@@ -58,6 +65,13 @@ class Circle(NamedTuple):
         The centre.
     radius : float
         The radius.
+
+    Examples
+    --------
+    >>> from astropy.coordinates import SkyCoord
+    >>> from astro_morph.surveys import Circle
+    >>> Circle(150, 2, 1).covers(SkyCoord([150.5, 152], [2, 2], unit='deg'))
+    array([ True, False])
     """
 
     ra: float
@@ -188,6 +202,12 @@ def get(name):
     ------
     ValueError
         If no survey has this name.
+
+    Examples
+    --------
+    >>> from astro_morph import surveys
+    >>> surveys.get('sdss-dr9').pixel_scale
+    <Quantity 0.396 arcsec>
     """
     if isinstance(name, Survey):
         return name
@@ -210,6 +230,12 @@ def is_known(name):
     -------
     is_known : bool
         Whether it is.
+
+    Examples
+    --------
+    >>> from astro_morph import surveys
+    >>> surveys.is_known('sdss-dr9'), surveys.is_known('tiles/*.fits')
+    (True, False)
     """
     if isinstance(name, str):
         return name.lower() in SURVEYS or name.lower() in ALIASES
@@ -226,6 +252,15 @@ def to_table():
         One row a survey, the deepest and sharpest first: ``name``, ``bands``, ``pixel_scale``,
         ``psf_fwhm`` (the median of the bands), ``has_pictures``, ``service``,
         ``note``, ``title``, ``reference`` and ``acknowledgement``.
+
+    Examples
+    --------
+    >>> from astro_morph import surveys
+    >>> surveys.to_table()['name', 'bands', 'service'][:2].pprint()
+      name           bands            service
+    ------- ----------------------- -----------
+    candels F606W F814W F125W F160W MastCutouts
+    hst-hap             F606W F814W MastCutouts
     """
     table = QTable()
     rows = SURVEYS.values()

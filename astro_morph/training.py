@@ -5,19 +5,18 @@ import contextlib
 import dataclasses
 import math
 import os
-import sys
 import time
 import zlib
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from astro_morph import parallel
 from astro_morph.batches import Batches
 from astro_morph.checkpoints import Checkpoint, Signals
+from astro_morph.progress import progress_bar
 
-__all__ = ['autocast', 'choose_device', 'progress_bar', 'sgd', 'train']
+__all__ = ['autocast', 'choose_device', 'sgd', 'train']
 
 # Share of the training in which the learning rate rises: large first steps spoil batch norm.
 WARM_UP = 0.05
@@ -64,7 +63,7 @@ def autocast(device):
     Returns
     -------
     context : context manager
-        bfloat16 where it is native, float16 on older GPUs; does nothing elsewhere.
+        Of bfloat16 where it is native, of float16 on older GPUs; does nothing elsewhere.
     """
     dtype = _fast_dtype(device)
     return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)
@@ -76,36 +75,6 @@ def _fast_dtype(device):
         return torch.bfloat16 if is_native else torch.float16
     is_native = device.type == 'cpu' and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.bfloat16 if is_native else None
-
-
-def progress_bar(total, description, *, verbose=True):
-    """
-    Make a progress bar that counts images, shown when the work takes longer than two seconds.
-
-    Parameters
-    ----------
-    total : int
-        Images to come.
-    description : str
-        What is being done.
-    verbose : bool, optional
-        False for none; of several processes, only the first one shows it.
-
-    Returns
-    -------
-    bar : `tqdm.tqdm`
-        Call its ``update`` with the number of images done.
-    """
-    return tqdm(
-        total=total,
-        desc=description,
-        unit=' images',
-        unit_scale=True,
-        delay=2,
-        # A log file is not to be filled with bars.
-        mininterval=0.5 if sys.stderr.isatty() else 10,
-        disable=not (verbose and parallel.is_first()),
-    )
 
 
 def sgd(objective, *, learning_rate):
@@ -184,7 +153,8 @@ def train(
         process. If it is there, the run goes on from it, with its ``random_state``, and ends as one
         that was never stopped.
     callback : callable, optional
-        Called with the epoch's record after each epoch; may add numbers to it.
+        Called with the epoch's record after each epoch; may add numbers to it. Training ends where
+        it returns True.
     description : str, optional
         Name of the work in the progress bar.
     verbose : bool, optional
@@ -248,8 +218,8 @@ def train(
             run.add(_learn(common, inputs, optimizer, scaler), len(rows))
             run.seconds = time.perf_counter() - start
             bar.update(len(rows) * parallel.n_processes())
-            if run.step % n_batches == 0:
-                run.end_epoch(optimizer, callback)
+            if run.step % n_batches == 0 and run.end_epoch(optimizer, callback):
+                break
             saved.save_if_due()
         if run.n_seen:
             run.end_epoch(optimizer, callback)
@@ -294,6 +264,7 @@ class _Run:
         self.n_seen += n
 
     def end_epoch(self, optimizer, callback):
+        """Write the record of an epoch; tell whether the callback wants it to be the last."""
         loss, accuracy = parallel.total(self.sums) / (self.n_seen * parallel.n_processes())
         record = {
             'epoch': len(self.history) + 1,
@@ -302,11 +273,11 @@ class _Run:
             'learning_rate': optimizer.param_groups[0]['lr'],
             'seconds': self.seconds - sum(record['seconds'] for record in self.history),
         }
-        if callback is not None:
-            callback(record)
+        is_over = callback is not None and callback(record)
         self.history.append(record)
         self.sums.zero_()
         self.n_seen = 0
+        return is_over
 
 
 def _deal(n, n_batches, random_state, epoch):

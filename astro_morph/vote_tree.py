@@ -150,7 +150,10 @@ class VoteTree:
         """
         values = np.asarray(values, float)
         if values.ndim != 2 or values.shape[1] != len(self.names):
-            msg = f'votes of shape {values.shape}, expected (n, {len(self.names)}) for the answers'
+            msg = (
+                f'y has votes of shape {values.shape}, expected (n, {len(self.names)}); give it a '
+                'column for each answer of tree'
+            )
             raise ValueError(msg)
         is_valid = np.isfinite(values) & (values >= 0)
         is_known = self.totals(~is_valid) == 0

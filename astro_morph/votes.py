@@ -27,8 +27,9 @@ from astro_morph.fitting import FEATURE_STAGES, describe, fetch, network_for, se
 from astro_morph.model import TorchModel, build_network
 from astro_morph.networks import ARCHITECTURES
 from astro_morph.prediction import ModelSpec, compute, predict_logits, provenance, rows_of
+from astro_morph.progress import progress_bar
 from astro_morph.starting import clone_with_encoder, starting_encoder
-from astro_morph.training import choose_device, progress_bar
+from astro_morph.training import choose_device
 from astro_morph.vote_tree import VoteTree
 
 __all__ = ['MorphologyVotes']
@@ -318,7 +319,7 @@ class MorphologyVotes(RegressorMixin, BaseEstimator):
         votes = cls(None, **parameters)
         model = TorchModel.load(path, device=choose_device(votes.device))
         if model.spec.tree is None:
-            msg = f'{str(path)!r} holds no model of votes'
+            msg = f'{str(path)!r} holds no model of votes; read it with MorphologyClassifier.load'
             raise ValueError(msg)
         votes.tree = model.spec.tree
         votes.model_ = model

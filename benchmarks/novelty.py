@@ -19,7 +19,6 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 from astropy.table import QTable, Table
-from astropy.visualization import make_lupton_rgb
 from astropy.wcs import FITSFixedWarning
 from photutils.segmentation import SourceCatalog, SourceFinder
 from scipy.ndimage import distance_transform_edt
@@ -28,7 +27,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
 from astro_morph import CutoutSet, MorphologyClassifier, plotting
-from astro_morph.cutouts import ImageFiles, Mosaics
+from astro_morph.cutouts import ImageFiles, Mosaics, as_pictures
 from astro_morph.cutouts.core import PICTURE_BANDS
 from astro_morph.prediction import NOVEL_BELOW, predict
 from astro_morph.sky import border_noise
@@ -45,10 +44,6 @@ EDGE = 80
 
 N_BLANK = 150
 N_DEFECTS = 30
-
-# Sky as bright and as noisy as in the pictures of the table.
-SCALES = (2.2, 1.5, 1.0)
-LUPTON = {'stretch': 0.6, 'Q': 3, 'minimum': -0.02}
 
 
 def main():
@@ -126,19 +121,20 @@ def odd_pictures(folder, random):
     def fetch(coords, radius=None):
         radius = random.uniform(*RADII, len(coords)) if radius is None else radius
         rows = QTable({'coord': coords, 'petroR90_r': radius * u.arcsec})
-        return np.nan_to_num(mosaics.fetch(rows, size=(SIZE, FRAMING)).images)
+        return mosaics.fetch(rows, size=(SIZE, FRAMING))
 
-    sky, star_images = fetch(blank), fetch(stars)
-    backgrounds = random.permutation(np.concatenate([sky, star_images]))
-    flux = {'blank sky': sky, 'star': star_images, 'faint galaxy': fetch(*galaxies)}
+    flux = {'blank sky': fetch(blank), 'star': fetch(stars), 'faint galaxy': fetch(*galaxies)}
     for name, spoil in DEFECTS.items():
-        chosen = random.choice(len(backgrounds), N_DEFECTS, replace=False)
-        flux[name] = np.array([spoil(backgrounds[i].copy(), random) for i in chosen])
-    return {name: as_pictures(images) for name, images in flux.items()}
+        backgrounds = flux[random.choice(['blank sky', 'star'])]
+        chosen = backgrounds[random.choice(len(backgrounds), N_DEFECTS, replace=False)]
+        spoilt = [spoil(image.copy(), random) for image in np.nan_to_num(chosen.images)]
+        flux[name] = chosen.replace(images=spoilt)
+    # What is outside the frame is black, as it is in the pictures of the table.
+    return {name: np.nan_to_num(as_pictures(cutouts).images) for name, cutouts in flux.items()}
 
 
 def find_sources(image, wcs, random):
-    """Find stars, galaxies with their radii, and places without a source."""
+    """Find stars, galaxies with their radii, brightest first, and places without a source."""
     noise = float(border_noise(image[np.newaxis, np.newaxis])[0])
     signal = image - np.median(image)
     segments = SourceFinder(10, progress_bar=False)(signal, 1.5 * noise)
@@ -152,19 +148,14 @@ def find_sources(image, wcs, random):
     of_star = np.percentile(radius[(magnitude > 15.5) & (magnitude < 19)], 25)
     is_star = inside & (radius < 1.15 * of_star) & (magnitude < 20)
     is_galaxy = inside & (radius > 1.3 * of_star) & (magnitude > 15.5) & (magnitude < 19.2)
+    found = np.flatnonzero(is_galaxy)
+    found = found[np.argsort(magnitude[found])]
     places = random.uniform(EDGE, [nx - EDGE, ny - EDGE], (100 * N_BLANK, 2))
     to_source = distance_transform_edt(segments.data == 0)
     places = places[to_source[tuple(places.T[::-1].astype(int))] > CLEARANCE][:N_BLANK]
     coords = sources.sky_centroid_icrs
-    galaxies = coords[is_galaxy], np.maximum(outer[is_galaxy] * 0.396, RADII[0])
+    galaxies = coords[found], np.maximum(outer[found] * 0.396, RADII[0])
     return coords[is_star], galaxies, wcs.pixel_to_world(*places.T)
-
-
-def as_pictures(images):
-    """Render g, r and i as colour pictures of SDSS look (Lupton et al. 2004)."""
-    scaled = images * np.reshape(SCALES, (3, 1, 1))
-    pictures = np.array([make_lupton_rgb(*bands[::-1], **LUPTON) for bands in scaled])
-    return pictures.transpose(0, 3, 1, 2)
 
 
 def trail(image, random):

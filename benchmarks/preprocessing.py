@@ -22,9 +22,10 @@ from sdss_frame import make_catalogue, open_frames
 from threadpoolctl import threadpool_limits
 
 from astro_morph import CutoutSet, decode_flags, plotting
+from astro_morph.cleaning import CHUNK
 from astro_morph.cutouts import Mosaics
 from astro_morph.defects import fill_small_holes, find_cosmic_rays, find_missing, find_saturated
-from astro_morph.preprocessing import CHUNK, Preprocessor
+from astro_morph.preprocessing import Preprocessor
 from astro_morph.segmentation import segment
 from astro_morph.simulation import SimulatedSurvey
 from astro_morph.sky import measure_sky

@@ -23,7 +23,6 @@ from astropy.io import fits
 from astropy.nddata import Cutout2D
 from astropy.stats import sigma_clipped_stats
 from astropy.table import QTable, Table, vstack
-from astropy.visualization import make_lupton_rgb
 from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import proj_plane_pixel_area
 from matplotlib.figure import Figure
@@ -31,7 +30,7 @@ from photutils.segmentation import SourceCatalog, SourceFinder, make_2dgaussian_
 from scipy.ndimage import map_coordinates
 
 from astro_morph import MorphologyClassifier, decode_flags
-from astro_morph.cutouts import Mosaics
+from astro_morph.cutouts import Mosaics, as_pictures
 from astro_morph.simulation import SimulatedSurvey
 
 # The r band first: its pixels are the grid of all cutouts, as it is the deepest.
@@ -158,21 +157,21 @@ def annotate(catalogue, mosaics):
 
 def draw_sheet(cutouts, path, *, captions=None, n_columns=12, limit=144):
     """Draw the cutouts in i, r and g as red, green and blue."""
-    cutouts = cutouts[:limit].select_bands('irg')
-    # The smallest flux instead of none: black, and no division by zero.
-    images = np.nan_to_num(cutouts.images, nan=np.finfo(np.float32).tiny)
-    captions = cutouts.table['name'] if captions is None else captions
-    n_rows = -(-len(cutouts) // n_columns)
+    pictures = as_pictures(cutouts[:limit])
+    # What is missing is black.
+    images = np.moveaxis(np.nan_to_num(pictures.images), 1, -1).astype(np.uint8)
+    captions = pictures.table['name'] if captions is None else captions
+    n_rows = -(-len(pictures) // n_columns)
     figure = Figure(figsize=(n_columns, 1.15 * n_rows), dpi=120)
     axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
     for axis, image, caption in zip(axes, images, captions, strict=False):
-        axis.imshow(make_lupton_rgb(*image, stretch=0.4, Q=8), origin='lower')
+        axis.imshow(image, origin='lower')
         axis.set_title(caption, fontsize=6, pad=2)
     figure.subplots_adjust(0.005, 0.005, 0.995, 0.98, wspace=0.03, hspace=0.15)
     figure.savefig(path)
-    print(f'{len(cutouts)} galaxies drawn in {path}')
+    print(f'{len(pictures)} galaxies drawn in {path}')
 
 
 def main():

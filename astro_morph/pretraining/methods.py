@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.functional import one_hot
 
 from astro_morph.augmentation import CLASSIFICATION, CONTRAST
 from astro_morph.fitting import encode_labels
@@ -55,7 +56,7 @@ def _supervised(encoder, views, *, labels, **_):
         encoder,
         nn.Linear(encoder.n_features, len(classes)),
         views,
-        target=torch.from_numpy(target),
+        target=one_hot(torch.from_numpy(target)).float(),
         weight=torch.ones(len(target)),
     )
 

@@ -36,7 +36,7 @@ def queue_size_for(n_samples, batch_size):
     Returns
     -------
     queue_size : int
-        min(4096, n_samples / 4), a multiple of the batch; at least one batch.
+        The lesser of 4096 and n_samples / 4, a multiple of the batch; at least one batch.
     """
     n_batches = min(MAX_QUEUE_SIZE, n_samples // 4) // batch_size
     return max(1, n_batches) * batch_size

@@ -5,6 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from astro_morph.networks import stage_features
+
 __all__ = ['Supervised']
 
 
@@ -21,19 +23,23 @@ class Supervised(nn.Module):
         Images to features, and features to logits.
     views : `~astro_morph.augmentation.RandomViews` or `~astro_morph.augmentation.FluxViews`
         Draws the views.
-    target : `torch.Tensor` of int, shape (n,)
-        Index of the class of each row of the training images.
+    target : `torch.Tensor`, shape (n, n_classes)
+        Probability of each class, for each row of the training images.
     weight : `torch.Tensor`, shape (n,)
         Weight of each row, of mean 1.
+    stages : tuple of int, optional
+        Stages of the encoder whose scatter the head sees too, see
+        `~astro_morph.networks.stage_features`; by default it sees what the encoder gives.
     label_smoothing : float, optional
         Share of the probability that a label leaves to all classes alike.
     """
 
-    def __init__(self, encoder, head, views, *, target, weight, label_smoothing=0.1):
+    def __init__(self, encoder, head, views, *, target, weight, stages=(), label_smoothing=0.1):
         super().__init__()
         self.encoder = encoder
         self.head = head
         self.views = views
+        self.stages = stages
         self.label_smoothing = label_smoothing
         self.register_buffer('target', target)
         self.register_buffer('weight', weight)
@@ -58,10 +64,14 @@ class Supervised(nn.Module):
         loss, accuracy : `torch.Tensor`
             Mean weighted cross-entropy, and share of right classes.
         """
-        logits = self.head(self.encoder(self.views(images, generator))).float()
+        views = self.views(images, generator)
+        features = (
+            stage_features(self.encoder, views, self.stages) if self.stages else self.encoder(views)
+        )
+        logits = self.head(features).float()
         target = self.target[rows]
         losses = functional.cross_entropy(
             logits, target, label_smoothing=self.label_smoothing, reduction='none'
         )
-        accuracy = (logits.argmax(1) == target).float().mean()
+        accuracy = (logits.argmax(1) == target.argmax(1)).float().mean()
         return torch.mean(losses * self.weight[rows]), accuracy

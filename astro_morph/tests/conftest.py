@@ -1,9 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Fitted models that several test files look at, made once."""
+"""What several test files look at: fitted models, made once, and a browser."""
 
 import pytest
 
 from astro_morph import MorphologyClassifier, MorphologyEncoder
+from astro_morph.tests.browser import open_browser
 from astro_morph.tests.helpers import make_blobs
 
 
@@ -25,3 +26,14 @@ def classifier(blobs):
 def encoder(blobs):
     """A fitted encoder, after one epoch."""
     return MorphologyEncoder(epochs=1, random_state=0, device='cpu', verbose=0).fit(blobs)
+
+
+@pytest.fixture
+def browser():
+    """A browser; a page must say nothing on its console that the test has not asked for."""
+    browser = open_browser()
+    try:
+        yield browser
+        assert browser.get_log('browser') == []
+    finally:
+        browser.quit()

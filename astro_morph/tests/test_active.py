@@ -6,7 +6,7 @@ import pytest
 from astropy.table import MaskedColumn, Table
 
 from astro_morph import MorphologyClassifier
-from astro_morph.active import STRATEGIES, choose, confident_learning, suspect_labels
+from astro_morph.active import STRATEGIES, choose, confident_learning, suspect_labels, typical
 from astro_morph.prediction import Predictions
 from astro_morph.tests.helpers import make_blobs
 
@@ -45,6 +45,22 @@ def test_rows_without_image_are_never_chosen(three, strategy):
     assert sorted(choose(predictions, 10, strategy=strategy)) == [0, 2]
     none = three._replace(status=np.array(['truncated'] * 3))
     assert choose(none, 2, strategy=strategy).tolist() == []
+
+
+def test_the_last_galaxy_is_chosen(three):
+    last = predictions_of([[0.9, 0.1]])
+    assert choose(last, 5, strategy='diverse').tolist() == [0]
+
+
+def test_typical_ones_are_the_middle_of_groups():
+    random = np.random.default_rng(0)
+    group = np.repeat([0, 1, 2], [10, 50, 30])
+    # The groups lie far apart; the middle of each is a galaxy of its own.
+    features = 100 * np.eye(3)[group] + random.normal(size=(90, 3))
+    middle = [9, 59, 89]
+    features[middle] = [features[group == k].mean(axis=0) for k in range(3)]
+    assert typical(features, 3, random_state=0).tolist() == [59, 89, 9]
+    assert typical(features[:2], 3).tolist() == [0, 1]
 
 
 def test_diverse_ones_are_uncertain_and_unlike_each_other():

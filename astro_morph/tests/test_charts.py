@@ -86,6 +86,12 @@ def test_feature_map_needs_no_labels():
     assert figure.legends == []
 
 
+def test_feature_map_shows_few_galaxies():
+    features = np.random.default_rng(0).normal(size=(6, 5))
+    figure = plotting.feature_map(features, method='tsne')
+    assert np.isfinite(figure.axes[0].collections[0].get_offsets()).all()
+
+
 def test_unknown_method_is_an_error():
     with pytest.raises(ValueError, match=r"one of \['pca', 'tsne'\], got 'umap'"):
         plotting.feature_map(np.zeros((4, 2)), method='umap')

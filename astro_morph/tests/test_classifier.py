@@ -12,8 +12,16 @@ from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, QTable, Table
 from sklearn.base import clone
 
-from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder, decode_flags
+from astro_morph import (
+    CutoutSet,
+    MorphologyClassifier,
+    MorphologyEncoder,
+    decode_flags,
+    strategies,
+)
+from astro_morph.classifier import STRATEGIES
 from astro_morph.cutouts import CutoutSource
+from astro_morph.heads import fit_head
 from astro_morph.preprocessing import Preprocessor
 from astro_morph.simulation import SimulatedSurvey
 from astro_morph.tests.helpers import make_blobs
@@ -226,7 +234,7 @@ class TestTraining:
     def fine_tuned(self, blobs, **parameters):
         return make(strategy='fine-tune', epochs=2, batch_size=8, **parameters).fit(blobs)
 
-    @pytest.mark.parametrize('strategy', ['linear', 'fine-tune'])
+    @pytest.mark.parametrize('strategy', STRATEGIES)
     def test_random_state_repeats_exactly(self, blobs, strategy):
         first, again, other = (
             make(strategy=strategy, epochs=1, random_state=seed).fit(blobs) for seed in (5, 5, 6)
@@ -235,7 +243,7 @@ class TestTraining:
         np.testing.assert_array_equal(first.predict_proba(blobs), again.predict_proba(blobs))
         assert identifier(first) != identifier(other)
 
-    @pytest.mark.parametrize('strategy', ['linear', 'fine-tune'])
+    @pytest.mark.parametrize('strategy', STRATEGIES)
     def test_global_generator_is_left_alone(self, blobs, strategy):
         state = torch.get_rng_state()
         make(strategy=strategy, epochs=1, random_state=None).fit(blobs).predict(blobs)
@@ -254,19 +262,171 @@ class TestTraining:
         assert fitted.classes_.tolist() == ['edge_on', 'merger', 'round']
         assert fitted.predict_proba(blobs).shape == (24, 3)
 
+    def test_balanced_weights_make_a_rare_class_likelier(self):
+        cutouts = make_blobs(48, size=17, random_state=1)
+        # Labels that no image tells: all that is learnt is how frequent they are.
+        labels = np.where(np.arange(48) % 6 == 0, 'rare', 'usual')
+        shares = [
+            make(class_weight=weight).fit(cutouts, labels).predict_proba(cutouts)[:, 0].mean()
+            for weight in (None, 'balanced', {'rare': 100, 'usual': 1})
+        ]
+        assert shares[0] < shares[1] < shares[2]
+
+    def test_smoothed_labels_are_believed_less(self, blobs):
+        clean = Preprocessor().transform(blobs).images
+        spreads = []
+        for share in (0.0, 0.9):
+            fitted = make(strategy='fine-tune', epochs=10, batch_size=8, label_smoothing=share)
+            model = fitted.fit(blobs).model_
+            # Before the calibration, which makes up for it.
+            logits = model.run(clean)[0] * float(model.network.temperature)
+            spreads.append(np.ptp(logits, axis=1).mean())
+        assert spreads[1] < 0.7 * spreads[0]
+
     def test_max_time_ends_fine_tuning(self, blobs):
         fitted = make(strategy='fine-tune', epochs=100_000, max_time=0.2).fit(blobs)
         assert len(fitted.history_) < 50
 
-    def test_auto_fine_tunes_from_a_hundred_labels(self):
-        cutouts = make_blobs(104, size=17)
-        parameters = {'strategy': 'auto', 'epochs': 1, 'max_time': 0.1}
-        assert make(**parameters).fit(cutouts).history_
-        assert not make(**parameters).fit(cutouts[:99]).history_
+    def test_all_of_max_time_is_for_the_only_part(self, blobs, monkeypatch):
+        given = []
+        train = strategies.train
+
+        def observed(*args, **options):
+            given.append(options['max_time'])
+            return train(*args, **options)
+
+        monkeypatch.setattr(strategies, 'train', observed)
+        classifier = make(strategy='fine-tune', epochs=1, max_time=8)
+        classifier.fit(blobs)
+        classifier.fit(blobs, validation=np.arange(24) % 3 == 0)
+        assert given == [4, 4, 8]
+
+    def test_auto_takes_a_head_below_two_hundred_labels(self):
+        fitted = make(strategy='auto').fit(make_blobs(199, size=17))
+        assert fitted.model_.spec.frozen
+        assert fitted.history_ == []
+
+    @pytest.mark.parametrize(
+        ('name', 'value', 'is_frozen'),
+        [
+            ('LEARNING_RATE', 100.0, True),
+            # A head that has learnt the opposite of what the labels say.
+            ('fit_head', lambda head, X, y, weight: fit_head(head, X, 1 - y, weight), False),
+        ],
+    )
+    def test_auto_fine_tunes_unless_a_linear_head_is_better(
+        self, monkeypatch, name, value, is_frozen
+    ):
+        monkeypatch.setattr('astro_morph.classifier.FINE_TUNE_FROM', 60)
+        monkeypatch.setattr(strategies, name, value)
+        fitted = make(strategy='auto', epochs=2).fit(make_blobs(60, size=17))
+        assert fitted.model_.spec.frozen == is_frozen
+        assert bool(fitted.history_) != is_frozen
 
     def test_linear_learns_the_blobs(self):
         train, test = make_blobs(60, random_state=1), make_blobs(40, random_state=2)
         assert make().fit(train).score(test) > 0.85
+
+
+class TestSemiSupervised:
+    @pytest.fixture
+    def labels(self, labels):
+        return np.ma.array(labels, mask=np.arange(24) % 4 >= 2)
+
+    def fit(self, cutouts, labels, **parameters):
+        parameters = {'strategy': 'semi-supervised', 'epochs': 2, 'batch_size': 8} | parameters
+        return make(**parameters).fit(cutouts, labels)
+
+    def test_images_without_a_label_are_learnt_from(self, blobs, labels):
+        images = blobs.images.copy()
+        # Upside down: what is measured on all rows stays.
+        images[2::4] = images[2::4, :, ::-1]
+        first, other = self.fit(blobs, labels), self.fit(blobs.replace(images=images), labels)
+        assert identifier(first) != identifier(other)
+        tuned = [
+            self.fit(cutouts, labels, strategy='fine-tune')
+            for cutouts in (blobs, blobs.replace(images=images))
+        ]
+        assert identifier(tuned[0]) == identifier(tuned[1])
+
+    def test_without_any_it_is_fine_tuning(self, blobs, labels):
+        rows = ~labels.mask
+        known, labels = blobs[rows], labels[rows]
+        first = self.fit(known, labels)
+        assert identifier(first) == identifier(self.fit(known, labels, strategy='fine-tune'))
+
+    def test_what_is_unlike_all_that_is_labelled_is_left_out(self):
+        cutouts = make_blobs(80, random_state=3)
+        labels = np.ma.array(cutouts.table['morphology'], mask=np.arange(80) >= 40)
+        images = cutouts.images.copy()
+        images[40:] = 50 * np.random.default_rng(0).normal(size=images[40:].shape)
+        noisy = cutouts.replace(images=images)
+        first, tuned = (
+            self.fit(noisy, labels, strategy=name) for name in ('semi-supervised', 'fine-tune')
+        )
+        assert identifier(first) == identifier(tuned)
+
+    def test_rows_to_validate_on_choose_the_epoch(self, blobs, labels):
+        fitted = make(strategy='semi-supervised', epochs=2, batch_size=8)
+        fitted.fit(blobs, labels, validation=np.arange(24) % 8 < 2)
+        assert [record['epoch'] for record in fitted.history_] == [1, 2]
+        assert len(fitted.model_.spec.conformity) == 6
+
+    def test_learns_the_blobs(self):
+        train, test = make_blobs(60, random_state=1), make_blobs(40, random_state=2)
+        labels = np.ma.array(train.table['morphology'], mask=np.arange(60) >= 20)
+        assert self.fit(train, labels, epochs=8).score(test) > 0.85
+
+
+class TestValidation:
+    @pytest.fixture
+    def held_out(self):
+        return np.arange(24) % 3 == 0
+
+    def test_labels_held_out_are_not_learnt_but_calibrate(self, blobs, labels, held_out):
+        wrong = labels.copy()
+        wrong[held_out] = labels[held_out][::-1]
+        right, wrong = (make().fit(blobs, y, validation=held_out) for y in (labels, wrong))
+        weights = [fitted.model_.network.head.weight for fitted in (right, wrong)]
+        assert torch.equal(*weights)
+        # Of eight labels that were held out, each has a score.
+        assert len(right.model_.spec.conformity) == 8
+        temperatures = [float(fitted.model_.network.temperature) for fitted in (right, wrong)]
+        assert temperatures[0] < temperatures[1]
+
+    def test_plain_features_can_hold_out_too(self):
+        random = np.random.default_rng(0)
+        X, y = random.normal(size=(60, 4)), np.repeat([0, 1], 30)
+        fitted = make().fit(X, y, validation=np.arange(60) % 2 == 0)
+        assert len(fitted.model_.spec.conformity) == 30
+
+    def test_weights_are_those_of_the_best_epoch(self, blobs, labels, held_out):
+        fitted = make(strategy='fine-tune', epochs=5, batch_size=8)
+        fitted.fit(blobs, labels, validation=held_out)
+        losses = [record['validation_loss'] for record in fitted.history_]
+        assert len(losses) == 5
+        network = fitted.model_.network
+        network.views = 1
+        clean = Preprocessor().transform(blobs[held_out]).images
+        logits = fitted.model_.run(clean)[0] * float(network.temperature)
+        target = np.searchsorted(fitted.classes_, labels[held_out])
+        loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(target))
+        # The epochs were compared in half precision.
+        assert abs(float(loss) - min(losses)) < 0.05
+        assert max(losses) - min(losses) > 0.05
+
+    @pytest.mark.parametrize(
+        ('validation', 'message'),
+        [
+            (np.arange(24), 'must be an array of 24 bool, one a row of X, got int64'),
+            (np.ones(7, bool), r'got bool of shape \(7,\)'),
+            (np.zeros(24, bool), 'holds out 0 of 24 labels'),
+            (np.ones(24, bool), 'some labels of every class must be left'),
+        ],
+    )
+    def test_others_are_refused(self, blobs, validation, message):
+        with pytest.raises(ValueError, match=message):
+            make().fit(blobs, validation=validation)
 
 
 class TestEncoder:

@@ -111,7 +111,10 @@ def test_replace_changes_a_copy(cutouts):
         ({'flags': [0, 0, 0]}, 'flags has 3 rows, there are 2'),
         ({'table': Table({'id': [1]})}, 'table has 1 rows, there are 2'),
         ({'pixel_scale': 0.4 * u.s}, 'not convertible'),
-        ({'pixel_scale': [0.4] * 3 * u.arcsec}, r'pixel_scale has the shape \(3,\).* or 2'),
+        (
+            {'pixel_scale': [0.4] * 3 * u.arcsec},
+            r'pixel_scale has the shape \(3,\).* one angle, or one an',
+        ),
         ({'framing': 'a * b * c'}, "column and a factor.*'a \\* b \\* c'"),
     ],
 )

@@ -251,7 +251,7 @@ class TestFile:
             MorphologyClassifier.load(tmp_path / 'encoder.pt')
 
     def test_unknown_bundled_encoder_is_refused(self):
-        with pytest.raises(ValueError, match="no bundled model 'nonsense'; there are"):
+        with pytest.raises(ValueError, match="no bundled model 'nonsense'; pass one of"):
             MorphologyEncoder.from_pretrained('nonsense')
 
 
@@ -274,7 +274,7 @@ def test_flux_is_cleaned_before_it_is_encoded(blobs, encoder, tmp_path):
     unclean = encoder.model_.run(raw.images)[1]
     known = encoder.transform(blobs)
     error, without = (np.std((f - known)[is_certain]) for f in (features, unclean))
-    assert error < 0.02 * without
+    assert error < 0.03 * without
     encoder.save(tmp_path / 'encoder.pt')
     loaded = MorphologyEncoder.load(tmp_path / 'encoder.pt', verbose=0)
     np.testing.assert_array_equal(loaded.transform(raw), features)

@@ -17,7 +17,7 @@ class Oracle:
     """A model that reads its prediction, none for no image, from the table."""
 
     classes_ = np.array(['E', 'S'])
-    model_ = SimpleNamespace(spec=ModelSpec(conformity=(0.5,) * 20))
+    model_ = SimpleNamespace(spec=ModelSpec(classes=('E', 'S'), conformity=(0.5,) * 20))
 
     def predict_proba(self, X):
         known = {'E': [0.8, 0.2], 'S': [0.3, 0.7], '': [np.nan, np.nan]}
@@ -188,7 +188,7 @@ def test_label_that_the_model_does_not_know_counts_as_wrong(catalogue):
 
 def test_model_without_scores_has_no_sets(catalogue):
     class Plain(Oracle):
-        model_ = SimpleNamespace(spec=ModelSpec())
+        model_ = SimpleNamespace(spec=ModelSpec(classes=('E', 'S')))
 
     evaluation = evaluate(Plain(), catalogue)
     assert evaluation.sets is None
@@ -208,3 +208,9 @@ def test_nothing_to_compare_is_an_error(catalogue, column, complaint):
 def test_images_without_labels_are_an_error():
     with pytest.raises(ValueError, match='pass them as y'):
         evaluate(Oracle(), np.zeros((2, 1, 20, 20)))
+
+
+def test_one_class_has_no_roc_and_no_interval_of_it():
+    evaluation = of_classes(['E', 'S'], 'EEE', 'EES')
+    assert np.isnan(evaluation.interval('roc_auc')).all()
+    assert 'roc_auc' in str(evaluation)

@@ -55,6 +55,13 @@ def test_scale_and_mixture_of_the_features_do_not_matter():
     np.testing.assert_allclose(found, expected, atol=0.01)
 
 
+def test_what_is_measured_beside_it_does_not_matter():
+    known, others = draw(1500, 0, d=512), torch.from_numpy(draw(300, 1, d=512))
+    novelty = fit_novelty(known, random_state=0)
+    alone = torch.cat([novelty(features[None]) for features in others])
+    np.testing.assert_allclose(alone, novelty(others), atol=1e-6)
+
+
 def test_state_is_small_and_rebuilds_it():
     novelty = fit_novelty(draw(5000, 0, d=512), random_state=0)
     assert len(novelty.known) == MOST_KNOWN

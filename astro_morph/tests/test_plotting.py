@@ -226,3 +226,21 @@ class TestReconstructions:
     def test_without_a_decoder_are_refused(self, encoder, blobs):
         with pytest.raises(ValueError, match="method='autoencoder'"):
             plotting.reconstructions(encoder, blobs)
+
+
+class TestNeighbors:
+    def test_draws_each_galaxy_before_those_like_it(self, blobs):
+        rows = np.array([[1, 2], [-1, -1], [0, 1], [4, 5]] + [[0, 1]] * 20)
+        figure = plotting.neighbors(blobs, rows, of=[0, 3])
+        shown = [str(axes.get_title()) for axes in figure.axes]
+        assert shown == ['row 0', '1', '2', 'row 3', '4', '5']
+        whole = pictures_of(plotting.cutouts(blobs[[0, 1, 2, 3, 4, 5]]))
+        for picture, expected in zip(pictures_of(figure), whole, strict=True):
+            np.testing.assert_array_equal(picture, expected)
+
+    def test_leaves_out_those_without_an_image_or_refuses_them(self, blobs):
+        rows = np.array([[-1, -1], [2, 3], [1, 3]] + [[-1, -1]] * 21)
+        titles = [axes.get_title() for axes in plotting.neighbors(blobs, rows).axes]
+        assert titles[::3] == ['row 1', 'row 2']
+        with pytest.raises(ValueError, match=r'of=\[0\] names galaxies without neighbours'):
+            plotting.neighbors(blobs, rows, of=[0])

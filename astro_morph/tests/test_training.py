@@ -15,7 +15,8 @@ from torch import nn
 from astro_morph.augmentation import CONTRAST, FluxViews, RandomConditions, RandomViews
 from astro_morph.networks import FluxStretch
 from astro_morph.pretraining import MoCo, Supervised
-from astro_morph.training import choose_device, progress_bar, sgd, train
+from astro_morph.progress import progress_bar
+from astro_morph.training import choose_device, sgd, train
 
 CPU = torch.device('cpu')
 
@@ -88,6 +89,10 @@ class TestEpochs:
             assert record['accuracy'] == pytest.approx(0.5)
             assert record['learning_rate'] == rate
             assert 0 < record['seconds'] < 10
+
+    def test_callback_ends_the_training(self):
+        history, _ = run(Recorder(), epochs=9, callback=lambda record: record['epoch'] == 2)
+        assert [record['epoch'] for record in history] == [1, 2]
 
     def test_callback_sees_and_adds_to_each_record(self):
         history, _ = run(
@@ -189,7 +194,7 @@ def _moco():
 
 def _supervised():
     encoder, head = SmallEncoder(), nn.Linear(8, 2)
-    target = torch.arange(12) % 2
+    target = torch.eye(2).repeat(6, 1)
     stretch = FluxStretch([1.0, 1.0]).compress
     views = FluxViews(RandomConditions.of('gr'), stretch, RandomViews(20, **CONTRAST))
     return Supervised(encoder, head, views, target=target, weight=torch.ones(12))
@@ -268,6 +273,8 @@ class TestCheckpoint:
             for _ in range(5):
                 process.stdout.readline()
             process.send_signal(number)
+            # To the end: the process is not to write into a closed pipe meanwhile.
+            process.communicate()
         assert process.returncode == -number
         n_steps = []
         resumed = fit('moco', checkpoint=tmp_path / 'run.pt', seed=99, after_step=n_steps.append)
@@ -340,7 +347,8 @@ class TestCheckpoint:
 class TestSupervised:
     def test_loss_is_the_weighted_smoothed_cross_entropy(self):
         logits = np.array([[2.0, 0.0, -1.0], [0.5, 1.0, 3.0]])
-        target, weight = torch.tensor([2, 0, 1]), torch.tensor([0.5, 1.0, 1.5])
+        target = torch.tensor([[0.0, 0.0, 1.0], [0.8, 0.2, 0.0], [0.0, 1.0, 0.0]])
+        weight = torch.tensor([0.5, 1.0, 1.5])
         objective = Supervised(
             nn.Identity(),
             nn.Flatten(),
@@ -353,7 +361,7 @@ class TestSupervised:
         images = torch.from_numpy(logits).float().view(2, 3, 1, 1)
         loss, accuracy = objective(images, rows, None, 0.0)
         log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        wanted = np.full((2, 3), 0.1) + 0.7 * np.eye(3)[[0, 2]]
+        wanted = 0.1 + 0.7 * np.array([[0.8, 0.2, 0.0], [0.0, 0.0, 1.0]])
         expected = np.mean(-(wanted * log_p).sum(axis=1) * [1.0, 0.5])
         assert loss.item() == pytest.approx(expected, rel=1e-5)
         assert accuracy == 1
