@@ -3,6 +3,7 @@
 
 import re
 import socket
+import sys
 import tomllib
 from pathlib import Path
 
@@ -20,6 +21,25 @@ version = release = metadata['version']
 html_title = f'{project} {release}'
 # Visits to these pages are not Astropy's to count.
 html_theme_options = {'goatcounter_analytics_url': False}
+
+extensions += ['sphinx_design', 'sphinx_gallery.gen_gallery']
+
+# Sphinx keeps its settings in a file, which holds no functions: they go by name.
+sys.path.insert(0, str(Path(__file__).parent))
+sphinx_gallery_conf = {
+    'examples_dirs': '../examples',
+    'gallery_dirs': 'gallery',
+    'filename_pattern': r'\.py$',
+    'within_subsection_order': 'FileNameSortKey',
+    'image_scrapers': 'gallery_figures.scrape',
+    'reset_modules': 'gallery_figures.be_strict',
+    'reset_modules_order': 'both',
+    'remove_config_comments': True,
+    'show_signature': False,
+    'write_computation_times': False,
+}
+# Sources of the gallery, beside the pages that are made of them.
+exclude_patterns += ['gallery/*.ipynb', 'gallery/*.py', 'gallery/*.md5']
 
 # The diagrams need Graphviz, which is not a Python package.
 automodapi_inheritance_diagram = False
@@ -39,6 +59,7 @@ def has_network():
 
 if has_network():
     intersphinx_mapping |= {
+        'flask': ('https://flask.palletsprojects.com/en/stable/', None),
         'pandas': ('https://pandas.pydata.org/docs/', None),
         'photutils': ('https://photutils.readthedocs.io/en/stable/', None),
         'sklearn': ('https://scikit-learn.org/stable/', None),

@@ -5,6 +5,9 @@ import pytest
 
 from astro_morph import conf
 
+# Parts of Sphinx's configuration: they need what only the documentation's builder has.
+collect_ignore = ['conf.py', 'gallery_figures.py']
+
 
 @pytest.fixture(autouse=True)
 def run_in_a_new_folder(tmp_path, monkeypatch):
