@@ -124,16 +124,8 @@ class Database:
         idle.append(connection)
 
     def _open(self):
-        connection = _connect(self.path)
-        if _marks(connection) != self._marks:
-            connection.close()
-            connection = self._begin()
-        # Enough in write-ahead mode: a power cut may lose the last commits, but breaks nothing.
-        connection.execute('PRAGMA synchronous = NORMAL')
-        return connection
-
-    def _begin(self):
-        """Begin a new file, in place of what is there and not ours."""
+        """Open the file, or begin a new one in place of what is there and not ours."""
+        # One at a time: SQLite reads a file that is renamed meanwhile with its successor's journal.
         with _alone_with(self.path):
             connection = _connect(self.path)
             if _marks(connection) not in (self._marks, MARKS_OF_EMPTY):
@@ -142,7 +134,9 @@ class Database:
                 connection = _connect(self.path)
             if _marks(connection) == MARKS_OF_EMPTY:
                 connection.executescript(self._schema)
-            return connection
+        # Enough in write-ahead mode: a power cut may lose the last commits, but breaks nothing.
+        connection.execute('PRAGMA synchronous = NORMAL')
+        return connection
 
     def _set_aside_if_damaged(self):
         """Set the file aside, unless another thread or process has done so before."""
@@ -193,7 +187,7 @@ def _close(connections, process):
 
 @contextmanager
 def _alone_with(path):
-    """Keep others from making or renaming a file; the lock of one that was killed is free."""
+    """Keep others from opening or renaming a file; the lock of one that was killed is free."""
     with closing(_connect(f'{path}.lock')) as lock:
         lock.execute('BEGIN EXCLUSIVE')
         yield

@@ -409,6 +409,27 @@ class TestBrokenFile:
             cache.put(make_items([number]))
         assert count_right(caches[0], range(8)) == 8
 
+    @pytest.mark.parametrize('seed', range(20))
+    def test_no_thread_opens_what_another_sets_aside(self, path, seed, monkeypatch):
+        """However long a thread waits between opening the file and reading it."""
+        connect, chance = sqlite3.connect, random.Random(seed)
+
+        def connect_slowly(name, **options):
+            connection = connect(name, **options)
+            if Path(name) == path:
+                time.sleep(chance.expovariate(100))
+            return connection
+
+        def put(number):
+            CutoutCache(path).put(make_items([number]))
+
+        write_text(path)
+        monkeypatch.setattr(sqlite3, 'connect', connect_slowly)
+        with pytest.warns(AstropyUserWarning, match='broken-1') as warned:
+            list(ThreadPoolExecutor(8).map(put, range(8)))
+        assert len(warned) == 1
+        assert count_right(CutoutCache(path), range(8)) == 8
+
     @pytest.mark.parametrize('seed', range(30))
     @pytest.mark.filterwarnings('ignore:.*broken-1:astropy.utils.exceptions.AstropyUserWarning')
     def test_damage_anywhere_gives_no_wrong_image(self, path, seed):
