@@ -217,6 +217,7 @@ class TilePixels:
         image = tile.image
         if image in self._failures:
             raise self._failures[image]
+        # Tiles come sorted by file: what another one holds in memory is not read again soon.
         if next(reversed(self._open), image) is not image:
             self.release()
         if image not in self._open:

@@ -191,7 +191,8 @@ class TestFaster:
         assert size['int8'] < 0.3
         assert size['1views'] == pytest.approx(1, abs=0.01)
 
-    def test_only_the_encoder_is_rounded(self, faster):
+    def test_only_the_encoder_is_rounded(self, unsure, faster):
+        novelty = unsure.model_.network.novelty
         for name, types in (('int8', {onnx.TensorProto.INT8}), ('float16', {10})):
             graph = onnx.load(faster[name][0]).graph
             kinds = {item.name: item.data_type for item in graph.initializer}
@@ -199,8 +200,12 @@ class TestFaster:
             assert types <= {kinds[key] for key in kinds if key.startswith('encoder.conv1.weight')}
             assert kinds['head.weight'] == onnx.TensorProto.FLOAT
             # Of all matrices only those of novelty are in double precision.
-            is_matrix = {item.name: len(item.dims) == 2 for item in graph.initializer}
-            assert any(is_matrix[name] for name in kinds if kinds[name] == onnx.TensorProto.DOUBLE)
+            doubles = {
+                tuple(item.dims)
+                for item in graph.initializer
+                if item.data_type == onnx.TensorProto.DOUBLE and len(item.dims) == 2
+            }
+            assert doubles == {novelty.axes.shape, novelty.known.T.shape}
 
     @pytest.mark.parametrize('n', [1, 7, 64])
     def test_integers_give_each_galaxy_the_same_in_any_batch(self, faster, n):
