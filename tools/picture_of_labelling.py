@@ -1,3 +1,4 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
 Take the picture of the labelling page for the documentation, in a browser.
 
@@ -22,8 +23,8 @@ N_LABELS = 60
 
 # Names of the pictures, with the size and the colours of the screen.
 SCREENS = {
-    'labelling': (1080, 830, False),
-    'labelling-dark': (1080, 830, True),
+    'labelling': (1080, 860, False),
+    'labelling-dark': (1080, 860, True),
     'labelling-phone': (390, 844, False),
     'labelling-phone-dark': (390, 844, True),
 }
@@ -51,6 +52,7 @@ def main():
     parser.add_argument('folder', type=Path, help='where to')
     parser.add_argument('names', nargs='*', default=['labelling'], help=f'of {", ".join(SCREENS)}')
     options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)  # the browser does not say if it is missing
     with tempfile.TemporaryDirectory() as scratch:
         session = labelled_session(Path(scratch) / 'survey-labelled.fits')
         server = make_server('127.0.0.1', 0, make_app(session, 'token'), threaded=True)
