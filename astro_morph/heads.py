@@ -32,8 +32,9 @@ FOLDS = 5
 # Scores that a model keeps for its sets of classes.
 MOST_SCORES = 1000
 
-# Pooled features are hundreds of correlated numbers: strong penalties are best on few labels.
-PENALTY = 0.1
+# Pooled features are hundreds of correlated numbers: strong penalties are best on few labels. Of 1,
+# 0.1, 0.03, 0.01 and so on, this or the next predicts 50 to 1,000 SDSS galaxies best.
+PENALTY = 0.03
 DECAY = 10.0
 
 # Wide enough for classes that are no convex regions of the features, and passes over them.

@@ -3,9 +3,10 @@
 Accuracy and calibration with few labels, by cross-validation, with and without clean-up.
 
 With a FOLDER, on the real galaxies of the table ``kaggle4.csv`` in it, or of ``gz1.csv``, whose
-classes are uneven and whose labels are noisy; these are colour pictures, of which the clean-up
-fills missing pixels only. Without one, on simulated galaxies in crowded fields, with ten times as
-many stars and other galaxies around them as at high galactic latitude.
+classes are uneven, whose labels are noisy, and whose galaxies are in the central half of their
+pictures. These are colour pictures, of which the clean-up fills missing pixels only. Without a
+FOLDER, on simulated galaxies in crowded fields, with ten times as many stars and other galaxies
+around them as at high galactic latitude.
 
 Of the rows to learn from, so many keep their label as is asked for, and the rest is unlabelled.
 ``--encoder random`` gives the lines to compare with: with ``--strategy linear`` that of random
@@ -13,7 +14,7 @@ features, with ``--strategy fine-tune`` that of a network trained from scratch.
 
     python benchmarks/accuracy.py FOLDER --labels 50 100 200 560
     python benchmarks/accuracy.py FOLDER --labels 560 --encoder random --strategy fine-tune
-    python benchmarks/accuracy.py FOLDER --table gz1 --labels 1000 --class-weight balanced
+    python benchmarks/accuracy.py FOLDER --table gz1 --size 64 --labels 1000 --class-weight balanced
     python benchmarks/accuracy.py FOLDER --strategy linear --cleanup none detached
     python benchmarks/accuracy.py --cleanup none detached all --folds 2 --epochs 15
 """
@@ -114,6 +115,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('folder', nargs='?', type=Path, help='folder of the table and its images')
     parser.add_argument('--table', choices=['kaggle4', 'gz1'], default='kaggle4')
+    parser.add_argument('--size', type=int, help='central pixels, instead of the whole pictures')
     parser.add_argument('--labels', nargs='+', type=int, default=[None], help='by default all')
     parser.add_argument('--encoder', default='auto', help="'auto', 'random', 'moco' or a file")
     parser.add_argument('--strategy', default='auto', help="'auto', 'linear', 'head', ...")
@@ -129,6 +131,7 @@ def main():
         table, source = simulate_crowded()
     parameters = {
         'source': source,
+        'size': options.size,
         'encoder': options.encoder,
         'strategy': options.strategy,
         'class_weight': options.class_weight,
