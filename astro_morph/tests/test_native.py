@@ -135,7 +135,12 @@ def test_downloads_are_opened_whether_compressed_or_not(compress):
     assert error.value.status == 'truncated'
 
 
-@pytest.mark.parametrize('content', [b'', b'<html>sorry</html>', gzip.compress(b'sorry')])
+# Named, as bytes of gzip hold the time, and two processes of the tests are to find the same ones.
+@pytest.mark.parametrize(
+    'content',
+    [b'', b'<html>sorry</html>', gzip.compress(b'sorry')],
+    ids=['empty', 'html', 'gzip'],
+)
 def test_what_is_no_fits_file_is_an_error(content):
     with pytest.raises(ImageError) as error:
         decode_fits_file(content)
