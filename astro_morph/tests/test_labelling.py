@@ -20,8 +20,9 @@ def unlabelled(n, *, n_missing=0):
     cutouts = make_blobs(n)
     truth = cutouts.table['morphology'].tolist()
     del cutouts.table['morphology']
-    features = np.random.default_rng(0).normal(size=(n, 3))
-    features[:, 0] += 8 * (np.array(truth) == 'round')
+    # As pooled features are: many, each of which says a little.
+    features = np.random.default_rng(0).normal(size=(n, 200))
+    features[np.array(truth) == 'round'] += 1
     status = np.array(['ok'] * n, 'U20')
     status[:n_missing] = 'truncated'
     features[:n_missing] = np.nan
