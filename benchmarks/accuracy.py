@@ -10,10 +10,12 @@ around them as at high galactic latitude.
 
 Of the rows to learn from, so many keep their label as is asked for, and the rest is unlabelled.
 ``--encoder random`` gives the lines to compare with: with ``--strategy linear`` that of random
-features, with ``--strategy fine-tune`` that of a network trained from scratch.
+features, with ``--strategy fine-tune`` that of a network trained from scratch, which wants more
+epochs than the default.
 
     python benchmarks/accuracy.py FOLDER --labels 50 100 200 560
-    python benchmarks/accuracy.py FOLDER --labels 560 --encoder random --strategy fine-tune
+    python benchmarks/accuracy.py FOLDER --labels 560 --encoder random --strategy fine-tune \\
+        --epochs 60
     python benchmarks/accuracy.py FOLDER --table gz1 --size 64 --labels 1000 --class-weight balanced
     python benchmarks/accuracy.py FOLDER --strategy linear --cleanup none detached
     python benchmarks/accuracy.py --cleanup none detached all --folds 2 --epochs 15
