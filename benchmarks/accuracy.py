@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
+from joblib import Parallel, delayed
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from astro_morph import MorphologyClassifier
@@ -60,25 +61,31 @@ def simulate_crowded():
     return Table(survey.catalogue['ra', 'dec', 'morphology']), survey
 
 
-def cross_validate(table, n_folds, n_labels, **parameters):
+def cross_validate(table, n_folds, n_labels, *, n_jobs, **parameters):
     """Fit and test on each fold; the folds are the same for all parameters."""
     labels = np.array(table['morphology'])
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=0)
+    jobs = []
     for number, (train, test) in enumerate(folds.split(labels, labels), start=1):
         known = Table(table[train], masked=True)
         known['morphology'].mask = ~are_labelled(labels[train], n_labels)
-        classifier = MorphologyClassifier(random_state=0, verbose=0, **parameters)
-        start = time.perf_counter()
-        classifier.fit(known)
-        seconds = time.perf_counter() - start
-        result = evaluate(classifier, table[test])
-        print(
-            f'fold {number}: accuracy {result.accuracy:.3f}, balanced '
-            f'{result.balanced_accuracy:.3f}, {"frozen" if is_frozen(classifier) else "trained"} '
-            f'encoder, fitted in {seconds:.0f} s',
-            flush=True,
-        )
-        yield result
+        jobs.append(delayed(fit_and_test)(number, known, table[test], parameters))
+    return Parallel(n_jobs)(jobs)
+
+
+def fit_and_test(number, known, unseen, parameters):
+    """Fit on the rows that are known, and evaluate on the others."""
+    classifier = MorphologyClassifier(random_state=0, verbose=0, **parameters)
+    start = time.perf_counter()
+    classifier.fit(known)
+    seconds = time.perf_counter() - start
+    result = evaluate(classifier, unseen)
+    print(
+        f'fold {number}: accuracy {result.accuracy:.3f}, balanced {result.balanced_accuracy:.3f}, '
+        f'{"frozen" if is_frozen(classifier) else "trained"} encoder, fitted in {seconds:.0f} s',
+        flush=True,
+    )
+    return result
 
 
 def is_frozen(classifier):
@@ -124,6 +131,7 @@ def main():
     parser.add_argument('--class-weight', help="'balanced', or none")
     parser.add_argument('--cleanup', nargs='+', choices=CLEANUP, default=['auto'])
     parser.add_argument('--folds', type=int, default=5)
+    parser.add_argument('--jobs', type=int, default=1, help='folds at once, each a process')
     parser.add_argument('--epochs', type=int, help='of the fine-tuning, instead of the default')
     options = parser.parse_args()
 
@@ -143,10 +151,15 @@ def main():
         evaluations = {}
         for name in options.cleanup:
             print(f'\n{n_labels or "all"} labels, clean-up: {name}')
-            folds = cross_validate(
-                table, options.folds, n_labels, preprocessing=CLEANUP[name], **parameters
+            results = cross_validate(
+                table,
+                options.folds,
+                n_labels,
+                n_jobs=options.jobs,
+                preprocessing=CLEANUP[name],
+                **parameters,
             )
-            evaluations[name] = print_summary(list(folds))
+            evaluations[name] = print_summary(results)
         first, *others = evaluations
         for name in others:
             print_gain(f'{name} instead of {first}', evaluations[first], evaluations[name])
