@@ -19,11 +19,11 @@ __all__ = [
 # alone takes longer to import than most catalogues take to read.
 _HOMES = {
     'CutoutSet': 'astro_morph.cutouts',
-    'MorphologyClassifier': 'astro_morph.classifier',
-    'MorphologyEncoder': 'astro_morph.encoder',
-    'MorphologyVotes': 'astro_morph.votes',
-    'OnnxClassifier': 'astro_morph.onnx',
-    'decode_flags': 'astro_morph.flags',
+    'MorphologyClassifier': 'astro_morph.estimators.classifier',
+    'MorphologyEncoder': 'astro_morph.estimators.encoder',
+    'MorphologyVotes': 'astro_morph.estimators.votes',
+    'OnnxClassifier': 'astro_morph.estimators.onnx',
+    'decode_flags': 'astro_morph.catalog.flags',
 }
 
 

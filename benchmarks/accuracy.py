@@ -32,7 +32,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from astro_morph import MorphologyClassifier
 from astro_morph.evaluation import Evaluation, evaluate
-from astro_morph.preprocessing import Preprocessor
+from astro_morph.photometry import Preprocessor
 from astro_morph.simulation import SimulatedSurvey
 
 # The crowded survey.

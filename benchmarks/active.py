@@ -18,10 +18,10 @@ from scipy.special import log_softmax
 from sklearn.model_selection import train_test_split
 
 from astro_morph import MorphologyClassifier
-from astro_morph.active import STRATEGIES, choose
 from astro_morph.cutouts import ImageFiles
-from astro_morph.prediction import Predictions, predict
-from astro_morph.strategies import fit_features
+from astro_morph.learning.active import STRATEGIES, choose
+from astro_morph.learning.strategies import fit_features
+from astro_morph.prediction.predict import Predictions, predict
 
 STEP = 20
 MOST = 260

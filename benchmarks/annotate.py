@@ -30,9 +30,9 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from astro_morph import CutoutSet, OnnxClassifier
+from astro_morph.catalog.io.tables import read_table, write_table
 from astro_morph.cutouts import Mosaics
-from astro_morph.prediction import BATCH_SIZE
-from astro_morph.table_io import read_table, write_table
+from astro_morph.models.running import BATCH_SIZE
 
 BANDS = 'gri'
 SCALE = 0.4  # arcsec a pixel

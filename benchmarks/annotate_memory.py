@@ -21,7 +21,7 @@ from pathlib import Path
 from annotate import write_model, write_survey
 
 from astro_morph import OnnxClassifier
-from astro_morph.table_io import read_table, write_table
+from astro_morph.catalog.io.tables import read_table, write_table
 
 SIZE = 32
 MODEL = argparse.Namespace(size=SIZE, views=1, precision='int8')

@@ -21,10 +21,10 @@ from lightly.transforms import MoCoV2Transform
 from PIL import Image
 
 from astro_morph import CutoutSet, plotting
-from astro_morph.augmentation import CONTRAST, FluxViews, RandomViews
-from astro_morph.batches import Batches
-from astro_morph.cutouts.core import PICTURE_BANDS
-from astro_morph.fitting import describe, network_for, training_images, training_views
+from astro_morph.cutouts.cutout_set import PICTURE_BANDS
+from astro_morph.learning.training.batches import Batches, training_images
+from astro_morph.learning.training.views import CONTRAST, FluxViews, RandomViews, training_views
+from astro_morph.models.building import describe, network_for
 from astro_morph.simulation import SimulatedSurvey
 
 N_GALAXIES = 256

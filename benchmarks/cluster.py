@@ -27,7 +27,7 @@ from astropy.table import Table
 from dask.distributed import Client, LocalCluster
 
 from astro_morph import MorphologyClassifier, OnnxClassifier
-from astro_morph.lsdb import annotate
+from astro_morph.prediction.lsdb import annotate
 from astro_morph.simulation import SimulatedSurvey
 
 SIZE = 32

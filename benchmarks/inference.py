@@ -23,11 +23,11 @@ from astropy.table import Table
 from sklearn.model_selection import StratifiedKFold
 
 from astro_morph import CutoutSet, MorphologyClassifier, OnnxClassifier
-from astro_morph.cores import n_cores
 from astro_morph.cutouts import ImageFiles
-from astro_morph.model import TorchModel
-from astro_morph.onnx import OnnxModel
-from astro_morph.onnx_export import PRECISIONS
+from astro_morph.models.export import PRECISIONS
+from astro_morph.models.onnx_model import OnnxModel
+from astro_morph.models.torch_model import TorchModel
+from astro_morph.utils.cores import n_cores
 
 SIZE = 64
 N_CLASSES = 4

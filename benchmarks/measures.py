@@ -36,11 +36,11 @@ from sdss_frame import find_sources, open_frames
 
 from astro_morph import decode_flags
 from astro_morph.cutouts import Mosaics
-from astro_morph.defects import find_cosmic_rays, find_missing
-from astro_morph.measures import measure
-from astro_morph.segmentation import segment
+from astro_morph.photometry import measure
+from astro_morph.photometry.defects import find_cosmic_rays, find_missing
+from astro_morph.photometry.segmentation import segment
+from astro_morph.photometry.sky import measure_sky
 from astro_morph.simulation import SimulatedSurvey
-from astro_morph.sky import measure_sky
 
 BANDS = 'gri'
 N_SIMULATED = 200

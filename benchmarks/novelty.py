@@ -28,9 +28,9 @@ from sklearn.model_selection import train_test_split
 
 from astro_morph import CutoutSet, MorphologyClassifier, plotting
 from astro_morph.cutouts import ImageFiles, Mosaics, as_pictures
-from astro_morph.cutouts.core import PICTURE_BANDS
-from astro_morph.prediction import NOVEL_BELOW, predict
-from astro_morph.sky import border_noise
+from astro_morph.cutouts.cutout_set import PICTURE_BANDS
+from astro_morph.photometry.sky import border_noise
+from astro_morph.prediction.predict import NOVEL_BELOW, predict
 
 SIZE = 64
 

@@ -22,13 +22,18 @@ from sdss_frame import make_catalogue, open_frames
 from threadpoolctl import threadpool_limits
 
 from astro_morph import CutoutSet, decode_flags, plotting
-from astro_morph.cleaning import CHUNK
 from astro_morph.cutouts import Mosaics
-from astro_morph.defects import fill_small_holes, find_cosmic_rays, find_missing, find_saturated
-from astro_morph.preprocessing import Preprocessor
-from astro_morph.segmentation import segment
+from astro_morph.photometry import Preprocessor
+from astro_morph.photometry.cleaning import CHUNK
+from astro_morph.photometry.defects import (
+    fill_small_holes,
+    find_cosmic_rays,
+    find_missing,
+    find_saturated,
+)
+from astro_morph.photometry.segmentation import segment
+from astro_morph.photometry.sky import measure_sky
 from astro_morph.simulation import SimulatedSurvey
-from astro_morph.sky import measure_sky
 
 # Galaxies that are cleaned in each measurement, and how often it is repeated.
 N_GALAXIES = 1024

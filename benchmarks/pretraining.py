@@ -34,10 +34,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.models import resnet18
 
-from astro_morph.augmentation import CONTRAST, RandomViews
-from astro_morph.networks import projection_head, resnet
-from astro_morph.pretraining import MoCo
-from astro_morph.training import autocast, choose_device, sgd, train
+from astro_morph.learning.objectives import MoCo
+from astro_morph.learning.training.loop import autocast, choose_device, sgd, train
+from astro_morph.learning.training.views import CONTRAST, RandomViews
+from astro_morph.models.networks import projection_head, resnet
 
 SIZE = 64
 BATCH_SIZE = 128

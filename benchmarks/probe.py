@@ -15,8 +15,8 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 
 from astro_morph import MorphologyEncoder
 from astro_morph.cutouts import ImageFiles
-from astro_morph.fitting import seeded
-from astro_morph.model import TorchModel, build_network
+from astro_morph.learning.fitting import seeded
+from astro_morph.models.torch_model import TorchModel, build_network
 
 BUNDLED = 'sdss-moco-resnet18'
 METHODS = ('autoencoder', 'moco', 'moco-v3')

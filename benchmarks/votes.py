@@ -12,12 +12,12 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
 from astro_morph import MorphologyEncoder, MorphologyVotes
+from astro_morph.catalog.vote_tree import VoteTree, galaxy_zoo_2
 from astro_morph.cutouts import ImageFiles
-from astro_morph.dirichlet import log_likelihood
-from astro_morph.fitting import seeded
-from astro_morph.model import TorchModel, build_network
-from astro_morph.prediction import compute
-from astro_morph.vote_tree import VoteTree, galaxy_zoo_2
+from astro_morph.learning.fitting import seeded
+from astro_morph.models.running import compute
+from astro_morph.models.torch_model import TorchModel, build_network
+from astro_morph.prediction.dirichlet import log_likelihood
 
 BUNDLED = 'sdss-moco-resnet18'
 VOTERS = 'total_classifications'

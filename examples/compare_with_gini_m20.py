@@ -14,7 +14,7 @@ from sklearn.model_selection import cross_val_predict
 
 from astro_morph import MorphologyClassifier, MorphologyEncoder, plotting
 from astro_morph.evaluation import Evaluation
-from astro_morph.measures import measure
+from astro_morph.photometry import measure
 from astro_morph.simulation import SimulatedSurvey
 
 survey = SimulatedSurvey(n_galaxies=150, random_state=6)

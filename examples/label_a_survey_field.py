@@ -12,8 +12,8 @@ import tempfile
 import numpy as np
 
 from astro_morph import MorphologyClassifier, plotting
+from astro_morph.catalog.io.tables import write_table
 from astro_morph.simulation import SimulatedSurvey
-from astro_morph.table_io import write_table
 
 # %%
 # The data: here a simulated field of SDSS, written as one FITS image a band, as a survey would

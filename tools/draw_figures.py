@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 from scipy.special import softmax
 
 from astro_morph import MorphologyEncoder, plotting
-from astro_morph.augmentation import CONTRAST, RandomViews
-from astro_morph.calibration import (
+from astro_morph.learning.training.views import CONTRAST, RandomViews
+from astro_morph.models.calibration import (
     conformity_scores,
     expected_calibration_error,
     fit_temperature,
     prediction_sets,
     reliability,
 )
-from astro_morph.novelty import fit_novelty
+from astro_morph.models.novelty import fit_novelty
 from astro_morph.simulation import SimulatedSurvey
 
 OTHERS = 6

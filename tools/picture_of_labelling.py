@@ -14,7 +14,7 @@ from werkzeug.serving import make_server
 
 from astro_morph import MorphologyClassifier
 from astro_morph.labelling import start
-from astro_morph.labelling_page import make_app
+from astro_morph.labelling.page import make_app
 from astro_morph.simulation import SimulatedSurvey
 from astro_morph.tests.browser import open_browser, set_screen
 

@@ -9,13 +9,16 @@ import torch
 from astropy.table import Table, vstack
 
 import astro_morph
-from astro_morph.augmentation import CONTRAST, SQUARE_SYMMETRIES, RandomViews
 from astro_morph.cutouts import ImageFiles
-from astro_morph.fitting import FEATURE_STAGES, measured_stretch, seeded, training_images
-from astro_morph.model import TorchModel, build_network
-from astro_morph.prediction import ModelSpec
-from astro_morph.pretraining import MoCo
-from astro_morph.training import choose_device, sgd, train
+from astro_morph.learning.fitting import seeded
+from astro_morph.learning.objectives import MoCo
+from astro_morph.learning.training.batches import training_images
+from astro_morph.learning.training.loop import choose_device, sgd, train
+from astro_morph.learning.training.views import CONTRAST, RandomViews
+from astro_morph.models.building import FEATURE_STAGES, measured_stretch
+from astro_morph.models.networks import SQUARE_SYMMETRIES
+from astro_morph.models.spec import ModelSpec
+from astro_morph.models.torch_model import TorchModel, build_network
 
 TABLES = ('pool.csv', 'gz1.csv', 'gz2_votes.csv')
 

@@ -7,7 +7,7 @@ the central part of those of Galaxy Zoo 2: 164 of 424 pixels of 0.02 Petrosian r
 al. 2013, MNRAS 435, 2835), which is the framing that the model asks its sources for. How good it
 is, ``benchmarks/accuracy.py`` tells by cross-validation.
 
-    python tools/train_classifier.py FOLDER astro_morph/data/sdss-4class.pt
+    python tools/train_classifier.py FOLDER astro_morph/models/weights/sdss-4class.pt
 """
 
 import argparse

@@ -1,23 +1,31 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Image cutouts: the container, and the sources that fill it."""
 
-from .cache import CutoutCache
-from .columns import ImageColumns
-from .core import CutoutSet, CutoutSource, grid_of
-from .failures import FetchError, OutageError
-from .files import ImageFiles
-from .first_of import FirstOf
-from .hips2fits import Hips2Fits
-from .mast import MastCutouts
-from .mosaics import Mosaics
-from .remote import RemoteSource
-from .rendering import as_pictures
-from .samples import as_cutouts, as_source, catalogue_of, holds_images, stream_cutouts
-from .sdss import SdssFrames
-from .sia import SiaImages
-from .skyview import SkyView
-from .storage import holds_cutouts
-from .wfau import WfauImages
+from astro_morph.cutouts.cutout_set import CutoutSet
+from astro_morph.cutouts.fetching.cache import CutoutCache
+from astro_morph.cutouts.fetching.failures import FetchError, OutageError
+from astro_morph.cutouts.first_of import FirstOf
+from astro_morph.cutouts.framing import grid_of
+from astro_morph.cutouts.image_columns import ImageColumns
+from astro_morph.cutouts.image_files import ImageFiles
+from astro_morph.cutouts.mosaics import Mosaics
+from astro_morph.cutouts.rendering import as_pictures
+from astro_morph.cutouts.samples import (
+    as_cutouts,
+    as_source,
+    catalogue_of,
+    holds_images,
+    stream_cutouts,
+)
+from astro_morph.cutouts.services.hips2fits import Hips2Fits
+from astro_morph.cutouts.services.mast import MastCutouts
+from astro_morph.cutouts.services.remote import RemoteSource
+from astro_morph.cutouts.services.sdss import SdssFrames
+from astro_morph.cutouts.services.sia import SiaImages
+from astro_morph.cutouts.services.skyview import SkyView
+from astro_morph.cutouts.services.wfau import WfauImages
+from astro_morph.cutouts.source import CutoutSource
+from astro_morph.cutouts.storage import holds_cutouts
 
 __all__ = [
     'CutoutCache',

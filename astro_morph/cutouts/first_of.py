@@ -4,7 +4,7 @@
 import numpy as np
 
 from astro_morph.catalog import as_table
-from astro_morph.cutouts.core import CutoutSource
+from astro_morph.cutouts.source import CutoutSource
 
 __all__ = ['FirstOf']
 

@@ -15,11 +15,13 @@ from astropy.utils.exceptions import AstropyUserWarning
 from scipy.spatial import cKDTree
 
 from astro_morph.catalog import as_table, read_positions
-from astro_morph.cutouts.core import CutoutSet, CutoutSource, framing_of, grid_of
-from astro_morph.cutouts.reading import ImageError
-from astro_morph.cutouts.stitching import LATTICE, STENCIL, cut_tiles, find_near, north_up
-from astro_morph.cutouts.tiles import SkyImage, Tile, TilePixels
-from astro_morph.cutouts.urls import RemoteImage, find_files, is_url, locate
+from astro_morph.cutouts.cutout_set import CutoutSet
+from astro_morph.cutouts.framing import framing_of, grid_of
+from astro_morph.cutouts.source import CutoutSource
+from astro_morph.images.reading import ImageError
+from astro_morph.images.stitching import LATTICE, STENCIL, cut_tiles, find_near, north_up
+from astro_morph.images.tiles import SkyImage, Tile, TilePixels
+from astro_morph.images.urls import RemoteImage, find_files, is_url, locate
 
 __all__ = ['Mosaics']
 

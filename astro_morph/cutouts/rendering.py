@@ -6,7 +6,7 @@ import io
 import astropy.units as u
 import numpy as np
 
-from astro_morph.cutouts.core import PICTURE_BANDS
+from astro_morph.cutouts.cutout_set import PICTURE_BANDS
 
 __all__ = ['as_pictures']
 

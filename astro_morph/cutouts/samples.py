@@ -9,12 +9,13 @@ from astropy.table import Table
 
 from astro_morph import surveys
 from astro_morph.catalog import as_table, find_image_column, read_positions
-from astro_morph.cutouts.columns import ImageColumns
-from astro_morph.cutouts.core import PICTURE_BANDS, CutoutSet, CutoutSource
-from astro_morph.cutouts.files import ImageFiles
+from astro_morph.cutouts.cutout_set import PICTURE_BANDS, CutoutSet
+from astro_morph.cutouts.image_columns import ImageColumns
+from astro_morph.cutouts.image_files import ImageFiles
 from astro_morph.cutouts.mosaics import Mosaics
 from astro_morph.cutouts.rendering import as_pictures
-from astro_morph.cutouts.urls import find_files
+from astro_morph.cutouts.source import CutoutSource
+from astro_morph.images.urls import find_files
 
 __all__ = ['as_cutouts', 'as_source', 'catalogue_of', 'holds_images', 'stream_cutouts']
 

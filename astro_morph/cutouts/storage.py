@@ -10,8 +10,8 @@ import numpy as np
 from astropy.io import registry
 from astropy.table import QTable, Table
 
-from astro_morph.cutouts.core import CutoutSet
-from astro_morph.table_io import decode_text
+from astro_morph.catalog.io.tables import decode_text
+from astro_morph.cutouts.cutout_set import CutoutSet
 
 __all__ = ['holds_cutouts', 'read_cutouts', 'write_batches', 'write_cutouts']
 

@@ -6,7 +6,7 @@ import numpy as np
 from astropy.table import Table
 
 from astro_morph import CutoutSet
-from astro_morph.prediction import ModelSpec
+from astro_morph.models.spec import ModelSpec
 
 __all__ = ['BrightnessModel', 'at_corners', 'cut_from_sky', 'gaussian', 'make_blobs', 'moments']
 

@@ -32,7 +32,7 @@ MODULES = [
 def public_objects(module):
     """Give the classes and functions that a module has made public, whatever file they are in."""
     module = importlib.import_module(module)
-    objects = (getattr(module, name) for name in module.__all__)
+    objects = (getattr(module, name) for name in getattr(module, '__all__', ()))
     return [item for item in objects if inspect.isclass(item) or inspect.isfunction(item)]
 
 

@@ -14,9 +14,9 @@ from astropy.table import Table
 from packaging.requirements import Requirement
 
 from astro_morph import MorphologyClassifier, OnnxClassifier
+from astro_morph.catalog.io.tables import read_table, write_table
 from astro_morph.cutouts import Mosaics
 from astro_morph.simulation import SimulatedSurvey
-from astro_morph.table_io import read_table, write_table
 
 # The packages of the light installation, and what they need themselves.
 LIGHT = ('astropy', 'numpy', 'onnx', 'onnxruntime', 'scipy', 'tqdm')
@@ -124,7 +124,7 @@ def test_annotate_in_a_script(run, folder):
     result = run(
         """
 from astro_morph import OnnxClassifier
-from astro_morph.table_io import read_table, write_table
+from astro_morph.catalog.io.tables import read_table, write_table
 classifier = OnnxClassifier('model.onnx', 'sdss-{band}.fits')
 write_table(classifier.annotate(read_table('survey.fits')), 'script.ecsv')
 """
@@ -135,7 +135,7 @@ write_table(classifier.annotate(read_table('survey.fits')), 'script.ecsv')
 
 def test_annotate_on_the_command_line(run, folder):
     result = run(
-        'from astro_morph.cli import main; sys.exit(main(sys.argv[1:]))',
+        'from astro_morph.cli.main import main; sys.exit(main(sys.argv[1:]))',
         *('annotate', '--model', 'model.onnx', '--images', 'sdss-{band}.fits'),
         *('survey.fits', 'command.ecsv'),
     )

@@ -20,7 +20,7 @@ def test_ruff_has_nothing_to_say(arguments):
 
 
 @pytest.mark.skipif(not (ROOT / 'pyproject.toml').exists(), reason='the sources are not a checkout')
-@pytest.mark.parametrize('name', ['README.rst', 'astro_morph/data/README.rst'])
+@pytest.mark.parametrize('name', ['README.rst', 'astro_morph/models/weights/README.rst'])
 def test_pages_that_sphinx_does_not_see_have_no_errors(name):
     # Warnings are errors where the package is published.
     settings = {'halt_level': 2, 'report_level': 5}

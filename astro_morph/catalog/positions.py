@@ -1,0 +1,173 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Read right ascension and declination from a catalogue."""
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import Angle, SkyCoord
+
+from astro_morph.catalog.tables import _as_text, _column, _is_empty, _plain, _split_mask, _ucd
+
+__all__ = ['read_positions']
+
+# Column names are compared in lower case and without underscores: RA, _RAJ2000, raMean, ra_deg...
+_POSITION_STEMS = (
+    ('ra', 'dec'),
+    ('ra', 'de'),
+    ('alpha', 'delta'),
+    ('rightascension', 'declination'),
+    ('targetra', 'targetdec'),
+    ('coordra', 'coorddec'),
+)
+
+
+_POSITION_SUFFIXES = ('', 'j2000', '2000', 'icrs', 'mean', 'deg', 'degrees', 'd')
+
+
+_POSITION_UCDS = ('pos.eq.ra;meta.main', 'pos.eq.dec;meta.main')
+
+
+def read_positions(table, *, coord_columns=None):
+    """
+    Read the position of each row.
+
+    Bare numbers are degrees, and the unit of a column counts where it has one. Text is read as
+    `~astropy.coordinates.SkyCoord` reads it, with sexagesimal right ascension in hours.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        The catalogue, with n rows.
+    coord_columns : str or (str, str), optional
+        The name of a `~astropy.coordinates.SkyCoord` column, or the names of the columns of right
+        ascension and declination. By default the only `~astropy.coordinates.SkyCoord` column, else
+        the columns that the UCDs mark as the main position, else a pair of names such as ``ra``
+        and ``dec``.
+
+    Returns
+    -------
+    coords : `~astropy.coordinates.SkyCoord`
+        ICRS positions of shape (n,), NaN where there is none.
+    status : `~numpy.ndarray` of str, shape (n,)
+        ``'ok'``, ``'no_coordinates'`` where a coordinate is masked, empty or NaN, or
+        ``'invalid_coordinates'`` where it is out of range or not an angle.
+
+    Raises
+    ------
+    ValueError
+        If there are no such columns, if there are several, or if they hold no angles.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from astro_morph.catalog import read_positions
+    >>> table = Table({'RAJ2000': [10.0, 20.0, 30.0], 'DEJ2000': [-5.0, 95.0, float('nan')]})
+    >>> coords, status = read_positions(table)
+    >>> print(coords[0].to_string())
+    10 -5
+    >>> print(status)
+    ['ok' 'invalid_coordinates' 'no_coordinates']
+    """
+    ra, dec = _position_columns(table, coord_columns)
+    # Without a unit, 10:00:00 is hours as a right ascension and degrees as a declination.
+    ra = _read_degrees(ra, sexagesimal_unit=u.hourangle)
+    dec = _read_degrees(dec, sexagesimal_unit=u.deg)
+
+    # A turn too many is the same position; beyond that are placeholders such as -999.
+    is_valid = (np.abs(ra) <= 360) & (np.abs(dec) <= 90)
+    is_missing = np.isnan(ra) | np.isnan(dec)
+    status = np.full(len(table), 'ok', dtype='U20')
+    status[~is_valid] = 'invalid_coordinates'
+    status[is_missing] = 'no_coordinates'
+    ra, dec = np.where(is_valid, [ra, dec], np.nan)
+    return SkyCoord(ra, dec, unit=u.deg, frame='icrs'), status
+
+
+def _position_columns(table, coord_columns):
+    """Get the columns, or the angles, of right ascension and declination."""
+    names = _find_position_columns(table) if coord_columns is None else coord_columns
+    if not isinstance(names, str):
+        if len(names) != 2:
+            msg = f'coord_columns must be one name or two, got {names!r}'
+            raise ValueError(msg)
+        return tuple(_column(table, name, 'coord_columns') for name in names)
+    sky = _column(table, names, 'coord_columns')
+    if not isinstance(sky, SkyCoord):
+        msg = (
+            f'coord_columns names {names!r}, which is not a SkyCoord column; name the columns of '
+            f'right ascension and declination, as in coord_columns=("ra", "dec")'
+        )
+        raise ValueError(msg)
+    return sky.icrs.ra, sky.icrs.dec
+
+
+def _find_position_columns(table):
+    """Find the names of the one column, or the two, that hold the position."""
+    sky = [name for name in table.colnames if isinstance(table[name], SkyCoord)]
+    if len(sky) == 1:
+        return sky[0]
+    pairs = [] if sky else _pairs_by_ucd(table) or _pairs_by_name(table)
+    if len(pairs) == 1:
+        return pairs[0]
+    found = sky or pairs
+    problem = f'several positions, {found}' if found else 'no position'
+    msg = (
+        f'the table has {problem}, among the columns {table.colnames}; name the columns to use '
+        f'in the source of cutouts, as in coord_columns=("ra", "dec")'
+    )
+    raise ValueError(msg)
+
+
+def _pairs_by_ucd(table):
+    """List the pairs of columns that say of themselves that they are the main position."""
+    ucds = {name: _ucd(table[name]) for name in table.colnames}
+    ra, dec = ([name for name in ucds if ucds[name] == ucd] for ucd in _POSITION_UCDS)
+    return [(a, d) for a in ra for d in dec]
+
+
+def _pairs_by_name(table):
+    """List the pairs of columns whose names are those of right ascension and declination."""
+    return [
+        (ra, dec)
+        for ra_stem, dec_stem in _POSITION_STEMS
+        for suffix in _POSITION_SUFFIXES
+        for ra in table.colnames
+        if _plain(ra) == ra_stem + suffix
+        for dec in table.colnames
+        if _plain(dec) == dec_stem + suffix
+    ]
+
+
+def _read_degrees(column, *, sexagesimal_unit):
+    """Read angles in degrees: NaN where there is none, infinite where text is not an angle."""
+    values, mask = _split_mask(column)
+    unit = getattr(column, 'unit', None)
+    is_angle = unit is not None and unit.is_equivalent(u.deg)
+    if values.dtype.kind in 'SUO':
+        # VizieR gives text the "unit" '"h:m:s"', which astropy does not know.
+        units = (unit, unit) if is_angle else (u.deg, sexagesimal_unit)
+        degrees = np.array([_parse_degrees(_as_text(value), *units) for value in values])
+    elif is_angle:
+        degrees = unit.to(u.deg, values.astype(float))
+    elif unit is None or unit == u.dimensionless_unscaled:
+        degrees = values.astype(float)
+    else:
+        msg = (
+            f'column {column.info.name!r} has the unit {str(unit)!r}, which is no angle; set the '
+            f'unit it has, as in table[{column.info.name!r}].unit = "deg"'
+        )
+        raise ValueError(msg)
+    return np.where(mask, np.nan, degrees)
+
+
+def _parse_degrees(value, decimal_unit, sexagesimal_unit):
+    """Read one angle in degrees, from text or a number."""
+    if _is_empty(value):
+        return np.nan
+    try:
+        return decimal_unit.to(u.deg, float(value))
+    except ValueError:
+        pass
+    try:
+        return Angle(value, sexagesimal_unit).deg
+    except ValueError:
+        return np.inf

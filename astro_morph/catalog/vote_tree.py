@@ -1,0 +1,289 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""The questions that volunteers are asked about a galaxy, and how many come to each."""
+
+import copy
+
+import numpy as np
+
+from astro_morph.catalog.numbers import read_numbers
+
+__all__ = ['VoteTree', 'galaxy_zoo_2']
+
+# Keys of a question.
+_KEYS = {'answers', 'asked_after'}
+
+# A fraction may exceed one by as much as rounding does.
+MOST = 1.001
+
+
+class VoteTree:
+    """
+    The questions of a citizen science project, some asked only after certain answers.
+
+    Parameters
+    ----------
+    questions : dict
+        A dictionary for each question, in an order in which no question stands before one that
+        leads to it. ``'answers'`` names the column of the votes for each answer;
+        ``'asked_after'``, where not everybody is asked, the answers to earlier questions that
+        lead here: ``{question: [answer, ...]}``.
+
+    Attributes
+    ----------
+    questions : dict
+        The same.
+    names : tuple of str
+        A name for each answer: ``<question>_<answer>``.
+    columns : tuple of str
+        The column of each answer.
+    question : ndarray of int
+        Number of the question of each answer.
+
+    Raises
+    ------
+    ValueError
+        If a question has fewer than two answers, a column stands for two answers, or a question
+        is asked after an answer that is not there before it.
+
+    Examples
+    --------
+    >>> from astro_morph.catalog.vote_tree import VoteTree
+    >>> tree = VoteTree({
+    ...     'shape': {'answers': {'smooth': 'n_smooth', 'featured': 'n_featured'}},
+    ...     'bar': {
+    ...         'answers': {'yes': 'n_bar', 'no': 'n_no_bar'},
+    ...         'asked_after': {'shape': ['featured']},
+    ...     },
+    ... })
+    >>> tree.names
+    ('shape_smooth', 'shape_featured', 'bar_yes', 'bar_no')
+    >>> tree.asked([[0.75, 0.25, 0.5, 0.5]])
+    array([[1.  , 0.25]])
+    """
+
+    def __init__(self, questions):
+        _check(questions)
+        # A model that keeps them must not change when the caller's do.
+        self.questions = questions = copy.deepcopy(questions)
+        answers = [(name, answer) for name in questions for answer in questions[name]['answers']]
+        self.names = tuple(f'{name}_{answer}' for name, answer in answers)
+        self.columns = tuple(questions[name]['answers'][answer] for name, answer in answers)
+        self.question = np.array([list(questions).index(name) for name, _ in answers])
+        for what, values in (('name', self.names), ('column', self.columns)):
+            twice = {value for value in values if values.count(value) > 1}
+            if twice:
+                msg = f'two answers in tree have the {what} {sorted(twice)}; each needs its own'
+                raise ValueError(msg)
+        self._number = {answer: number for number, answer in enumerate(answers)}
+        self._first = np.flatnonzero(np.diff(self.question, prepend=-1))
+
+    def totals(self, values):
+        """Sum values of the answers, shape (n, n_answers), over those of each question."""
+        return np.add.reduceat(values, self._first, axis=1)
+
+    def asked(self, fractions):
+        """
+        Tell which share of the volunteers comes to each question.
+
+        Parameters
+        ----------
+        fractions : array_like, shape (n, n_answers)
+            Of those who are asked a question, the fraction that gives each answer.
+
+        Returns
+        -------
+        asked : ndarray, shape (n, n_questions)
+            1 for a question that everybody is asked.
+        """
+        fractions = np.asarray(fractions, float)
+        asked = np.ones((len(fractions), len(self.questions)))
+        for number, (_, question) in enumerate(self.questions.items()):
+            if question.get('asked_after'):
+                leading = [self._number[pair] for pair in _leading(question)]
+                shares = fractions[:, leading] * asked[:, self.question[leading]]
+                asked[:, number] = shares.sum(axis=1)
+        return asked
+
+    def read(self, table):
+        """
+        Read the columns of all answers.
+
+        Parameters
+        ----------
+        table : `~astropy.table.Table`
+            The catalogue.
+
+        Returns
+        -------
+        values : ndarray, shape (n, n_answers)
+            NaN where a value is masked.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, or holds no numbers.
+        """
+        return read_numbers(table, self.columns, 'tree')
+
+    def counts(self, values, *, voters=None):
+        """
+        Turn counts or fractions into counts.
+
+        Parameters
+        ----------
+        values : array_like, shape (n, n_answers)
+            The votes for each answer; or, where ``voters`` is given, their fractions of those who
+            were asked. A question with a value that is not finite, or negative, has no votes.
+        voters : float or array_like, shape (n,), optional
+            How many people looked at each galaxy.
+
+        Returns
+        -------
+        counts : ndarray, shape (n, n_answers)
+            The votes for each answer, whole numbers or not; zero where nobody was asked.
+
+        Raises
+        ------
+        ValueError
+            If the values have another shape, or are fractions where counts are expected, or the
+            other way round.
+        """
+        values = np.asarray(values, float)
+        if values.ndim != 2 or values.shape[1] != len(self.names):
+            msg = (
+                f'y has votes of shape {values.shape}, expected (n, {len(self.names)}); give it a '
+                'column for each answer of tree'
+            )
+            raise ValueError(msg)
+        is_valid = np.isfinite(values) & (values >= 0)
+        is_known = self.totals(~is_valid) == 0
+        values = np.where(is_known[:, self.question], values, 0)
+        _check_kind(values, are_fractions=voters is not None)
+        if voters is None:
+            return values
+        totals = self.totals(values)
+        # Rounded fractions don't sum to exactly one.
+        fractions = values / np.where(totals > 0, totals, 1)[:, self.question]
+        voters = np.broadcast_to(np.asarray(voters, float), len(values))
+        voters = np.where(np.isfinite(voters) & (voters > 0), voters, 0)
+        return fractions * (voters[:, np.newaxis] * self.asked(fractions))[:, self.question]
+
+
+def galaxy_zoo_2(kind='weighted_fraction'):
+    """
+    Give the tree of Galaxy Zoo 2, with the column names of its tables.
+
+    They are those of Willett et al. (2013, MNRAS 435, 2835) and Hart et al. (2016, MNRAS 461,
+    3663); how many people looked at a galaxy stands in the column ``total_classifications``.
+
+    Parameters
+    ----------
+    kind : {'count', 'fraction', 'weighted_fraction', 'debiased'}, optional
+        Which of the columns of an answer to take.
+
+    Returns
+    -------
+    questions : dict
+        For `VoteTree` and `~astro_morph.MorphologyVotes`.
+
+    Examples
+    --------
+    >>> from astro_morph.catalog.vote_tree import galaxy_zoo_2
+    >>> galaxy_zoo_2('count')['edgeon']['answers']
+    {'yes': 't02_edgeon_a04_yes_count', 'no': 't02_edgeon_a05_no_count'}
+    """
+    questions = {}
+    for task, (answers, asked_after) in _GALAXY_ZOO_2.items():
+        # Names begin with the number of the task or answer: 't02_', 'a04_'.
+        columns = {answer[4:]: f'{task}_{answer}_{kind}' for answer in answers}
+        questions[task[4:]] = {'answers': columns, 'asked_after': asked_after}
+    return questions
+
+
+_NOT_EDGE_ON = {'edgeon': ['no']}
+_SPIRAL = {'spiral': ['spiral']}
+_GALAXY_ZOO_2 = {
+    't01_smooth_or_features': (['a01_smooth', 'a02_features_or_disk', 'a03_star_or_artifact'], {}),
+    't02_edgeon': (['a04_yes', 'a05_no'], {'smooth_or_features': ['features_or_disk']}),
+    't03_bar': (['a06_bar', 'a07_no_bar'], _NOT_EDGE_ON),
+    't04_spiral': (['a08_spiral', 'a09_no_spiral'], _NOT_EDGE_ON),
+    't05_bulge_prominence': (
+        ['a10_no_bulge', 'a11_just_noticeable', 'a12_obvious', 'a13_dominant'],
+        _NOT_EDGE_ON,
+    ),
+    't06_odd': (['a14_yes', 'a15_no'], {'smooth_or_features': ['smooth', 'features_or_disk']}),
+    't07_rounded': (
+        ['a16_completely_round', 'a17_in_between', 'a18_cigar_shaped'],
+        {'smooth_or_features': ['smooth']},
+    ),
+    't08_odd_feature': (
+        [
+            'a19_ring',
+            'a20_lens_or_arc',
+            'a21_disturbed',
+            'a22_irregular',
+            'a23_other',
+            'a24_merger',
+            'a38_dust_lane',
+        ],
+        {'odd': ['yes']},
+    ),
+    't09_bulge_shape': (['a25_rounded', 'a26_boxy', 'a27_no_bulge'], {'edgeon': ['yes']}),
+    't10_arms_winding': (['a28_tight', 'a29_medium', 'a30_loose'], _SPIRAL),
+    't11_arms_number': (
+        ['a31_1', 'a32_2', 'a33_3', 'a34_4', 'a36_more_than_4', 'a37_cant_tell'],
+        _SPIRAL,
+    ),
+}
+
+
+def _leading(question):
+    """List the pairs of question and answer after which a question is asked."""
+    asked_after = question.get('asked_after', {})
+    return [(name, answer) for name, answers in asked_after.items() for answer in answers]
+
+
+def _check(questions):
+    """Make sure that a tree is one."""
+    if not isinstance(questions, dict) or not questions:
+        msg = f'tree must be a dictionary with a dictionary for each question, got {questions!r}'
+        raise ValueError(msg)
+    answers_before = set()
+    for name, question in questions.items():
+        expected = "{'answers': {answer: column}, 'asked_after': {question: [answer, ...]}}"
+        if not isinstance(question, dict) or not {'answers'} <= set(question) <= _KEYS:
+            msg = f'tree has {question!r} for the question {name!r}, expected {expected}'
+            raise ValueError(msg)
+        answers = question['answers']
+        are_answers = isinstance(answers, dict) and len(answers) > 1
+        if not are_answers or not all(isinstance(text, str) for text in [name, *answers]):
+            msg = (
+                f'tree has the answers {answers!r} to {name!r}, expected a dictionary of the '
+                'columns of two answers or more, by their names'
+            )
+            raise ValueError(msg)
+        unknown = [pair for pair in _leading(question) if pair not in answers_before]
+        if unknown:
+            msg = (
+                f'in tree, {name!r} is asked after {unknown}, expected answers to questions that '
+                f'stand before it: {sorted(answers_before)}'
+            )
+            raise ValueError(msg)
+        answers_before |= {(name, answer) for answer in answers}
+
+
+def _check_kind(values, *, are_fractions):
+    """Tell counts from fractions: a mistake would go unseen and spoil all uncertainties."""
+    largest = values.max(initial=0)
+    if are_fractions and largest > MOST:
+        msg = (
+            f'with voters, votes must be fractions of those who were asked, got values up to '
+            f'{largest:g}; leave voters out if they are counts'
+        )
+        raise ValueError(msg)
+    if not are_fractions and 0 < largest <= MOST and not (values == np.round(values)).all():
+        msg = (
+            'votes are all fractions, expected counts; say with voters= how many people looked at '
+            'each galaxy, as the name of a column or as a number'
+        )
+        raise ValueError(msg)

@@ -1,0 +1,264 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""CutoutSet: images, status and flags of the rows of a catalogue."""
+
+import astropy.units as u
+import numpy as np
+from astropy.io.registry import UnifiedReadWrite, UnifiedReadWriteMethod
+
+from astro_morph.cutouts.framing import framing_of
+
+__all__ = ['PICTURE_BANDS', 'CutoutSet']
+
+KINDS = ('flux', 'picture')
+
+
+#: The bands of a colour picture.
+PICTURE_BANDS = ('red', 'green', 'blue')
+
+
+class _Read(UnifiedReadWrite):
+    """
+    Read cutouts from a file that `write` has written.
+
+    Parameters
+    ----------
+    path : path-like
+        An HDF5 file.
+    format : str, optional
+        The format; by default it is found out.
+
+    Returns
+    -------
+    cutouts : `CutoutSet`
+        The cutouts, with their table. The images are mapped into memory, and read when they are
+        used.
+    """
+
+    def __init__(self, instance, cls):
+        super().__init__(instance, cls, 'read')
+
+    def __call__(self, *args, **kwargs):
+        return self.registry.read(self._cls, *args, **kwargs)
+
+
+class _Write(UnifiedReadWrite):
+    """
+    Write the cutouts to a file, whole or not at all, with their table.
+
+    Parameters
+    ----------
+    path : path-like
+        An HDF5 file.
+    format : str, optional
+        The format; by default that which the end of the name tells.
+    overwrite : bool, optional
+        Whether a file that is there may be replaced.
+    """
+
+    def __init__(self, instance, cls):
+        super().__init__(instance, cls, 'write')
+
+    def __call__(self, *args, **kwargs):
+        return self.registry.write(self._instance, *args, **kwargs)
+
+
+class CutoutSet:
+    """
+    Images of the rows of a catalogue, one status a row.
+
+    A cutout set is indexed as an array is: by slice, mask or row numbers, so that scikit-learn's
+    splitters take it as they take an array. A single row number gives a set of one row.
+
+    Parameters
+    ----------
+    images : array_like of float32, shape (n, band, y, x)
+        The pixels; NaN where there is none. The bytes of pictures (uint8) stay bytes, so that
+        an array that is mapped into memory from a file need not fit into memory.
+    bands : sequence of str, optional
+        Names of the bands; ``'0'``, ``'1'``... where they are not given.
+    pixel_scale : `~astropy.units.Quantity`, optional
+        Angle a pixel, one for all rows or one for each, or None where it is not known.
+    framing : str, optional
+        The column and factor that the field of view of each row follows, where it follows one,
+        such as ``'4 * petroR90_r'``.
+    kind : {'flux', 'picture'}, optional
+        Whether the pixels are linear in flux, or a picture stretched for the eye, from 0 to 255.
+    zero_point : float or array_like of shape (band,), optional
+        AB magnitude of a flux of one, for all bands or one a band, NaN where it is not known; by
+        default none is.
+    status : array_like of str, shape (n,), optional
+        ``'ok'``, or why the row has no image. By default every row is ok.
+    flags : array_like of int32, shape (n,), optional
+        Quality flags, see `astro_morph.decode_flags`.
+    table : `~astropy.table.Table`, optional
+        The catalogue rows that the images belong to.
+
+    Raises
+    ------
+    ValueError
+        If the images are not four-dimensional, or another argument does not match them in length.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph import CutoutSet
+    >>> cutouts = CutoutSet(np.zeros((3, 2, 8, 8)), bands='gr', status=['ok', 'truncated', 'ok'])
+    >>> cutouts
+    <CutoutSet: 3 cutouts of 2 bands (g, r), 8 x 8 pixels, flux, 1 without image>
+    >>> cutouts[cutouts.is_ok].shape
+    (2, 2, 8, 8)
+    """
+
+    read = UnifiedReadWriteMethod(_Read)
+    write = UnifiedReadWriteMethod(_Write)
+
+    def __init__(
+        self,
+        images,
+        *,
+        bands=None,
+        pixel_scale=None,
+        framing=None,
+        kind='flux',
+        zero_point=None,
+        status=None,
+        flags=None,
+        table=None,
+    ):
+        is_bytes = kind == 'picture' and getattr(images, 'dtype', None) == np.uint8
+        images = np.asarray(images, dtype=None if is_bytes else np.float32)
+        if images.ndim != 4:
+            msg = (
+                f'images must have the axes (n, band, y, x), got an array of shape {images.shape}; '
+                'images of one band need an axis of length 1'
+            )
+            raise ValueError(msg)
+        if kind not in KINDS:
+            msg = f'kind must be one of {KINDS}, got {kind!r}'
+            raise ValueError(msg)
+        n, n_bands = images.shape[:2]
+        self.images = images
+        self.bands = tuple(map(str, range(n_bands))) if bands is None else tuple(bands)
+        self.pixel_scale = None if pixel_scale is None else u.Quantity(pixel_scale).to(u.arcsec)
+        self.framing = framing_of(framing)
+        self.kind = kind
+        self.zero_point = _each_band(zero_point, n_bands)
+        self.status = np.full(n, 'ok', 'U20') if status is None else np.asarray(status, 'U20')
+        self.flags = np.zeros(n, np.int32) if flags is None else np.asarray(flags, np.int32)
+        self.table = table
+        if len(self.bands) != n_bands:
+            msg = f'bands names {len(self.bands)} bands, the images have {n_bands}; name each once'
+            raise ValueError(msg)
+        for name in ('status', 'flags', 'table'):
+            value = getattr(self, name)
+            if value is not None and len(value) != n:
+                msg = f'{name} has {len(value)} rows, there are {n} images; give it one an image'
+                raise ValueError(msg)
+        if np.shape(self.pixel_scale) not in ((), (n,)):
+            msg = (
+                f'pixel_scale has the shape {self.pixel_scale.shape}, there are {n} images; give '
+                'it one angle, or one an image'
+            )
+            raise ValueError(msg)
+
+    def __len__(self):
+        return len(self.images)
+
+    def __repr__(self):
+        ny, nx = self.shape[2:]
+        scale = _describe_scale(self.pixel_scale)
+        return (
+            f'<CutoutSet: {len(self)} cutouts of {len(self.bands)} bands ({", ".join(self.bands)}),'
+            f' {ny} x {nx} pixels{scale}, {self.kind}, {np.sum(~self.is_ok)} without image>'
+        )
+
+    def _repr_html_(self):
+        from astro_morph.images.pictures import contact_sheet
+
+        return contact_sheet(self)
+
+    def __getitem__(self, rows):
+        # scikit-learn indexes array-likes by (rows, ...).
+        if isinstance(rows, tuple):
+            rows = rows[0]
+        if np.ndim(rows) == 0 and not isinstance(rows, slice):
+            rows = [rows]
+        has_one_scale = np.ndim(self.pixel_scale) == 0
+        return self.replace(
+            images=self.images[rows],
+            pixel_scale=self.pixel_scale if has_one_scale else self.pixel_scale[rows],
+            status=self.status[rows],
+            flags=self.flags[rows],
+            table=None if self.table is None else self.table[rows],
+        )
+
+    @property
+    def shape(self):
+        """Shape of the images, (n, band, y, x)."""
+        return self.images.shape
+
+    @property
+    def is_ok(self):
+        """Whether a row has an image, a boolean array of shape (n,)."""
+        return self.status == 'ok'
+
+    def replace(self, **changes):
+        """Return a cutout set with these arguments changed and the others kept."""
+        return CutoutSet(**vars(self) | changes)
+
+    def select_bands(self, bands):
+        """
+        Return the cutout set of some bands only, in the order asked for.
+
+        Parameters
+        ----------
+        bands : sequence of str
+            The bands.
+
+        Returns
+        -------
+        cutouts : CutoutSet
+            The same rows.
+
+        Raises
+        ------
+        ValueError
+            If a band is not there.
+        """
+        missing = [band for band in bands if band not in self.bands]
+        if missing:
+            kind = 'pictures, not flux' if self.kind == 'picture' else 'flux, not pictures'
+            msg = (
+                f'bands {missing} are not among the bands of the cutouts, {list(self.bands)}; '
+                f'the cutouts are {kind}; choose among these, or fetch others with bands='
+            )
+            raise ValueError(msg)
+        if tuple(bands) == self.bands:
+            return self
+        index = [self.bands.index(band) for band in bands]
+        return self.replace(
+            images=self.images[:, index],
+            bands=tuple(bands),
+            zero_point=None if self.zero_point is None else self.zero_point[index],
+        )
+
+
+def _each_band(zero_point, n_bands):
+    """Give the zero point of each band."""
+    if zero_point is None:
+        return None
+    zero_point = np.asarray(zero_point, float)
+    if zero_point.shape not in ((), (n_bands,)):
+        msg = f'zero_point has the shape {zero_point.shape}, expected one, or {n_bands}'
+        raise ValueError(msg)
+    return np.full(n_bands, zero_point)
+
+
+def _describe_scale(pixel_scale):
+    """Say how large the pixels are, or nothing where it is not known."""
+    if pixel_scale is None or not np.isfinite(pixel_scale).any():
+        return ''
+    smallest, largest = np.nanmin(pixel_scale), np.nanmax(pixel_scale)
+    if np.ndim(pixel_scale) == 0 or smallest == largest:
+        return f' of {smallest:.4g}'
+    return f' of {smallest.value:.3g} to {largest:.3g}'

@@ -1,0 +1,388 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""The memory of the sources that fetch: one SQLite file of the cutouts that came."""
+
+import sqlite3
+import time
+import warnings
+import zlib
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from astropy.config import get_cache_dir
+from astropy.utils.exceptions import AstropyUserWarning
+
+from astro_morph import conf
+from astro_morph.utils.database import Database, transaction
+
+__all__ = ['NO_COVERAGE', 'CacheSummary', 'CutoutCache', 'CutoutKey']
+
+# The marks of our files: the letters MRPH, the version of the schema, its table and two indices.
+APPLICATION_ID, VERSION, N_OBJECTS = 0x4D525048, 1, 3
+
+# Pragmas that shape a file must come before its tables. A file that can be vacuumed in steps
+# gives space back without being copied.
+SCHEMA = f"""
+    PRAGMA auto_vacuum = INCREMENTAL;
+    PRAGMA journal_mode = WAL;
+    BEGIN;
+    CREATE TABLE cutouts (
+        id INTEGER PRIMARY KEY,
+        survey TEXT NOT NULL,
+        band TEXT NOT NULL,
+        ra INTEGER NOT NULL,        -- 0.01 arcsec
+        dec INTEGER NOT NULL,       -- 0.01 arcsec
+        side INTEGER NOT NULL,      -- pixels
+        scale INTEGER NOT NULL,     -- 0.0001 arcsec a pixel
+        used INTEGER NOT NULL,      -- seconds since 1970
+        checksum INTEGER NOT NULL,  -- CRC-32 of key and pixels
+        pixels BLOB NOT NULL,       -- float32, or uint8 of a picture; empty where no coverage
+        UNIQUE (survey, band, ra, dec, side, scale)
+    );
+    CREATE INDEX by_use ON cutouts (used);
+    PRAGMA application_id = {APPLICATION_ID};
+    PRAGMA user_version = {VERSION};
+    COMMIT;
+"""
+# The casts are for damaged rows, which may hold anything.
+GET = """
+    SELECT id, used < ?, CAST(checksum AS INTEGER), CAST(IFNULL(pixels, '') AS BLOB) FROM cutouts
+    WHERE survey = ? AND band = ? AND ra = ? AND dec = ? AND side = ? AND scale = ?
+"""
+PUT = """
+    INSERT OR REPLACE INTO cutouts (survey, band, ra, dec, side, scale, used, checksum, pixels)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+# A few rows at a time, so that other writers get their turn.
+DROP_OLDEST = """
+    DELETE FROM cutouts WHERE id IN (SELECT id FROM cutouts ORDER BY used, id LIMIT 32)
+"""
+CONTENTS = """
+    SELECT survey, SUM(LENGTH(pixels) > 0), SUM(LENGTH(pixels) = 0),
+        IFNULL(DATETIME(MIN(used), 'unixepoch'), ''), IFNULL(DATETIME(MAX(used), 'unixepoch'), '')
+    FROM cutouts GROUP BY survey ORDER BY survey
+"""
+SIZE = """
+    SELECT (page_count - freelist_count) * page_size
+    FROM pragma_page_count, pragma_freelist_count, pragma_page_size
+"""
+
+# A use is noted once an hour: reading then writes next to nothing, and the order of a cache that
+# fills over weeks is kept.
+USE_RESOLUTION = 3600  # seconds
+
+# A full cache is emptied to this share, so that it is not pruned at every write.
+SHARE_KEPT = 0.9
+
+
+class _Known(Enum):
+    NO_COVERAGE = 'no_coverage'
+
+    def __repr__(self):
+        return self.name
+
+
+NO_COVERAGE = _Known.NO_COVERAGE
+
+
+class CutoutKey(NamedTuple):
+    """
+    What a cached cutout is known by.
+
+    Positions that agree to 0.01 arcsec, and scales that agree to 0.0001 arcsec, are the same.
+
+    Parameters
+    ----------
+    survey : str
+        Name of the survey, the service included: services resample each in its own way.
+    band : str
+        Name of the band.
+    ra, dec : float
+        Position of the centre in degrees, ICRS.
+    side : int
+        Side in pixels.
+    scale : float
+        Arcseconds a pixel.
+    """
+
+    survey: str
+    band: str
+    ra: float
+    dec: float
+    side: int
+    scale: float
+
+
+class CacheSummary(NamedTuple):
+    """
+    What a cache holds.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        The file.
+    size : int
+        Bytes in use.
+    n_images : int
+        Number of images, one a band.
+    n_no_coverage : int
+        Number of cutouts known to lie outside their survey.
+    oldest, newest : str
+        When the longest and the shortest unused were last used, UTC, to the hour; empty where
+        there is none.
+    surveys : dict
+        Number of images of each survey.
+    """
+
+    path: Path
+    size: int
+    n_images: int
+    n_no_coverage: int
+    oldest: str
+    newest: str
+    surveys: dict
+
+    def __str__(self):
+        lines = [
+            f'{self.path}: {self.n_images} images, {self.size / 1e6:.1f} MB',
+            f'known to lie outside: {self.n_no_coverage}',
+            f'last used: {self.oldest or "never"} to {self.newest or "never"}',
+            *(f'{survey}: {n} images' for survey, n in self.surveys.items()),
+        ]
+        return '\n'.join(lines)
+
+
+class CutoutCache:
+    """
+    Cutouts that were fetched, in one file that threads, processes and killed runs may share.
+
+    The file is an SQLite database in write-ahead mode: what was put is there, whole, whatever
+    happens to the process, and a damaged image counts as missing. It belongs on a local disk:
+    SQLite cannot share a file between the machines of a network file system. A file that is broken
+    or not a cache is renamed with a warning, and a new one begun.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        The file. By default ``astro_morph.conf.cache_file``, or if that is empty
+        ``cutouts.sqlite`` in Astropy's cache folder.
+    max_size : int, optional
+        Size of the file, in bytes, above which the cutouts that were unused for longest go. By
+        default ``astro_morph.conf.cache_size``.
+
+    Raises
+    ------
+    OSError
+        If the file can be neither opened nor made.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph.cutouts.fetching.cache import NO_COVERAGE, CutoutCache, CutoutKey
+    >>> cache = CutoutCache(getfixture('tmp_path') / 'cutouts.sqlite')
+    >>> inside = CutoutKey('legacy-dr10', 'r', 150.1, 2.2, 64, 0.262)
+    >>> outside = inside._replace(dec=89.0)
+    >>> cache.put([(inside, np.ones((64, 64))), (outside, NO_COVERAGE)])
+    >>> image, unknown, known = cache.get([inside, inside._replace(band='g'), outside])
+    >>> image.shape, unknown, known
+    ((64, 64), None, NO_COVERAGE)
+    """
+
+    def __init__(self, path=None, *, max_size=None):
+        self.path = Path(path or conf.cache_file or _default_path()).expanduser()
+        self.max_size = int(conf.cache_size * 1e9 if max_size is None else max_size)
+        marks = (APPLICATION_ID, VERSION, N_OBJECTS)
+        self._database = Database(self.path, schema=SCHEMA, marks=marks)
+
+    def __repr__(self):
+        return f'CutoutCache({str(self.path)!r}, max_size={self.max_size})'
+
+    def __len__(self):
+        """Count the images and what is known to lie outside."""
+        return self._database.do(
+            lambda connection: _one(connection, 'SELECT COUNT(*) FROM cutouts')
+        )
+
+    def __getstate__(self):
+        return {'path': self.path, 'max_size': self.max_size}
+
+    def __setstate__(self, state):
+        self.__init__(**state)
+
+    def get(self, keys):
+        """
+        Look cutouts up.
+
+        Parameters
+        ----------
+        keys : iterable of `~astro_morph.cutouts.fetching.cache.CutoutKey`
+            What to look up.
+
+        Returns
+        -------
+        images : list
+            For each key a read-only array, of float32 and shape (y, x) or of uint8 and shape
+            (3, y, x) for a picture, ``NO_COVERAGE`` where the place is
+            known to lie outside the survey, or None where nothing is known.
+        """
+        rows = [_row(key) for key in keys]
+        try:
+            found = self._database.do(lambda connection: _look_up(connection, rows))
+        except OSError as error:
+            _warn(f'the cache is of no use: {error}; its images count as missing')
+            return [None] * len(rows)
+        return [entry and _decode(row, *entry) for row, entry in zip(rows, found, strict=True)]
+
+    def put(self, items):
+        """
+        Keep cutouts, all or none of them; those that are there already are replaced.
+
+        Parameters
+        ----------
+        items : iterable of (`~astro_morph.cutouts.fetching.cache.CutoutKey`, image)
+            The cutouts; an image is an array of shape (y, x), kept as float32, or a picture of
+            shape (3, y, x), kept as uint8, or ``NO_COVERAGE``.
+
+        Raises
+        ------
+        ValueError
+            If an image has another shape than its key says.
+        """
+        now = int(time.time())
+        entries = [_encode(_row(key), image, now) for key, image in items]
+        try:
+            self._database.do(lambda connection: self._write(connection, entries))
+        except OSError as error:
+            _warn(f'the cache is of no use: {error}; the images that came are not kept')
+
+    def describe(self):
+        """
+        Say what the cache holds.
+
+        Returns
+        -------
+        summary : `~astro_morph.cutouts.fetching.cache.CacheSummary`
+            To be printed, or read field by field.
+        """
+        size = self._database.do(lambda connection: _one(connection, SIZE))
+        contents = self._database.do(lambda connection: connection.execute(CONTENTS).fetchall())
+        columns = list(zip(*contents, strict=True)) or [()] * 5
+        surveys, n_images, n_no_coverage, oldest, newest = columns
+        return CacheSummary(
+            path=self.path,
+            size=size,
+            n_images=sum(n_images),
+            n_no_coverage=sum(n_no_coverage),
+            oldest=min(oldest, default=''),
+            newest=max(newest, default=''),
+            surveys=dict(zip(surveys, n_images, strict=True)),
+        )
+
+    def prune(self, max_size):
+        """
+        Drop the cutouts that were unused for longest, and shrink the file.
+
+        Parameters
+        ----------
+        max_size : int
+            Bytes to shrink to.
+        """
+
+        def shrink(connection):
+            _drop_oldest(connection, max_size)
+            for _ in range(0, _one(connection, 'PRAGMA freelist_count'), 1000):
+                # As a script: as a query it would stop after one page.
+                connection.executescript('PRAGMA incremental_vacuum(1000)')
+            connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+
+        self._database.do(shrink)
+
+    def clear(self):
+        """Drop everything."""
+        self.prune(0)
+
+    def close(self):
+        """Close the file; the next use opens it again."""
+        self._database.close()
+
+    def _write(self, connection, entries):
+        with transaction(connection, 'IMMEDIATE'):
+            connection.executemany(PUT, entries)
+        if _one(connection, SIZE) > self.max_size:
+            _drop_oldest(connection, SHARE_KEPT * self.max_size)
+
+
+def _default_path():
+    return Path(get_cache_dir()) / 'astro_morph' / 'cutouts.sqlite'
+
+
+def _row(key):
+    """Turn a key into the numbers of the table; equal positions give equal numbers."""
+    survey, band, ra, dec, side, scale = key
+    return (
+        str(survey),
+        str(band),
+        round(float(ra) * 360_000) % 129_600_000,
+        round(float(dec) * 360_000),
+        int(side),
+        round(float(scale) * 10_000),
+    )
+
+
+def _encode(row, image, now):
+    pixels = b'' if image is NO_COVERAGE else _pixels(row, np.asarray(image))
+    return *row, now, _checksum(row, pixels), pixels
+
+
+def _pixels(row, image):
+    side = row[4]
+    if image.shape == (side, side):
+        return image.astype('<f4').tobytes()
+    if image.shape == (3, side, side):
+        return image.astype(np.uint8).tobytes()
+    msg = f'image has the shape {image.shape}, its key says {side} x {side} pixels'
+    raise ValueError(msg)
+
+
+def _decode(row, checksum, pixels):
+    """Turn what was stored into an image; what does not match its checksum is missing."""
+    side = row[4]
+    if _checksum(row, pixels) != checksum:
+        return None
+    if not pixels:
+        return NO_COVERAGE
+    if len(pixels) == 4 * side**2:
+        return np.frombuffer(pixels, '<f4').reshape(side, side)
+    return np.frombuffer(pixels, np.uint8).reshape(3, side, side)
+
+
+def _checksum(row, pixels):
+    return zlib.crc32(pixels, zlib.crc32(repr(row).encode()))
+
+
+def _look_up(connection, rows):
+    """Find what is stored of some rows, and note that it was used."""
+    now = int(time.time())
+    with transaction(connection, 'DEFERRED'):
+        found = [connection.execute(GET, (now - USE_RESOLUTION, *row)).fetchone() for row in rows]
+    unnoted = [(now, entry[0]) for entry in found if entry and entry[1]]
+    if unnoted:
+        # Not worth failing for, if another writes all the time or the file is read-only.
+        with suppress(sqlite3.OperationalError), transaction(connection, 'IMMEDIATE'):
+            connection.executemany('UPDATE cutouts SET used = ? WHERE id = ?', unnoted)
+    return [entry and entry[2:] for entry in found]
+
+
+def _drop_oldest(connection, size):
+    while _one(connection, SIZE) > size and connection.execute(DROP_OLDEST).rowcount:
+        pass
+
+
+def _one(connection, query):
+    return connection.execute(query).fetchone()[0]
+
+
+def _warn(text):
+    warnings.warn(text, AstropyUserWarning, stacklevel=3)

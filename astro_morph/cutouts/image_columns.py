@@ -1,0 +1,115 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Cutouts that lie ready in the columns of a table, one column a band."""
+
+import math
+
+import numpy as np
+
+from astro_morph.catalog import as_table
+from astro_morph.cutouts.cutout_set import CutoutSet
+from astro_morph.cutouts.image_files import check_size, cut_centre, kind_of, missing_flags
+from astro_morph.cutouts.source import CutoutSource
+
+__all__ = ['ImageColumns']
+
+
+class ImageColumns(CutoutSource):
+    """
+    Images in the columns of a table.
+
+    Every cell of a column is the image of one band: a square or rectangle of pixels, or the pixels
+    of a square image in one row. Masked pixels are missing. Unsigned 8-bit integers are pictures
+    from 0 to 255, all else is taken as flux.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        The columns, one for each band.
+    bands : sequence of str, optional
+        Names of the bands. By default the names of the columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.table import Table
+    >>> from astro_morph.cutouts.image_columns import ImageColumns
+    >>> table = Table({'g': np.ones((5, 8, 8)), 'r': np.ones((5, 64))})
+    >>> ImageColumns(['g', 'r']).fetch(table)
+    <CutoutSet: 5 cutouts of 2 bands (g, r), 8 x 8 pixels, flux, 0 without image>
+    """
+
+    def __init__(self, columns, *, bands=None):
+        self.columns = columns
+        self.bands = bands
+
+    def __repr__(self):
+        return f'<ImageColumns: {", ".join(self.columns)}>'
+
+    def fetch(self, X, *, size=None):
+        """
+        Take the images out of a table.
+
+        Parameters
+        ----------
+        X : `~astropy.table.Table`
+            The table.
+        size : int, optional
+            Side of the cutouts in pixels: the centre of the images is cut. By default the images as
+            they are, or the central square of images that are not square.
+
+        Returns
+        -------
+        cutouts : `CutoutSet`
+            One row for each row of ``X``, in order; ``'all_nan'`` where no pixel is a number.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing or holds no images, the columns differ in shape, or the images
+            are smaller than ``size``.
+        """
+        table = as_table(X)
+        images = [_read_images(table, name) for name in self.columns]
+        shapes = {image.shape[1:] for image in images}
+        if len(shapes) != 1:
+            msg = (
+                f'the columns {list(self.columns)} hold images of different shapes, {shapes}; name '
+                'columns of one shape'
+            )
+            raise ValueError(msg)
+        kinds = {kind_of(table[name]) for name in self.columns}
+        size = check_size(size, *shapes)
+        pixels = np.stack([cut_centre(image, size) for image in images], axis=1)
+        pixels = pixels.astype(np.float32)
+        pixels[~np.isfinite(pixels)] = np.nan
+        is_empty = np.isnan(pixels).all(axis=(1, 2, 3))
+        return CutoutSet(
+            pixels,
+            bands=self.columns if self.bands is None else self.bands,
+            kind='picture' if kinds == {'picture'} else 'flux',
+            status=np.where(is_empty, 'all_nan', 'ok'),
+            flags=missing_flags(pixels) * ~is_empty,
+            table=table,
+        )
+
+
+def _read_images(table, name):
+    """Return the images of a column, of shape (n, y, x)."""
+    if name not in table.colnames:
+        msg = f'the table has no column {name!r}, only {table.colnames}'
+        raise ValueError(msg)
+    column = table[name]
+    images = np.asarray(column)
+    if np.any(getattr(column, 'mask', False)):
+        images = np.where(column.mask, np.nan, images)
+    if images.ndim == 2:
+        side = math.isqrt(images.shape[1])
+        if side**2 == images.shape[1]:
+            images = images.reshape(-1, side, side)
+    if images.ndim != 3 or images.dtype.kind not in 'biuf':
+        msg = (
+            f'the column {name!r} has the shape {column.shape} and the type {column.dtype}, '
+            'expected an image in each cell, of shape (y, x) or a square image in one row'
+        )
+        raise ValueError(msg)
+    return images

@@ -1,0 +1,269 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Cutouts that lie ready in image files, one file a row."""
+
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from astro_morph.catalog import as_table, find_image_column
+from astro_morph.catalog.flags import BITS
+from astro_morph.cutouts.cutout_set import CutoutSet
+from astro_morph.cutouts.framing import framing_of
+from astro_morph.cutouts.source import CutoutSource
+from astro_morph.images.reading import ImageError, read_image
+
+__all__ = ['ImageFiles']
+
+_PICTURE_BANDS = {1: ('grey',), 3: ('red', 'green', 'blue')}
+
+
+class ImageFiles(CutoutSource):
+    """
+    Images in files that a column of a table names.
+
+    JPEG, PNG, TIFF, NumPy and FITS files are read, FITS also compressed by gzip, bzip2 or fpack,
+    and with the name of an extension behind the path, as in ``'image.fits[SCI]'``. In FITS and
+    NumPy files of three axes the bands are the first or the last axis, whichever is shorter; that
+    it is the last is said in Astropy's log.
+    Images of unsigned 8-bit integers are pictures from 0 to 255, all others are taken as flux.
+
+    The images of a call are of one sort, that of most of them: a row with another number of bands,
+    or with a picture among flux images, gets the status ``'wrong_bands'``; a row with an image of
+    another size gets ``'wrong_size'``, because its pixels are most likely of another scale.
+
+    Parameters
+    ----------
+    column : str, optional
+        The column of paths. By default it is found by its name, see
+        `astro_morph.catalog.find_image_column`.
+    folder : str or `~pathlib.Path`, optional
+        The folder that relative paths start from. By default the current folder.
+    bands : sequence of str, optional
+        Names of the bands. By default ``('red', 'green', 'blue')`` or ``('grey',)`` for pictures,
+        and ``('0', '1', ...)`` for flux.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from astropy.table import Table
+    >>> from astro_morph.cutouts import ImageFiles
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f'{folder}/a.npy', np.ones((3, 8, 8)))
+    ...     table = Table({'path': ['a.npy', 'b.npy']})
+    ...     cutouts = ImageFiles(folder=folder, bands='grz').fetch(table)
+    >>> cutouts
+    <CutoutSet: 2 cutouts of 3 bands (g, r, z), 8 x 8 pixels, flux, 1 without image>
+    >>> print(cutouts.status)
+    ['ok' 'not_found']
+    """
+
+    def __init__(self, column=None, *, folder=None, bands=None):
+        self.column = column
+        self.folder = folder
+        self.bands = bands
+
+    def __repr__(self):
+        where = '' if self.folder is None else f' in {os.fspath(self.folder)}'
+        return f'<ImageFiles: paths of {self.column or "the column that holds them"}{where}>'
+
+    def fetch(self, X, *, size=None):
+        """
+        Read the images of a catalogue.
+
+        Parameters
+        ----------
+        X : `~astropy.table.Table`
+            A table with a column of paths.
+        size : int, optional
+            Side of the cutouts in pixels: the centre of the images is cut. By default the images as
+            they are, or the central square of images that are not square.
+
+        Returns
+        -------
+        cutouts : `CutoutSet`
+            One row for each row of ``X``, in order.
+
+        Raises
+        ------
+        ValueError
+            If no column of paths is found, the images have not as many bands as ``bands`` names, or
+            are smaller than ``size``.
+        """
+        table = as_table(X)
+        images = self._read(table)
+        return self._assemble(table, images, self._common_sort(images), size)
+
+    def stream(self, X, *, size=None, batch_size=1024):
+        """
+        Read the images of a catalogue batch after batch.
+
+        The first batch that has an image decides what sort of images the others must be.
+
+        Parameters
+        ----------
+        X, size, batch_size
+            As in `fetch` and `CutoutSource.stream`.
+
+        Yields
+        ------
+        cutouts : `CutoutSet`
+            The next rows of ``X``.
+        """
+        table = as_table(X)
+        sort = None
+        for start in range(0, len(table), batch_size):
+            batch = table[start : start + batch_size]
+            images = self._read(batch)
+            sort = sort or self._common_sort(images)
+            yield self._assemble(batch, images, sort, size)
+
+    def _read(self, table):
+        paths = _read_paths(table, self._find_column(table))
+        # Decoders run outside Python's lock, so that threads read several images at once.
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(self._read_one, paths))
+
+    def _read_one(self, path):
+        """Return the image, or the status of a row without one."""
+        if path is None:
+            return 'no_path'
+        try:
+            image = read_image(os.path.join(self.folder or '', path))
+        except ImageError as error:
+            return error.status
+        return image if np.isfinite(image).any() else 'all_nan'
+
+    def _find_column(self, table):
+        column = find_image_column(table) if self.column is None else self.column
+        if column not in table.colnames:
+            wanted = 'whose name tells of image paths' if column is None else f'{column!r}'
+            msg = (
+                f'the table has no column {wanted}, only {table.colnames}; '
+                f"name the column of paths, as in ImageFiles('file')"
+            )
+            raise ValueError(msg)
+        return column
+
+    def _common_sort(self, images):
+        """Find the sort that most images have, None if there is no image."""
+        sorts = Counter(_Sort.of(image) for image in images if isinstance(image, np.ndarray))
+        if not sorts:
+            return None
+        looks = Counter()
+        for sort, count in sorts.items():
+            looks[sort.kind, sort.n_bands] += count
+        kind, n_bands = looks.most_common(1)[0][0]
+        if self.bands is not None and len(self.bands) != n_bands:
+            msg = (
+                f'bands names {len(self.bands)} bands {tuple(self.bands)}, but most images have '
+                f'{n_bands}; name as many, or leave bands out'
+            )
+            raise ValueError(msg)
+        return next(s for s, _ in sorts.most_common() if (s.kind, s.n_bands) == (kind, n_bands))
+
+    def _assemble(self, table, images, sort, size):
+        if sort is None:
+            n_bands = 1 if self.bands is None else len(self.bands)
+            sort = _Sort('flux', n_bands, (size or 1, size or 1))
+        size = check_size(size, sort.shape)
+        pixels = np.full((len(table), sort.n_bands, size, size), np.nan, np.float32)
+        status = np.full(len(table), 'ok', 'U20')
+        for row, image in enumerate(images):
+            status[row] = sort.judge(image)
+            if status[row] == 'ok':
+                pixels[row] = cut_centre(image, size)
+        pixels[~np.isfinite(pixels)] = np.nan
+        status[(status == 'ok') & np.isnan(pixels).all(axis=(1, 2, 3))] = 'all_nan'
+        return CutoutSet(
+            pixels,
+            bands=self._name_bands(sort),
+            kind=sort.kind,
+            status=status,
+            flags=missing_flags(pixels) * (status == 'ok'),
+            table=table,
+        )
+
+    def _name_bands(self, sort):
+        if self.bands is None and sort.kind == 'picture':
+            return _PICTURE_BANDS.get(sort.n_bands)
+        return self.bands
+
+
+class _Sort(NamedTuple):
+    """What the images of one call have in common."""
+
+    kind: str
+    n_bands: int
+    shape: tuple
+
+    @classmethod
+    def of(cls, image):
+        return cls(kind_of(image), image.shape[0], image.shape[1:])
+
+    def judge(self, image):
+        """Return the status of a row with this image, or with a status in its stead."""
+        if isinstance(image, str):
+            return image
+        other = _Sort.of(image)
+        if (other.kind, other.n_bands) != (self.kind, self.n_bands):
+            return 'wrong_bands'
+        return 'ok' if other.shape == self.shape else 'wrong_size'
+
+
+def kind_of(image):
+    """Tell a picture, of unsigned 8-bit integers, from flux."""
+    return 'picture' if image.dtype == np.uint8 else 'flux'
+
+
+def cut_centre(images, size):
+    """Cut a square of some size out of the middle of images of shape (..., y, x)."""
+    y, x = ((length - size) // 2 for length in images.shape[-2:])
+    return images[..., y : y + size, x : x + size]
+
+
+def missing_flags(images):
+    """Find the quality flags of images of shape (n, band, y, x) that are NaN in places."""
+    is_missing = np.isnan(images)
+    is_band_missing = is_missing.all(axis=(2, 3))
+    has_gaps = (is_missing.any(axis=(2, 3)) & ~is_band_missing).any(axis=1)
+    return (
+        has_gaps * BITS['missing_pixels'] | is_band_missing.any(axis=1) * BITS['missing_band']
+    ).astype(np.int32)
+
+
+def check_size(size, shape):
+    """Return the side of the cutouts of images of some shape in pixels, or raise ValueError."""
+    native = min(shape)
+    if size is None:
+        return native
+    if isinstance(size, tuple) and framing_of(size):
+        # Who wrote the images has framed them; a model that was trained on cutouts that follow a
+        # column asks for its side.
+        size = size[0]
+    if not isinstance(size, (int, np.integer)) or not 0 < size <= native:
+        msg = (
+            f'size must be a number of pixels from 1 to {native}, the size of the images, '
+            f'got {size!r}'
+        )
+        raise ValueError(msg)
+    return int(size)
+
+
+def _read_paths(table, name):
+    """Return the path in each row, None where there is none."""
+    column = table[name]
+    mask = np.broadcast_to(getattr(column, 'mask', False), len(table))
+    return [None if masked else _as_path(cell) for cell, masked in zip(column, mask, strict=True)]
+
+
+def _as_path(cell):
+    if isinstance(cell, Path):
+        return str(cell)
+    if isinstance(cell, bytes):
+        cell = cell.decode()
+    return cell.strip() or None if isinstance(cell, str) else None

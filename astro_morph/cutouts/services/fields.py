@@ -1,0 +1,216 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Which images to ask a service for: sources that lie close together share a field."""
+
+from dataclasses import dataclass, replace
+
+import astropy.units as u
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from astro_morph.images.resampling import cut_stamps
+
+__all__ = ['Places', 'Request', 'share_fields']
+
+# What a request costs beside its pixels, in pixels: with five requests a second, hips2fits draws
+# so many meanwhile (500,000 a second, T. Boch, IVOA Interoperability Meeting, Groningen 2019).
+_COST_OF_REQUEST = 100_000
+
+# Nearer to a pole, north turns by more than a third of a degree within the largest field.
+_HIGHEST_DECLINATION = 80  # degrees
+
+# A source that shares a field lies among its nearest neighbours, or among theirs.
+_N_NEIGHBOURS = 8
+
+_ARCSEC = u.arcsec.to(u.rad)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where cutouts lie, one element a cutout."""
+
+    rows: np.ndarray  # of the catalogue
+    ra: np.ndarray  # degrees, ICRS
+    dec: np.ndarray
+    scale: np.ndarray  # arcsec a pixel
+    side: int  # pixels, of all cutouts
+
+    def __len__(self):
+        return len(self.rows)
+
+    def select(self, index):
+        """Return some of the places."""
+        arrays = (array[index] for array in (self.rows, self.ra, self.dec, self.scale))
+        return Places(*arrays, self.side)
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """An image to ask for, north up and east to the left, and the cutouts to take from it."""
+
+    band: str  # 'rgb' for the colour picture
+    ra: float  # degrees, ICRS: the centre
+    dec: float
+    scale: float  # arcsec a pixel
+    shape: tuple  # (y, x) in pixels
+    side: int  # of the cutouts, in pixels
+    rows: np.ndarray  # (k,), of the catalogue
+    offsets: np.ndarray  # (k, 2), pixels (x, y) from the centre of the image to the sources
+
+    def select(self, index):
+        """Return the request for some of the cutouts, on the same field."""
+        return replace(self, rows=self.rows[index], offsets=self.offsets[index])
+
+    def cut(self, image, centre=None):
+        """
+        Take the cutouts from the image, each at the nearest pixel.
+
+        Parameters
+        ----------
+        image : `~numpy.ndarray`, shape (y, x)
+            An image of the grid that was asked for, or a larger one.
+        centre : (float, float), optional
+            The pixel (x, y) at ``ra`` and ``dec``; by default the middle of the image.
+
+        Returns
+        -------
+        cutouts : `~numpy.ndarray` of float32, shape (k, side, side)
+            One a row.
+        """
+        room = np.array(image.shape[::-1]) - self.side
+        middle = (room + self.side - 1) / 2 if centre is None else np.asarray(centre)
+        corners = np.rint(middle + self.offsets - (self.side - 1) / 2).astype(int)
+        # A service may count its pixels from another corner; the image holds all cutouts.
+        return cut_stamps(image, np.clip(corners, 0, room), self.side)
+
+
+def share_fields(places, bands, *, max_side=1024):
+    """
+    Choose the images to ask for, so that a request more and a pixel more are both worth their cost.
+
+    All bands of a cutout are on one grid. A cutout with an image of its own is centred on its
+    source, the others to half a pixel.
+
+    Parameters
+    ----------
+    places : `Places`
+        Where the cutouts lie.
+    bands : sequence of str
+        The bands to ask for.
+    max_side : int, optional
+        Largest side of an image that several cutouts share, in pixels.
+
+    Returns
+    -------
+    requests : list of `Request`
+        One for each field and band.
+    """
+    fields = []
+    for group in _group(places, max_side):
+        fields.append(_lone(places, group[0]) if len(group) == 1 else _shared(places, group))
+    return [replace(field, band=band) for field in fields for band in bands]
+
+
+def _lone(places, i):
+    side, ra, dec, scale = places.side, places.ra[i], places.dec[i], places.scale[i]
+    return Request(
+        band='',
+        ra=float(ra),
+        dec=float(dec),
+        scale=float(scale),
+        shape=(side, side),
+        side=side,
+        rows=places.rows[[i]],
+        offsets=np.zeros((1, 2)),
+    )
+
+
+def _shared(places, group):
+    """Lay a field around some places."""
+    directions = _directions(places.ra[group], places.dec[group])
+    axes = _axes(directions)
+    low, high = (directions @ axes.T)[:, :2].min(axis=0), (directions @ axes.T)[:, :2].max(axis=0)
+    east, north = (low + high) / 2
+    centre = np.array([east, north, np.sqrt(1 - east**2 - north**2)]) @ axes
+    # Tangential offsets, counted in pixels to the right and up.
+    along = directions @ _axes(centre[np.newaxis]).T
+    scale = places.scale[group[0]]
+    offsets = along[:, :2] / along[:, 2:] * [-1, 1] / (scale * _ARCSEC)
+    # One pixel to spare on each side.
+    nx, ny = np.ceil(2 * np.abs(offsets).max(axis=0)).astype(int) + places.side + 2
+    return Request(
+        band='',
+        ra=float(np.degrees(np.arctan2(centre[1], centre[0])) % 360),
+        dec=float(np.degrees(np.arcsin(centre[2]))),
+        scale=float(scale),
+        shape=(int(ny), int(nx)),
+        side=places.side,
+        rows=places.rows[group],
+        offsets=offsets,
+    )
+
+
+def _group(places, max_side):
+    """Yield the places of each field."""
+    for chain in _find_chains(places, max_side):
+        remaining = [chain]
+        while remaining:
+            group = remaining.pop()
+            parts = _split(places, group, max_side) if len(group) > 1 else None
+            if parts is None:
+                yield group
+            else:
+                remaining.extend(parts)
+
+
+def _find_chains(places, max_side):
+    """Return sets of places of one scale, each with a neighbour that could share its field."""
+    directions = _directions(places.ra, places.dec)
+    reach = (max_side - places.side) * places.scale * _ARCSEC
+    reach[np.abs(places.dec) > _HIGHEST_DECLINATION] = 0
+    # Places of different scales are far apart along a fourth axis.
+    apart = np.column_stack([directions, 10 * np.unique(places.scale, return_inverse=True)[1]])
+    distances, neighbours = cKDTree(apart).query(apart, k=_N_NEIGHBOURS + 1)
+    first, k = np.nonzero(distances < np.minimum(reach[:, np.newaxis], 1))
+    links = coo_matrix((np.ones(len(first)), (first, neighbours[first, k])), [len(places)] * 2)
+    n_chains, chain = connected_components(links, directed=False)
+    order = np.argsort(chain, kind='stable')
+    return np.split(order, np.searchsorted(chain[order], np.arange(1, n_chains)))
+
+
+def _split(places, group, max_side):
+    """Cut a group in two where its widest gap is, or return None if it should share a field."""
+    directions = _directions(places.ra[group], places.dec[group])
+    along = directions @ _axes(directions).T / (places.scale[group[0]] * _ARCSEC)
+    is_too_wide = (np.ptp(along, axis=0) + places.side + 2).max() > max_side
+    axis = np.argmax(np.ptp(along, axis=0))
+    order = np.argsort(along[:, axis])
+    gaps = np.diff(along[order, axis])
+    # A wide group is cut near its middle, so that there are few cuts.
+    first = len(group) // 4 if is_too_wide else 0
+    at = first + np.argmax(gaps[first : len(gaps) - first]) + 1
+    halves = order[:at], order[at:]
+    if not is_too_wide:
+        costs = [_cost(along[part, :2], places.side) for part in (order, *halves)]
+        if costs[0] <= costs[1] + costs[2]:
+            return None
+    return [group[half] for half in halves]
+
+
+def _cost(xy, side):
+    return _COST_OF_REQUEST + np.prod(np.ptp(xy, axis=0) + side)
+
+
+def _directions(ra, dec):
+    """Return positions as unit vectors of shape (n, 3)."""
+    ra, dec = np.radians(ra), np.radians(dec)
+    return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+
+
+def _axes(directions):
+    """Return east, north and outward at the mean of some directions, as rows."""
+    outward = directions.mean(axis=0)
+    outward = outward / np.linalg.norm(outward)
+    east = np.array([-outward[1], outward[0], 0]) / np.hypot(*outward[:2])
+    return np.stack([east, np.cross(outward, east), outward])

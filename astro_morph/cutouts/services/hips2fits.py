@@ -1,0 +1,160 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Cutouts from the hips2fits service of CDS, through `astroquery.hips2fits`."""
+
+import io
+
+import astropy.units as u
+import numpy as np
+from astropy.io import fits
+
+from astro_morph.cutouts.fetching.failures import FetchError
+from astro_morph.cutouts.services.remote import RemoteSource
+from astro_morph.images.reading import NotAnImageError, decode_fits, decode_picture, image_errors
+
+__all__ = ['Hips2Fits']
+
+SERVERS = (
+    'https://alasky.cds.unistra.fr/hips-image-services/hips2fits',
+    'https://alaskybis.cds.unistra.fr/hips-image-services/hips2fits',
+)
+
+
+class Hips2Fits(RemoteSource):
+    """
+    Cutouts of any survey that CDS has as a HiPS, a progressive map of the sky.
+
+    All bands of a cutout are on one grid, north up and east left, centred on the source, or to
+    half a pixel where sources share a field. The service interpolates the survey's pixels, so that
+    their noise is correlated; their fluxes are multiplied by the ratio of the pixel areas.
+
+    A publication thanks the service beside the survey: "This research has made use of the
+    hips2fits, a tool developed at CDS, Strasbourg, France".
+
+    Parameters
+    ----------
+    survey, bands, pixel_scale, coord_columns, cache
+        As in `RemoteSource`.
+    server : str or sequence of str, optional
+        Address of the service, or of several that give the same answers; by default the two
+        servers at CDS, of which one is asked while the other does not answer.
+
+    Raises
+    ------
+    ValueError
+        If the survey has no HiPS of a band, or none of colour pictures.
+
+    Examples
+    --------
+    >>> from astropy.coordinates import SkyCoord
+    >>> from astro_morph.cutouts import Hips2Fits
+    >>> source = Hips2Fits('sdss-dr9', bands='gri', cache=False)
+    >>> print(source.plan(SkyCoord([150.1, 210.2], [2.2, 5.5], unit='deg')))
+    2 rows, 0 of them without a request; 6 requests, about 0.0983 MB and 0.02 minutes
+    """
+
+    def __init__(self, survey, **options):
+        super().__init__(survey, **options)
+        if self.kind == 'picture':
+            self._hips = {'rgb': self.survey.hips_color}
+        else:
+            self._hips = {band: self.survey.hips.get(band) for band in self.bands}
+        missing = [layer for layer, hips in self._hips.items() if not hips]
+        if missing:
+            msg = (
+                f'bands: the survey {self.survey.name} has no HiPS of {missing}, but of '
+                f'{[*self.survey.hips, *(["rgb"] if self.survey.hips_color else [])]}; ask for '
+                'these'
+            )
+            raise ValueError(msg)
+
+    @property
+    def _servers(self):
+        return super()._servers or SERVERS
+
+    def _origin(self, layer):
+        server = '' if self.server is None else f' {self._servers[0]}'
+        return f'hips2fits {self._hips[layer]}{server}'
+
+    def _make_client(self):
+        from astroquery.hips2fits import hips2fitsClass
+
+        client = hips2fitsClass()
+        client.server = self._servers[0]
+        return client
+
+    def _answer(self, request, client):
+        # The service counts pixels from one where it means to count from zero, so that the centre
+        # of an image is that of its pixels but the last row and column.
+        ny, nx = (n + 1 for n in request.shape)
+        is_picture = request.band == 'rgb'
+        response = client.query_async(
+            hips=self._hips[request.band],
+            width=nx,
+            height=ny,
+            projection='TAN',
+            ra=request.ra * u.deg,
+            dec=request.dec * u.deg,
+            fov=_field_of_view(max(ny, nx), request.scale),
+            coordsys='icrs',
+            rotation_angle=0 * u.deg,
+            format='jpg' if is_picture else 'fits',
+            # A picture keeps the range of its colours.
+            min_cut=0,
+            max_cut=100,
+            stretch='linear',
+            cmap='Greys_r',
+        )
+        if response.status_code != 200:
+            raise FetchError(status=f'http_{response.status_code}', message=response.text)
+        read = _read_picture if is_picture else _read_flux
+        planes, centre = read(response.content)
+        if planes.shape[1:] != (ny, nx):
+            msg = f'asked for {ny} x {nx} pixels, got an image of shape {planes.shape}'
+            raise FetchError(status='wrong_size', message=msg)
+        images = np.stack([request.cut(plane, centre) for plane in planes], axis=1)
+        # There is no sky without noise: zeros are where the service has no tile.
+        images[(images == 0).all(axis=(1, 2, 3))] = np.nan
+        return images if is_picture else self._per_new_pixel(images[:, 0], request)
+
+
+def _field_of_view(n_pixels, scale):
+    """Return the angle that the service turns into pixels of a scale in arcsec at the centre."""
+    half = n_pixels / 2 * scale * u.arcsec.to(u.rad)
+    return 2 * np.degrees(np.arctan(half)) * u.deg
+
+
+def _read_flux(content):
+    """Return an image of shape (1, y, x), and the pixel (x, y) at its centre."""
+    with image_errors():
+        # Astropy warns of other content, and fails in unclear ways.
+        if not content.startswith(b'SIMPLE'):
+            msg = f'the answer begins with {content[:40]!r}'
+            raise NotAnImageError(msg)
+        header, pixels = _read_plain(content) or _read_any(content)
+        return pixels[np.newaxis], (header['CRPIX1'] - 1, header['CRPIX2'] - 1)
+
+
+def _read_plain(content):
+    """Read the one image of floats that the service sends, three times as fast as any file."""
+    file = io.BytesIO(content)
+    try:
+        header = fits.Header.fromfile(file)
+        shape = header['NAXIS2'], header['NAXIS1']
+        pixels = np.frombuffer(content, '>f4', shape[0] * shape[1], file.tell())
+    except (OSError, KeyError, ValueError):
+        return None
+    is_plain = header['BITPIX'] == -32 and header['NAXIS'] == 2
+    return (header, pixels.reshape(shape)) if is_plain else None
+
+
+def _read_any(content):
+    hdu = decode_fits(content)
+    return hdu.header, hdu.data
+
+
+def _read_picture(content):
+    """Return a picture of shape (3, y, x), its first row the southern one, and its centre."""
+    with image_errors():
+        picture = decode_picture(content)
+    ny, nx = picture.shape[:2]
+    return np.moveaxis(picture[::-1], -1, 0), (nx / 2 - 1, ny / 2 - 1)

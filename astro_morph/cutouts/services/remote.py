@@ -1,0 +1,491 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Cutouts from services on the network: what all of them share."""
+
+import random
+import threading
+import warnings
+from abc import abstractmethod
+from contextlib import closing
+from functools import cached_property, partial
+from typing import NamedTuple
+
+import astropy.units as u
+import numpy as np
+from astropy import log
+from astropy.utils.exceptions import AstropyWarning
+
+from astro_morph import conf, surveys
+from astro_morph.catalog import as_table, read_positions
+from astro_morph.cutouts.cutout_set import PICTURE_BANDS
+from astro_morph.cutouts.fetching.album import Album
+from astro_morph.cutouts.fetching.cache import NO_COVERAGE, CutoutCache, CutoutKey
+from astro_morph.cutouts.fetching.failures import FetchError, OutageError, as_failure
+from astro_morph.cutouts.framing import framing_of, grid_of
+from astro_morph.cutouts.services.fields import Places, share_fields
+from astro_morph.cutouts.source import CutoutSource
+from astro_morph.utils.threads import work_in_threads
+
+__all__ = ['Plan', 'RemoteSource']
+
+# So many failures in a row are an outage: where one request in two fails, that happens once in a
+# million.
+OUTAGE = 20
+
+# A call that sends more requests says so first.
+MANY_REQUESTS = 1000
+
+# Images that are read from the cache at a time, so that a call needs little memory beside its
+# result.
+BATCH = 1024
+
+# What services draw and send in a second; see `astro_morph.cutouts.services.fields`.
+PIXELS_A_SECOND = 500_000
+
+# On the way a pixel is a float, or a part of a colour JPEG.
+BYTES_A_PIXEL = {'flux': 4, 'picture': 0.5}
+
+
+class Plan(NamedTuple):
+    """
+    What a call of `~astro_morph.cutouts.RemoteSource.fetch` asks for.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows of the call.
+    n_cached : int
+        Those of them that need no request.
+    n_requests : int
+        Requests for the others.
+    megabytes : float
+        About how much they bring.
+    seconds : float
+        About how long they take.
+
+    Examples
+    --------
+    >>> from astro_morph.cutouts.services.remote import Plan
+    >>> print(Plan(n_rows=10, n_cached=4, n_requests=18, megabytes=0.9, seconds=12).times(2))
+    20 rows, 8 of them without a request; 36 requests, about 1.8 MB and 0.4 minutes
+    """
+
+    n_rows: int
+    n_cached: int
+    n_requests: int
+    megabytes: float
+    seconds: float
+
+    def times(self, factor):
+        """Return the plan of so many calls like this."""
+        counts = (round(value * factor) for value in self[:3])
+        return Plan(*counts, self.megabytes * factor, self.seconds * factor)
+
+    def __str__(self):
+        return (
+            f'{self.n_rows} rows, {self.n_cached} of them without a request; '
+            f'{self.n_requests} requests, about {self.megabytes:.3g} MB and '
+            f'{self.seconds / 60:.2g} minutes'
+        )
+
+
+class RemoteSource(CutoutSource):
+    """
+    Base class of the services that give cutouts over the network.
+
+    It groups sources into requests, sends several at once with good manners, remembers what came,
+    and turns what fails into a status of its rows. A service implements `_make_client` and
+    `_answer`; one that can't be asked for an image of any grid also `_requests`.
+
+    Parameters
+    ----------
+    survey : str or `~astro_morph.surveys.Survey`
+        The survey.
+    bands : sequence of str or 'rgb', optional
+        The bands; all of the survey by default. ``'rgb'`` asks for the service's colour picture
+        instead of flux.
+    pixel_scale : `~astropy.units.Quantity`, optional
+        Angle a pixel; by default that of the survey.
+    coord_columns : str or (str, str), optional
+        The columns of the position, see `astro_morph.catalog.read_positions`.
+    server : str or sequence of str, optional
+        Base address to ask instead of the service's own; several if they give the same answers.
+    cache : None, str, path-like, `CutoutCache` or False, optional
+        Where to keep what came: in the cache file of the package by default, in another file, or
+        nowhere.
+
+    Examples
+    --------
+    Any service takes part in the same way, here one of CDS, which is not asked yet:
+
+    >>> from astropy.coordinates import SkyCoord
+    >>> from astro_morph.cutouts import Hips2Fits, RemoteSource
+    >>> source = Hips2Fits('sdss-dr9', bands=['r'], cache=False)
+    >>> isinstance(source, RemoteSource)
+    True
+    >>> source.plan(SkyCoord([150.1, 210.2], [2.2, 5.5], unit='deg')).n_requests
+    2
+    """
+
+    def __init__(
+        self,
+        survey,
+        *,
+        bands=None,
+        pixel_scale=None,
+        coord_columns=None,
+        server=None,
+        cache=None,
+    ):
+        self.survey = surveys.get(survey)
+        self.kind = 'picture' if bands == 'rgb' else 'flux'
+        self.bands = PICTURE_BANDS if bands == 'rgb' else tuple(bands or self.survey.bands)
+        self.pixel_scale = u.Quantity(
+            self.survey.pixel_scale if pixel_scale is None else pixel_scale
+        )
+        self.coord_columns = coord_columns
+        self.server = server
+        self.cache = cache
+
+    def __repr__(self):
+        return f'<{type(self).__name__}: {self.survey.name} in {", ".join(self.bands)}>'
+
+    # What a service implements.
+
+    @abstractmethod
+    def _make_client(self):
+        """
+        Return a new client of the service; each thread has its own.
+
+        Import astroquery here, not at the top of the module. Point the client at the first of
+        ``self._servers``, where there are any.
+        """
+
+    @abstractmethod
+    def _answer(self, request, client):
+        """
+        Ask the service, and cut its answer.
+
+        Parameters
+        ----------
+        request : `~astro_morph.cutouts.services.fields.Request`
+            What to ask for: ``band``, ``ra``, ``dec``, ``scale``, ``shape``, ``side``. Of an image
+            of that grid, ``request.cut(image)`` gives the cutouts.
+        client : object
+            The client of this thread.
+
+        Returns
+        -------
+        images : sequence of `~numpy.ndarray`
+            One for each of ``request.rows``, of shape (side, side), or (3, side, side) and from 0
+            to 255 for a colour picture. If ``request.band`` is a tuple of bands, all of the first
+            band, then all of the next. NaN where there is no pixel; all NaN if the survey does not
+            cover the place, which is remembered.
+
+        Raises
+        ------
+        FetchError
+            If there is no image for any row. Time-outs, broken connections, 429 and 5xx need no
+            care: the session raises for them once all tries have failed. Whatever else a client
+            raises becomes ``http_<code>`` if the last answer was an error, or ``not_an_image``.
+        """
+
+    def _requests(self, places, layers):
+        """
+        Turn places into requests.
+
+        Parameters
+        ----------
+        places : `~astro_morph.cutouts.services.fields.Places`
+            Where the cutouts lie: arrays ``rows``, ``ra``, ``dec``, ``scale``, and ``side``.
+        layers : tuple of str
+            What to ask for: bands, or ``('rgb',)`` for the colour picture.
+
+        Returns
+        -------
+        requests : list of `~astro_morph.cutouts.services.fields.Request`
+            By default rows that lie close together share one. Other requests need ``band``,
+            ``rows``, ``shape`` and ``select(index)``.
+        """
+        return share_fields(places, layers)
+
+    def _session_of(self, client):
+        """Return the `requests.Session` that a client sends its requests with."""
+        return client._session
+
+    def _origin(self, layer):
+        """Return the text by which the cache knows where the images of a layer come from."""
+        return ' '.join([type(self).__name__, self.survey.name, *self._servers])
+
+    def _per_new_pixel(self, images, request):
+        """Turn fluxes in pixels of the survey, as some services give, into those of the cutout."""
+        return images * (request.scale / self.survey.pixel_scale.to_value(u.arcsec)) ** 2
+
+    @property
+    def _servers(self):
+        """Base addresses of servers that give the same answers, in order; none: the client's."""
+        return (self.server,) if isinstance(self.server, str) else tuple(self.server or ())
+
+    # What a user calls.
+
+    def fetch(self, X, *, size=None):
+        """
+        Get the cutouts of a catalogue, from the cache or over the network.
+
+        Parameters
+        ----------
+        X : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
+            The catalogue, or positions.
+        size : int, `~astropy.units.Quantity` or str, optional
+            Side of the cutouts in pixels or as an angle, 64 pixels by default; or a column and a
+            factor such as ``'4 * petroR90_r'``, see `~astro_morph.cutouts.grid_of`.
+
+        Returns
+        -------
+        cutouts : `~astro_morph.CutoutSet`
+            One row for each row of ``X``, in order.
+
+        Raises
+        ------
+        ValueError
+            If ``X`` has no positions or ``size`` is no size.
+        OutageError
+            If the service does not answer at all; ``cutouts`` of the error has what came.
+        """
+        table = as_table(X)
+        return next(self._fetch_batches(table, size, len(table)))
+
+    def stream(self, X, *, size=None, batch_size=1024):
+        """
+        Get the cutouts of a catalogue batch after batch, so that memory stays bounded.
+
+        Only sources of one batch share a field: a catalogue that is sorted by position needs the
+        fewest requests.
+
+        Parameters
+        ----------
+        X, size, batch_size
+            As in `fetch` and `CutoutSource.stream`.
+
+        Yields
+        ------
+        cutouts : `~astro_morph.CutoutSet`
+            The next rows of ``X``.
+        """
+        table = as_table(X)
+        if len(table):
+            yield from self._fetch_batches(table, size, batch_size)
+
+    def plan(self, X, *, size=None):
+        """
+        Say what `fetch` would ask for, without asking.
+
+        Parameters
+        ----------
+        X, size
+            As in `fetch`.
+
+        Returns
+        -------
+        plan : `~astro_morph.cutouts.services.remote.Plan`
+            Its fields ``n_rows``, ``n_cached``, ``n_requests``, ``megabytes`` and ``seconds``.
+        """
+        album, places = self._open_album(as_table(X), size)
+        self._recall(places, album, album.note)
+        return self._make_plan(places, self._find_missing(places, album))
+
+    # How it is done.
+
+    @property
+    def _layers(self):
+        return ('rgb',) if self.kind == 'picture' else self.bands
+
+    @property
+    def _zero_point(self):
+        """AB magnitude of a flux of one in each band, None where it is not known."""
+        is_known = self.survey.zero_point is not None and self.survey.service == type(self).__name__
+        # A service may have filters that the survey does not name.
+        is_named = set(self.bands) <= set(self.survey.bands)
+        if self.kind == 'picture' or not (is_known and is_named):
+            return None
+        of_all = np.broadcast_to(self.survey.zero_point, len(self.survey.bands))
+        return of_all[[self.survey.bands.index(band) for band in self.bands]]
+
+    @cached_property
+    def _memory(self):
+        if self.cache is False:
+            return _NoMemory()
+        return self.cache if isinstance(self.cache, CutoutCache) else CutoutCache(self.cache)
+
+    def _fetch_batches(self, table, size, batch_size):
+        """Yield the cutouts of batches; the first that makes requests tells how many all make."""
+        is_said = False
+        for start in range(0, max(len(table), 1), max(batch_size, 1)):
+            batch = table[start : start + batch_size]
+            album, places = self._open_album(batch, size)
+            self._recall(places, album, album.fill)
+            requests = self._find_missing(places, album)
+            if requests and not is_said:
+                is_said = True
+                plan = self._make_plan(places, requests).times((len(table) - start) / len(batch))
+                if plan.n_requests > MANY_REQUESTS:
+                    log.info(f'{self!r}: {plan}')
+            if requests:
+                self._ask_for(requests, places, album)
+            yield album.to_cutouts()
+
+    def _open_album(self, table, size):
+        """Return an album without images, and the places of all rows."""
+        coords, status = read_positions(table, coord_columns=self.coord_columns)
+        side, pixel_scale = grid_of(table, size, self.pixel_scale)
+        scale = np.broadcast_to(pixel_scale.to_value(u.arcsec), len(table))
+        status[(status == 'ok') & ~np.isfinite(scale)] = 'no_size'
+        album = Album(
+            table,
+            status,
+            layers=self._layers,
+            side=side,
+            pixel_scale=pixel_scale,
+            framing=framing_of(size),
+            zero_point=self._zero_point,
+        )
+        return album, Places(np.arange(len(table)), coords.ra.deg, coords.dec.deg, scale, side)
+
+    def _keys(self, layer, places):
+        origin = self._origin(layer)
+        positions = zip(*(a.tolist() for a in (places.ra, places.dec, places.scale)), strict=True)
+        return [
+            CutoutKey(origin, layer, ra, dec, places.side, scale) for ra, dec, scale in positions
+        ]
+
+    def _recall(self, places, album, take):
+        """Give ``take``, a method of the album, what the cache has."""
+        for layer in self._layers:
+            rows = np.flatnonzero(album.missing(layer))
+            for some in np.split(rows, range(BATCH, len(rows), BATCH)):
+                take(layer, some, self._memory.get(self._keys(layer, places.select(some))))
+
+    def _find_missing(self, places, album):
+        """Return the requests for all that the album lacks."""
+        is_missing = {layer: album.missing(layer) for layer in self._layers}
+        rows = np.flatnonzero(np.any(list(is_missing.values()), axis=0))
+        if len(rows) == 0:
+            return []
+        requests = []
+        # All layers of a row are asked for on one grid, so the fields are chosen for all.
+        for request in self._requests(places.select(rows), self._layers):
+            wanted = [is_missing[band][request.rows] for band in _bands_of(request)]
+            is_wanted = np.any(wanted, axis=0)
+            if is_wanted.any():
+                requests.append(request if is_wanted.all() else request.select(is_wanted))
+        return requests
+
+    def _make_plan(self, places, requests):
+        n_pixels = sum(np.prod(request.shape) for request in requests)
+        asked = {row for request in requests for row in request.rows.tolist()}
+        return Plan(
+            n_rows=len(places),
+            n_cached=len(places) - len(asked),
+            n_requests=len(requests),
+            megabytes=n_pixels * BYTES_A_PIXEL[self.kind] / 1e6,
+            seconds=max(
+                len(requests) / conf.requests_per_second,
+                n_pixels / PIXELS_A_SECOND / conf.requests_at_once,
+            ),
+        )
+
+    def _ask_for(self, requests, places, album):
+        """Send the requests, and fill in and keep what comes."""
+        from astroquery import cache_conf
+
+        # In a random order, because two processes that share a cache would walk in step.
+        random.shuffle(requests)
+        n_threads = min(len(requests), conf.requests_at_once)
+        is_over = threading.Event()
+        arrivals = work_in_threads(
+            partial(self._begin, places, is_over), requests, n_threads, is_over=is_over
+        )
+        n_failed = 0
+        # Clients switch astroquery's cache, and readers warnings, off and on again, in all threads
+        # at once. What they warn of ends in a status.
+        with (
+            warnings.catch_warnings(),
+            cache_conf.set_temp('cache_active', False),
+            closing(arrivals),
+        ):
+            # But not what our cache warns of.
+            others = r'(astropy|astroquery|pyvo)\b'
+            warnings.filterwarnings('ignore', category=AstropyWarning, module=others)
+            for some in arrivals:
+                self._memory.put([item for arrival in some for item in arrival.news])
+                for arrival in some:
+                    arrival.put_into(album)
+                    failure = arrival.failure
+                    n_failed = n_failed + 1 if failure and failure.is_network else 0
+                if n_failed >= OUTAGE:
+                    self._raise_outage(failure, n_failed, album)
+
+    def _begin(self, places, is_over):
+        """Return what turns a request into an arrival, in one thread."""
+        from astro_morph.cutouts.fetching.http import be_polite
+
+        client = self._make_client()
+        adapter = be_polite(self._session_of(client), servers=self._servers, is_over=is_over)
+
+        def work(request):
+            asked = places.select(request.rows)
+            keys = [key for band in _bands_of(request) for key in self._keys(band, asked)]
+            # Another process may have fetched them meanwhile.
+            known = self._memory.get(keys)
+            if all(image is not None for image in known):
+                return _Arrival(request, known)
+            try:
+                images = self._answer(request, client)
+            except Exception as error:
+                return _Arrival(request, failure=as_failure(error, adapter.last_code))
+            images = [NO_COVERAGE if np.isnan(image).all() else image for image in images]
+            return _Arrival(request, images, news=tuple(zip(keys, images, strict=True)))
+
+        return work
+
+    def _raise_outage(self, failure, n_failed, album):
+        for layer in self._layers:
+            album.fail(layer, album.missing(layer), 'outage')
+        cutouts = album.to_cutouts()
+        msg = (
+            f'{type(self).__name__} does not answer: the last {n_failed} requests failed, at last '
+            f'because of {failure.status} ({failure}). The {np.sum(cutouts.is_ok)} rows that came '
+            'are in the attribute cutouts of this error and in the cache; the same call goes on '
+            'from there.'
+        )
+        raise OutageError(msg, cutouts)
+
+
+class _Arrival(NamedTuple):
+    """What became of a request."""
+
+    request: object
+    images: list = ()
+    failure: FetchError | None = None
+    news: tuple = ()  # pairs of key and image for the cache
+
+    def put_into(self, album):
+        rows = self.request.rows
+        for i, band in enumerate(_bands_of(self.request)):
+            if self.failure is None:
+                album.fill(band, rows, self.images[i * len(rows) : (i + 1) * len(rows)])
+            else:
+                album.fail(band, rows, self.failure.status)
+
+
+def _bands_of(request):
+    return (request.band,) if isinstance(request.band, str) else request.band
+
+
+class _NoMemory:
+    """A cache that keeps nothing."""
+
+    def get(self, keys):
+        return [None] * len(keys)
+
+    def put(self, items):
+        pass

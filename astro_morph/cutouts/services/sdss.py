@@ -1,0 +1,224 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Cutouts out of the frames of the Sloan Digital Sky Survey, through `astroquery.sdss`."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+
+from astro_morph.cutouts.fetching.downloads import RecentDownloads, fetch_image
+from astro_morph.cutouts.fetching.failures import FetchError, as_failure
+from astro_morph.cutouts.services.fields import Places
+from astro_morph.cutouts.services.native import cut_from_images
+from astro_morph.cutouts.services.remote import RemoteSource
+
+__all__ = ['SdssFrames']
+
+# The catalogue takes lists of up to 80 kB, and a position is a line of some 45 characters.
+POSITIONS_A_QUERY = 1000
+
+# There are seven objects a square arcmin, so that every position of the survey has one so near.
+_RADIUS = 1 * u.arcmin
+
+# Frames share 128 pixels with the next, and an object belongs to the one that has it farther from
+# its edges: smaller cutouts lie in one frame.
+_LARGE = 64 * 0.396 * u.arcsec
+
+_DIAGONALS = [45, 135, 225, 315] * u.deg
+
+_NAME_OF_FRAME = ('run', 'rerun', 'camcol', 'field')
+
+# A frame has 12 MB, of which 3 travel.
+_FRAME_SHAPE = (1489, 2048)
+_FRAMES_KEPT = 32
+
+
+class SdssFrames(RemoteSource):
+    """
+    Cutouts out of the calibrated frames of SDSS, with the pixels and the noise of the camera.
+
+    No service cuts them. The catalogue of the survey is asked which frames show the sources, a
+    thousand sources a query; ``plan`` asks that too. Then each frame is fetched as a whole, once
+    for all sources on it. It has 3 MB: where sources are far apart, `Hips2Fits` sends a hundredth.
+
+    Cutouts larger than 25 arcsec may need the frames next to theirs, which are fetched again where
+    they were not used lately.
+
+    Parameters
+    ----------
+    survey, bands, pixel_scale, coord_columns, cache
+        As in `RemoteSource`. There are no colour pictures.
+    server : str, optional
+        Address that answers as https://skyserver.sdss.org does, and with ``/sas`` at its end as
+        https://data.sdss.org/sas.
+
+    Raises
+    ------
+    ValueError
+        If colour pictures are asked for.
+
+    Examples
+    --------
+    >>> from astro_morph.cutouts import SdssFrames
+    >>> SdssFrames(bands='gri')
+    <SdssFrames: sdss-dr9 in g, r, i>
+    """
+
+    def __init__(self, survey='sdss-dr9', **options):
+        super().__init__(survey, **options)
+        if self.kind == 'picture':
+            msg = "bands must be bands of SDSS, which has no frames in colour, got 'rgb'"
+            raise ValueError(msg)
+
+    @property
+    def _zero_point(self):
+        return 22.5  # frames are in nanomaggies
+
+    def _make_client(self):
+        from astroquery.sdss import SDSSClass
+
+        return SDSSClass()
+
+    def _requests(self, places, layers):
+        with self._pointed_at_server():
+            frames, failure = self._find_frames(places)
+            links = self._find_links(sorted(set().union(*frames)), layers)
+        recent = RecentDownloads(_FRAMES_KEPT)
+        requests = []
+        for its_frames, rows in _group_equal(frames):
+            for band in layers:
+                its_links = [links[frame, band] for frame in its_frames]
+                requests.append(_FrameRequest(band, places.select(rows), its_links, recent))
+        rest = places.select(slice(len(frames), None))
+        if len(rest):
+            requests += [_FrameRequest(band, rest, failure=failure) for band in layers]
+        return requests
+
+    def _answer(self, request, client):
+        if request.failure is not None:
+            raise request.failure
+        # The client would fetch them without its session, and so without a thought for others.
+        fetch = partial(fetch_image, session=client._session)
+        images = [request.recent.get(link, partial(fetch, link)) for link in request.links]
+        places = request.places
+        return cut_from_images(
+            images,
+            _positions(places),
+            side=places.side,
+            pixel_scale=places.scale * u.arcsec,
+        )
+
+    @contextmanager
+    def _pointed_at_server(self):
+        """Point astroquery, which has no client of its own server, at the one in use."""
+        from astroquery import cache_conf
+        from astroquery.sdss import conf
+
+        server = self._servers[0] if self._servers else None
+        with (
+            cache_conf.set_temp('cache_active', False),
+            conf.set_temp('skyserver_baseurl', server or conf.skyserver_baseurl),
+            conf.set_temp('sas_baseurl', f'{server}/sas' if server else conf.sas_baseurl),
+        ):
+            yield
+
+    def _find_frames(self, places):
+        """
+        Find the frames that show each place, by their names.
+
+        Return a list of tuples for the first places, and why there are not as many as places.
+        """
+        from astro_morph.cutouts.fetching.http import be_polite
+
+        client = self._make_client()
+        adapter = be_polite(self._session_of(client), servers=self._servers)
+        points, owners = _points_of_interest(places)
+        frames = [() for _ in range(len(places))]
+        for start in range(0, len(points), POSITIONS_A_QUERY):
+            part = slice(start, start + POSITIONS_A_QUERY)
+            try:
+                found = _match(client, points[part])
+            except Exception as error:
+                # The other queries would fail as well, each after all its tries.
+                return frames[: owners[start]], as_failure(error, adapter.last_code)
+            for owner, frame in zip(owners[part], found, strict=True):
+                if frame is not None and frame not in frames[owner]:
+                    frames[owner] += (frame,)
+        return frames, None
+
+    def _find_links(self, frames, bands):
+        """Return the address of each frame in each band."""
+        if not frames:
+            return {}
+        names = [(frame, band) for frame in frames for band in bands]
+        # Files that are yet to be fetched, in this order.
+        files = self._make_client().get_images_async(
+            matches=Table(rows=frames, names=_NAME_OF_FRAME), band=bands
+        )
+        return {name: file._target for name, file in zip(names, files, strict=True)}
+
+
+@dataclass(frozen=True, eq=False)
+class _FrameRequest:
+    """Frames of one band to ask for, and what to cut out of them; or why there is nothing to."""
+
+    band: str
+    places: Places
+    links: list = ()
+    recent: RecentDownloads | None = None
+    failure: FetchError | None = None
+
+    @property
+    def rows(self):
+        return self.places.rows
+
+    @property
+    def shape(self):
+        ny, nx = _FRAME_SHAPE
+        return len(self.links) * ny, nx
+
+    def select(self, index):
+        return replace(self, places=self.places.select(index))
+
+
+def _positions(places):
+    return SkyCoord(places.ra, places.dec, unit='deg')
+
+
+def _points_of_interest(places):
+    """Return the centres of all cutouts and the corners of large ones, and whose they are."""
+    centres = _positions(places)
+    extents = places.scale * places.side * u.arcsec
+    large = np.flatnonzero(extents > _LARGE)
+    distances = extents[large, np.newaxis] / np.sqrt(2)
+    corners = centres[large, np.newaxis].directional_offset_by(_DIAGONALS, distances)
+    owners = np.concatenate([np.arange(len(places)), np.repeat(large, len(_DIAGONALS))])
+    # A centre first, then its corners.
+    order = np.argsort(owners, kind='stable')
+    return SkyCoord([centres, corners.ravel()])[order], owners[order]
+
+
+def _match(client, coords):
+    """Return the name of the frame that shows each position best, None outside the survey."""
+    objects = client.query_crossid(
+        coords, radius=_RADIUS, fields=['ra', 'dec', *_NAME_OF_FRAME], cache=False
+    )
+    if objects is None:
+        return [None] * len(coords)
+    found = SkyCoord(objects['ra'], objects['dec'], unit='deg')
+    nearest, distances, _ = coords.match_to_catalog_sky(found)
+    names = zip(*(objects[name][nearest].tolist() for name in _NAME_OF_FRAME), strict=True)
+    is_near = distances <= _RADIUS
+    return [name if near else None for name, near in zip(names, is_near, strict=True)]
+
+
+def _group_equal(items):
+    """Return pairs of an item and all indices that have it."""
+    groups = {}
+    for index, item in enumerate(items):
+        groups.setdefault(item, []).append(index)
+    return groups.items()

@@ -1,0 +1,244 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Cutouts of the images that any service of the Virtual Observatory offers."""
+
+import re
+from functools import cached_property, partial
+from typing import NamedTuple
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+
+from astro_morph.cutouts.fetching.downloads import RecentDownloads, fetch_image
+from astro_morph.cutouts.fetching.failures import FetchError, as_failure
+from astro_morph.cutouts.services.native import cut_for_request
+from astro_morph.cutouts.services.remote import RemoteSource
+
+__all__ = ['SiaImages']
+
+# Lists are small; whole images may have 100 MB each.
+_LISTS_KEPT = 1000
+_IMAGES_KEPT = 16
+
+# The tiles of a survey that meet around a place; where more images are listed, they are exposures
+# of the same sky.
+_MOST_IMAGES = 9
+
+# Pixels of the survey beyond the cutout, on each side: what resampling looks at.
+_MARGIN = 8
+
+# Where a list of images says what, by the name of the column (version 2) or its UCD (version 1).
+_COLUMNS = {
+    'url': ('access_url', 'VOX:Image_AccessReference'),
+    'format': ('access_format', 'VOX:Image_Format'),
+    'band': ('energy_bandpassname', 'VOX:BandPass_ID', 'instr.bandpass'),
+    'subtype': ('dataproduct_subtype',),
+    'ra': ('s_ra', 'POS_EQ_RA_MAIN'),
+    'dec': ('s_dec', 'POS_EQ_DEC_MAIN'),
+}
+
+# What these images come as.
+_FORMATS = re.compile('fits|datalink')
+
+# Images under this path of IRSA can be cut there (https://irsa.ipac.caltech.edu/ibe/cutouts.html).
+_IBE = '/ibe/data/'
+
+
+class SiaImages(RemoteSource):
+    """
+    Cutouts of the images that a service offers by Simple Image Access.
+
+    Any service of the Virtual Observatory that speaks version 1 or 2 of this protocol is asked
+    which images show a source, and those nearest to it are fetched and cut, until there is no gap.
+    IRSA cuts its images before it sends them; others are fetched as a whole, once for all the
+    sources on them that are asked for at about the same time.
+
+    Cutouts are north up, at the pixel scale of the survey. They are in the units of the images,
+    as fluxes per pixel. Where the service does not say which band an image has, it must have one.
+
+    Parameters
+    ----------
+    survey : str or `~astro_morph.surveys.Survey`
+        The survey. Its ``ids['sia']`` is a pair: the address of the service, and the collection of
+        images in it, or None for all.
+    server : str, optional
+        Another address to ask.
+    bands, pixel_scale, coord_columns, cache
+        As in `~astro_morph.cutouts.services.remote.RemoteSource`. There are no colour pictures.
+
+    Raises
+    ------
+    ValueError
+        If no service is known for the survey, or bands is ``'rgb'``.
+
+    Examples
+    --------
+    >>> from astro_morph.cutouts import SiaImages
+    >>> SiaImages('allwise', bands=['W1', 'W2'])
+    <SiaImages: allwise in W1, W2>
+    """
+
+    def __init__(self, survey, **options):
+        super().__init__(survey, **options)
+        if self.kind == 'picture':
+            msg = "bands must be names of bands, these services have no colour pictures, got 'rgb'"
+            raise ValueError(msg)
+        if 'sia' not in self.survey.ids:
+            msg = (
+                f"survey {self.survey.name!r} has no 'sia' in its ids: make a Survey with "
+                f"ids={{'sia': (address, collection)}}"
+            )
+            raise ValueError(msg)
+
+    def _make_client(self):
+        address, collection = self.survey.ids['sia']
+        return _Client(self._servers[0] if self._servers else address, collection)
+
+    def _origin(self, layer):
+        return ' '.join([super()._origin(layer), *map(str, self.survey.ids['sia'])])
+
+    def _answer(self, request, client):
+        images, cutouts = [], cut_for_request([], request)
+        for image in self._download(request, client):
+            images.append(image)
+            cutouts = cut_for_request(images, request)
+            if not np.isnan(cutouts).any():
+                break
+        return cutouts
+
+    def _download(self, request, client):
+        """Yield the images of a band that touch a field, the nearest first."""
+        margin = 2 * _MARGIN * self.survey.pixel_scale.to_value(u.deg)
+        size = max(request.shape) * request.scale / 3600 + margin
+        place = _Place(request.ra, request.dec, size)
+        listed = self._lists.get(place, partial(client.list_images, place))
+        offered = [image for image in listed if image.band in ('', request.band.lower())]
+        refusals, n_sent = [], 0
+        for image in offered[:_MOST_IMAGES]:
+            try:
+                yield self._fetch(image, place, client)
+                n_sent += 1
+            except FetchError as error:
+                # A list may be too long: to cut an image that is elsewhere is refused.
+                refusals.append(error)
+                if error.is_network:
+                    raise
+        if refusals and not n_sent:
+            raise refusals[0]
+
+    @cached_property
+    def _lists(self):
+        return RecentDownloads(_LISTS_KEPT)
+
+    @cached_property
+    def _images(self):
+        return RecentDownloads(_IMAGES_KEPT)
+
+    def _fetch(self, image, place, client):
+        """Fetch an image, cut to a place if its server can do that."""
+        if _IBE in image.url:
+            query = f'center={place.ra},{place.dec}&size={place.size}&gzip=false'
+            return fetch_image(f'{image.url}?{query}', client._session)
+        return self._images.get(image, partial(client.fetch, image))
+
+
+class _Place(NamedTuple):
+    """A square on the sky, in degrees."""
+
+    ra: float
+    dec: float
+    size: float
+
+
+class _ListedImage(NamedTuple):
+    """A FITS image that a service offers."""
+
+    url: str
+    band: str  # in lower case, empty where the service does not say
+    is_link: bool  # whether the address is that of a list of links, in the protocol DataLink
+
+
+class _Client:
+    """
+    Asks one service for its images, in the version of the protocol that it speaks.
+
+    Parameters
+    ----------
+    address : str
+        Where the service is.
+    collection : str or None
+        The collection to list, in version 2.
+    """
+
+    def __init__(self, address, collection):
+        from pyvo.utils.http import create_session
+
+        self._session = create_session()
+        self._address = address
+        self._collection = collection
+
+    def list_images(self, place):
+        """Return the images that may touch a place, the nearest first."""
+        try:
+            images = self._search(place)
+        except Exception as error:
+            # pyvo has errors of its own for what the session raised.
+            raise self._adapter.last_failure or as_failure(
+                error, self._adapter.last_code
+            ) from error
+        centres = SkyCoord(images['ra'], images['dec'], unit='deg')
+        order = centres.separation(SkyCoord(place.ra, place.dec, unit='deg')).argsort()
+        return [
+            _ListedImage(image['url'], image['band'].lower(), 'datalink' in image['format'])
+            for image in images[order]
+            if image['subtype'] in ('', 'science') and _FORMATS.search(image['format'])
+        ]
+
+    def fetch(self, image):
+        """Return an image as a whole."""
+        from pyvo.dal.adhoc import DatalinkResults
+
+        url = image.url
+        if image.is_link:
+            links = DatalinkResults.from_result_url(url, session=self._session)
+            # Narrower terms, which pyvo would look up elsewhere, are of no use here.
+            url = next(links.bysemantics('#this', include_narrower=False))['access_url']
+        return fetch_image(url, self._session)
+
+    @property
+    def _adapter(self):
+        return self._session.get_adapter(self._address)
+
+    def _search(self, place):
+        """Return the service's table of images, with the columns of ``_COLUMNS``."""
+        from pyvo.dal import SIAService
+
+        if isinstance(self._service, SIAService):
+            found = self._service.search(place[:2], place.size, format='image/fits')
+        else:
+            circle = (*place[:2], place.size / np.sqrt(2))
+            found = self._service.search(circle, collection=self._collection)
+        return _read_columns(found.to_table())
+
+    @cached_property
+    def _service(self):
+        from pyvo.dal import DALServiceError, SIA2Service, SIAService
+
+        try:
+            return SIA2Service(self._address, session=self._session)
+        except DALServiceError:
+            if self._adapter.last_failure is not None:
+                raise
+            # It says nothing of version 2.
+            return SIAService(self._address, session=self._session)
+
+
+def _read_columns(table):
+    """Return a table with the columns of ``_COLUMNS``, empty where there is nothing."""
+    columns = {}
+    for name, known_as in _COLUMNS.items():
+        found = [c for c in table.itercols() if {c.name, c.meta.get('ucd')} & set(known_as)]
+        column = found[0] if found else np.full(len(table), '')
+        columns[name] = np.ma.filled(column, '' if column.dtype.kind in 'OU' else np.nan)
+    return Table(columns)

@@ -1,0 +1,143 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Cutouts from SkyView of NASA, through `astroquery.skyview`."""
+
+from dataclasses import replace
+from functools import cache
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+
+from astro_morph.cutouts.services.fields import share_fields
+from astro_morph.cutouts.services.remote import RemoteSource
+from astro_morph.images.reading import (
+    NotAnImageError,
+    decode_fits_file,
+    find_image_hdu,
+    read_pixels,
+)
+
+__all__ = ['SkyView']
+
+# Cubic splines: by default SkyView takes the nearest pixel, which moves light by up to half of one.
+SAMPLER = 'Spline'
+
+
+class SkyView(RemoteSource):
+    """
+    Cutouts of a survey that SkyView has.
+
+    All bands of a cutout are on one grid, north up and east left. The service interpolates the
+    survey's pixels, whose noise is then correlated; their fluxes are multiplied by the ratio of the
+    pixel areas. SkyView makes the images of all bands in answer to one form, and then says where
+    each lies; if one can't be read, the others are not used. Who publishes work with these images
+    thanks SkyView (https://skyview.gsfc.nasa.gov) as well as the survey.
+
+    Parameters
+    ----------
+    survey, bands, pixel_scale, coord_columns, cache
+        As in `~astro_morph.cutouts.services.remote.RemoteSource`; there are no colour pictures.
+        SkyView's names of the bands are in ``ids['skyview']`` of the survey.
+    server : str or sequence of str, optional
+        Address of SkyView's form, instead of the one that astroquery knows.
+
+    Raises
+    ------
+    ValueError
+        If SkyView does not have a band.
+
+    Examples
+    --------
+    >>> from astropy.coordinates import SkyCoord
+    >>> from astro_morph.cutouts import SkyView
+    >>> source = SkyView('2mass')
+    >>> source
+    <SkyView: 2mass in J, H, K>
+    >>> source.plan(SkyCoord([150.1, 210.2], [2.2, 5.5], unit='deg')).n_requests
+    2
+    """
+
+    def __init__(self, survey, **options):
+        super().__init__(survey, **options)
+        names = self.survey.ids.get('skyview', {})
+        missing = [band for band in self.bands if band not in names]
+        if missing:
+            msg = (
+                f'bands: SkyView has no {missing} of {self.survey.name}, only {list(names)}; ask '
+                'for these'
+            )
+            raise ValueError(msg)
+
+    def _make_client(self):
+        client = _client_class()()
+        if self._servers:
+            client.URL = self._servers[0]
+        return client
+
+    def _requests(self, places, layers):
+        return [replace(field, band=tuple(layers)) for field in share_fields(places, [''])]
+
+    def _answer(self, request, client):
+        ny, nx = request.shape
+        names = self.survey.ids['skyview']
+        urls = client.get_image_list(
+            _ExactCoord(request.ra, request.dec, unit=u.deg),
+            [names[band] for band in request.band],
+            projection='Tan',
+            pixels=f'{nx},{ny}',
+            width=nx * request.scale * u.arcsec,
+            height=ny * request.scale * u.arcsec,
+            sampler=SAMPLER,
+            cache=False,
+        )
+        if len(urls) != len(request.band):
+            msg = f'asked for {len(request.band)} images, got links to {len(urls)}'
+            raise NotAnImageError(msg)
+        images = [request.cut(_download(url, request, client)) for url in urls]
+        return self._per_new_pixel(np.concatenate(images), request)
+
+
+def _download(url, request, client):
+    """Return an image of the shape asked for."""
+    # The client's own way to fetch files passes by its session, and keeps them for ever.
+    response = client._request('GET', url, cache=False)
+    if response.status_code == 404:
+        # SkyView links to an image also where the survey has none (astroquery #572).
+        return np.full(request.shape, np.nan)
+    response.raise_for_status()
+    image = read_pixels(find_image_hdu(decode_fits_file(response.content)))
+    if image.shape != request.shape:
+        msg = f'asked for an image of shape {request.shape}, got {image.shape}'
+        raise NotAnImageError(msg)
+    return image
+
+
+class _ExactCoord(SkyCoord):
+    """A position that is written in full; the client writes others with six digits."""
+
+    def to_string(self, *args, **options):
+        return super().to_string('decimal', precision=8)
+
+
+@cache
+def _client_class():
+    from astroquery.skyview import SkyViewClass
+
+    class Client(SkyViewClass):
+        """Astroquery's client, which reads the form once instead of before each query."""
+
+        _form = None
+
+        def _request(self, method, url, **options):
+            if url != self.URL:
+                return super()._request(method, url, **options)
+            if self._form is None:
+                form = super()._request(method, url, cache=False)
+                form.raise_for_status()
+                if b'<form' not in form.content:
+                    msg = f'{url} has no form'
+                    raise NotAnImageError(msg)
+                self._form = form
+            return self._form
+
+    return Client

@@ -1,0 +1,455 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""The estimator that turns galaxies into features, learnt with or without labels."""
+
+import os
+import warnings
+from numbers import Integral, Real
+
+import astropy.units as u
+import numpy as np
+import torch
+from astropy.utils.exceptions import AstropyUserWarning
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+import astro_morph
+from astro_morph.cutouts import CutoutSource, as_cutouts, catalogue_of, holds_images
+from astro_morph.learning.fitting import fetch, seconds, seeded, survey_of, usable
+from astro_morph.learning.labels import encode_labels, labels_of
+from astro_morph.learning.neighbors import nearest
+from astro_morph.learning.objectives import METHODS, queue_size_for
+from astro_morph.learning.training.batches import training_images
+from astro_morph.learning.training.loop import choose_device, sgd, train
+from astro_morph.learning.training.monitoring import Monitor
+from astro_morph.learning.training.views import training_views
+from astro_morph.models.building import FEATURE_STAGES, SMALLEST_SIDE, describe, network_for
+from astro_morph.models.bundled import bundled_path
+from astro_morph.models.networks import ARCHITECTURES, SQUARE_SYMMETRIES
+from astro_morph.models.running import compute
+from astro_morph.models.spec import ModelSpec
+from astro_morph.models.torch_model import TorchModel, build_network
+from astro_morph.photometry import Preprocessor
+from astro_morph.prediction.predict import prepare, request
+from astro_morph.utils.progress import progress_bar
+
+__all__ = ['MorphologyEncoder']
+
+# Views a contrastive training needs before its features are worth having; and no catalogue is
+# so large that one pass is enough, nor so small that more than this many still teach.
+VIEWS_WANTED = 400_000
+EPOCHS_RANGE = (20, 200)
+
+# Rate per 256 images, four times that of MoCo v2: with few galaxies there are few steps.
+LEARNING_RATE = 0.12
+
+
+class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """
+    Turn images of galaxies into features of their shape, learnt without labels.
+
+    A ResNet is pretrained by Momentum Contrast (He et al. 2020, arXiv:1911.05722), or in another
+    way for comparison. Features are those of the pooled backbone, see
+    `~astro_morph.models.networks.stage_features`, averaged over the eight rotations and
+    reflections of the square. Plain 2-D features are standardised.
+
+    Parameters
+    ----------
+    method : {'moco', 'moco-v3', 'autoencoder', 'supervised'}, optional
+        How the encoder is trained: by Momentum Contrast, version 2 with its queue (Chen et al.
+        2020, arXiv:2003.04297) or version 3 without (Chen, Xie & He 2021, arXiv:2104.02057); by
+        drawing images again from their features; or by the labels alone.
+    source : `~astro_morph.cutouts.CutoutSource` or str, optional
+        Where a catalogue's cutouts come from: a source, the name of a survey such as
+        ``'legacy-dr10'``, the pattern of FITS mosaics, or ``'auto'`` for the table's column of
+        image paths, else what ``astro_morph.conf.survey`` names.
+    label_column : str, optional
+        Column of the labels, masked or empty where there is none. ``'supervised'`` learns from
+        them where ``y`` is not given; the other methods only watch how often neighbours share
+        one, if the catalogue has the column.
+    architecture : {'resnet18', 'resnet34', 'resnet50'}, optional
+        The encoder.
+    size : int, `~astropy.units.Quantity`, str or tuple, optional
+        Side of the cutouts, in pixels or as an angle; or a column and a factor that it follows,
+        such as ``'4 * petroR90_r'``, see `~astro_morph.cutouts.grid_of`.
+    bands : sequence of str or 'rgb', optional
+        Bands to use, by default all; ``'rgb'`` for the colour pictures of a survey.
+    preprocessing : 'auto', `~astro_morph.photometry.Preprocessor` or None, optional
+        How images in flux are cleaned before the network sees them. ``'auto'`` takes the
+        preprocessor's defaults, and leaves pictures as they are. The model keeps the settings.
+    epochs : int or 'auto', optional
+        Passes over the images; ``'auto'`` takes the number of images into account.
+    batch_size : int, optional
+        Images a step.
+    temperature, momentum : float or 'auto', optional
+        Temperature of the contrast, and share of its old weights that the momentum encoder keeps
+        at the start. ``'auto'`` takes 0.1 for ``'moco'``, 0.2 for ``'moco-v3'``, and 0.99 for both.
+    queue_size : int or 'auto', optional
+        Keys that ``'moco'`` keeps; ``'auto'`` takes min(4096, n / 4).
+    device : str or `torch.device`, optional
+        ``'auto'`` takes CUDA, else MPS, else the CPU.
+    max_time : float or `~astropy.units.Quantity`, optional
+        Time after which training ends, in seconds if it has no unit.
+    checkpoint : path, optional
+        File from which a training that was stopped goes on, see
+        `~astro_morph.learning.training.loop.train`.
+    random_state : int, `numpy.random.RandomState` or None, optional
+        An integer makes the training repeat exactly on one machine.
+    verbose : int, optional
+        0 for silence.
+
+    Attributes
+    ----------
+    history_ : list of dict
+        A record an epoch: loss, accuracy of the task, learning rate and seconds, and what
+        `~astro_morph.learning.training.monitoring.Monitor` saw. The accuracy of an auto-encoder is
+        the share of the variance that it explains.
+    decoder_ : `torch.nn.Module` or None
+        What draws images from the features, if the method is ``'autoencoder'``. It is not saved.
+    model_ : `~astro_morph.models.torch_model.TorchModel`
+        The network and its specification.
+
+    See Also
+    --------
+    MorphologyClassifier : Learns the classes.
+
+    Examples
+    --------
+    >>> from astro_morph import MorphologyEncoder
+    >>> from astro_morph.simulation import SimulatedSurvey
+    >>> survey = SimulatedSurvey(n_galaxies=16, random_state=0)
+    >>> encoder = MorphologyEncoder(source=survey, epochs=1, random_state=0, verbose=0)
+    >>> encoder.fit_transform(survey.catalogue).shape
+    (16, 1408)
+    """
+
+    _parameter_constraints = {
+        'method': [StrOptions(set(METHODS))],
+        'source': [str, CutoutSource],
+        'label_column': [str],
+        'architecture': [StrOptions(set(ARCHITECTURES))],
+        'size': [
+            None,
+            Interval(Integral, SMALLEST_SIDE, None, closed='left'),
+            u.Quantity,
+            str,
+            tuple,
+        ],
+        'bands': [None, str, 'array-like'],
+        'preprocessing': [StrOptions({'auto'}), Preprocessor, None],
+        'epochs': [StrOptions({'auto'}), Interval(Integral, 1, None, closed='left')],
+        'batch_size': [Interval(Integral, 2, None, closed='left')],
+        'temperature': [StrOptions({'auto'}), Interval(Real, 0, None, closed='neither')],
+        'momentum': [StrOptions({'auto'}), Interval(Real, 0, 1, closed='both')],
+        'queue_size': [StrOptions({'auto'}), Interval(Integral, 1, None, closed='left')],
+        'device': [str, torch.device],
+        'max_time': [None, Interval(Real, 0, None, closed='neither'), u.Quantity],
+        'checkpoint': [None, str, os.PathLike],
+        'random_state': ['random_state'],
+        'verbose': ['verbose'],
+    }
+
+    def __init__(
+        self,
+        method='moco',
+        source='auto',
+        *,
+        label_column='morphology',
+        architecture='resnet18',
+        size=None,
+        bands=None,
+        preprocessing='auto',
+        epochs='auto',
+        batch_size=256,
+        temperature='auto',
+        momentum='auto',
+        queue_size='auto',
+        device='auto',
+        max_time=None,
+        checkpoint=None,
+        random_state=None,
+        verbose=1,
+    ):
+        self.method = method
+        self.source = source
+        self.label_column = label_column
+        self.architecture = architecture
+        self.size = size
+        self.bands = bands
+        self.preprocessing = preprocessing
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.temperature = temperature
+        self.momentum = momentum
+        self.queue_size = queue_size
+        self.device = device
+        self.max_time = max_time
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X, y=None):
+        """
+        Train the encoder on every row that has an image, and a label if it is to learn from them.
+
+        Parameters
+        ----------
+        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame
+            A catalogue, positions, cutouts, images (n, band, y, x), or plain features (n, d).
+        y : array_like, shape (n,), optional
+            Labels, used by the method ``'supervised'`` alone; masked or empty ones are unlabelled.
+            By default those of the column ``label_column``.
+
+        Returns
+        -------
+        self : MorphologyEncoder
+            The fitted encoder.
+
+        Raises
+        ------
+        ValueError
+            If there are no images, or no labels of at least two classes to learn from.
+        """
+        self._validate_params()
+        if not holds_images(X):
+            return self._fit_features(validate_data(self, X, dtype=np.float64))
+        labels = self._labels(X, y)
+        raw, clean, settings = fetch(self, X)
+        if self.method == 'supervised':
+            clean, labels = clean[~labels.mask], labels[~labels.mask]
+        cutouts = usable(clean)
+        labels = None if labels is None else labels[clean.is_ok]
+        method = METHODS[self.method]
+        device = choose_device(self.device)
+        with seeded(self.random_state) as seed:
+            spec = describe(
+                raw,
+                architecture=self.architecture,
+                views=SQUARE_SYMMETRIES,
+                stages=FEATURE_STAGES,
+                preprocessing=settings,
+            )
+            network = network_for(cutouts, spec)
+            images = training_images(network, cutouts)
+            batch_size = min(self.batch_size, len(images))
+            objective = method.build(
+                network.encoder,
+                training_views(network, spec, method.views, survey=survey_of(self.source)),
+                spec=spec,
+                labels=labels,
+                queue_size=self._queue_size(len(images), batch_size),
+                contrast=self._contrast(),
+            ).to(device, memory_format=torch.channels_last)
+            self.history_ = train(
+                objective,
+                images,
+                sgd(objective, learning_rate=LEARNING_RATE * batch_size / 256),
+                epochs=_epochs(self.epochs, len(images)),
+                batch_size=batch_size,
+                device=device,
+                random_state=seed,
+                max_time=seconds(self.max_time),
+                checkpoint=self.checkpoint,
+                callback=Monitor(objective, images, labels=labels),
+                description='pretraining',
+                verbose=bool(self.verbose),
+            )
+        self.decoder_ = getattr(objective, 'decoder', None)
+        self.model_ = TorchModel(spec, network, device=device).stamped(astro_morph.__version__)
+        return self
+
+    def transform(self, X):
+        """
+        Give the features of samples.
+
+        Parameters
+        ----------
+        X : object
+            Samples as in `fit`.
+
+        Returns
+        -------
+        features : ndarray, shape (n, d)
+            NaN in the rows without an image.
+        """
+        check_is_fitted(self)
+        if not holds_images(X):
+            X = validate_data(self, X, dtype=np.float64, reset=False)
+        else:
+            X = self._cutouts(X)
+        with progress_bar(len(X), 'encoding', verbose=bool(self.verbose)) as bar:
+            return compute(self.model_, X, bar=bar)[1]
+
+    def neighbors(self, X, n=10):
+        """
+        Find the galaxies that look most like each other.
+
+        Parameters
+        ----------
+        X : object
+            Samples as in `fit`.
+        n : int, optional
+            Neighbours of each.
+
+        Returns
+        -------
+        rows : ndarray of int, shape (len(X), n)
+            Row numbers, nearest first, by the angle between features; the galaxy itself is left
+            out, and -1 stands in the rows without an image. Beyond a hundred thousand galaxies
+            they are found nearly, see `~astro_morph.learning.neighbors.nearest`.
+        """
+        features = self.transform(X)
+        known = np.flatnonzero(np.isfinite(features).all(axis=1))
+        if n >= len(known):
+            msg = (
+                f'n={n} neighbours of {len(known)} galaxies: each has only the others; pass at '
+                f'most {len(known) - 1}'
+            )
+            raise ValueError(msg)
+        rows = np.full((len(features), n), -1)
+        rows[known] = known[nearest(features[known], n)]
+        return rows
+
+    def adapt(self, X):
+        """
+        Fit a pretrained encoder to other images: their bands, brightness and size.
+
+        Nothing is learnt anew. The filters of the first layer are interpolated between bands, and
+        flux is stretched to the brightness of the pictures that the encoder knows.
+
+        Parameters
+        ----------
+        X : object
+            Samples as in `fit`.
+
+        Returns
+        -------
+        encoder : MorphologyEncoder
+            Another encoder, for such images.
+        """
+        check_is_fitted(self)
+        start = self.model_.spec
+        raw, clean, settings = fetch(self, X)
+        spec = describe(
+            raw,
+            architecture=start.architecture,
+            views=start.views,
+            stages=start.stages,
+            preprocessing=settings,
+            enlarge=start.input_size is not None,
+        )
+        network = network_for(usable(clean), spec, start=self.model_)
+        other = clone(self)
+        other.model_ = TorchModel(spec, network, device=self.model_.device).stamped(
+            astro_morph.__version__
+        )
+        return other
+
+    def save(self, path):
+        """
+        Write the encoder to a file, which `load` reads.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        """
+        check_is_fitted(self)
+        self.model_.save(path)
+
+    @classmethod
+    def load(cls, path, **parameters):
+        """
+        Read an encoder from a file; no code in the file is run.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        **parameters
+            Parameters of the encoder, such as ``source`` and ``device``.
+
+        Returns
+        -------
+        encoder : MorphologyEncoder
+            The fitted encoder.
+        """
+        encoder = cls(**parameters)
+        encoder.model_ = TorchModel.load(path, device=choose_device(encoder.device))
+        return encoder
+
+    @classmethod
+    def from_pretrained(cls, name, **parameters):
+        """
+        Load an encoder that comes with the package.
+
+        Parameters
+        ----------
+        name : str
+            Its name, such as ``'sdss-moco-resnet18'``.
+        **parameters
+            Parameters of the encoder.
+
+        Returns
+        -------
+        encoder : MorphologyEncoder
+            The fitted encoder.
+        """
+        return cls.load(bundled_path(name), **parameters)
+
+    @property
+    def _n_features_out(self):
+        return self.model_.n_features
+
+    def _labels(self, X, y):
+        """Give the labels to learn from, or to watch, masked where there is none; or None."""
+        if self.method != 'supervised':
+            y, table = None, catalogue_of(X)
+            if table is None or self.label_column not in table.colnames:
+                return None
+        labels, is_labelled = labels_of(X, y, self.label_column)
+        if self.method == 'supervised':
+            # Labels that can't be learnt are known before hours go into images.
+            encode_labels(labels[is_labelled])
+        return np.ma.array(labels, mask=~is_labelled)
+
+    def _cutouts(self, X):
+        """Fetch cutouts as the model knows them."""
+        spec = self.model_.spec
+        try:
+            return prepare(spec, as_cutouts(X, **request(spec, self.source)))
+        except ValueError as error:
+            error.add_note('encoder.adapt(X) fits an encoder to images of other bands or size')
+            raise
+
+    def _contrast(self):
+        options = {'temperature': self.temperature, 'momentum': self.momentum}
+        return {name: value for name, value in options.items() if value != 'auto'}
+
+    def _fit_features(self, X):
+        spec = ModelSpec(architecture='features', views=1)
+        network = build_network(spec, n_features=X.shape[1])
+        scaler = StandardScaler().fit(X)
+        network.encoder.running_mean.copy_(torch.from_numpy(scaler.mean_))
+        network.encoder.running_var.copy_(torch.from_numpy(scaler.scale_**2))
+        self.model_ = TorchModel(spec, network).stamped(astro_morph.__version__)
+        self.history_ = []
+        return self
+
+    def _queue_size(self, n_samples, batch_size):
+        if self.queue_size == 'auto':
+            return queue_size_for(n_samples, batch_size)
+        if self.queue_size > n_samples:
+            warnings.warn(
+                f'queue_size={self.queue_size} is longer than the {n_samples} galaxies: it fills '
+                "with other views of the same ones, which teach little; queue_size='auto' takes "
+                f'{queue_size_for(n_samples, batch_size)}',
+                AstropyUserWarning,
+                stacklevel=3,
+            )
+        return self.queue_size
+
+
+def _epochs(epochs, n_samples):
+    return int(np.clip(VIEWS_WANTED // n_samples, *EPOCHS_RANGE)) if epochs == 'auto' else epochs

@@ -1,0 +1,177 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Cutouts as pictures in red, green and blue, and as what a web page shows."""
+
+import base64
+import io
+from collections import Counter
+from html import escape
+
+import numpy as np
+from astropy.stats import mad_std
+from astropy.visualization import make_lupton_rgb
+
+__all__ = ['contact_sheet', 'data_uris', 'origin', 'pictures', 'rgb', 'shown_bands']
+
+# Noise levels of the sky at which the asinh stretch turns from linear to logarithmic, and the
+# range it is to show, chosen to look like the colour pictures of SDSS.
+SOFTENING = 8
+STRETCH = 11
+
+# Cutouts in a notebook: one line of them.
+FEW = 8
+
+
+def rgb(images):
+    """
+    Make colour pictures of cutouts in flux.
+
+    The first and last bands and the middle one are shown as in Lupton et al. (2004, PASP 116,
+    133), so that colours are those of the flux.
+
+    Parameters
+    ----------
+    images : array_like, shape (n, band, y, x)
+        Cutouts in flux, bands from blue to red.
+
+    Returns
+    -------
+    pictures : ndarray of uint8, shape (n, y, x, 3)
+        Red, green and blue; missing pixels are black.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph.plotting import rgb
+    >>> rgb(np.ones((2, 3, 16, 16))).shape
+    (2, 16, 16, 3)
+    """
+    n_bands = images.shape[1]
+    chosen = images[:, [n_bands - 1, n_bands // 2, 0]]
+    known = chosen[np.isfinite(chosen)]
+    noise = mad_std(known) if known.size else 0
+    signal = np.nan_to_num(chosen / (noise or 1))
+    # astropy divides by the brightness of each pixel, and then minds where it is zero.
+    with np.errstate(invalid='ignore'):
+        return np.array([make_lupton_rgb(*bands, Q=SOFTENING, stretch=STRETCH) for bands in signal])
+
+
+def pictures(cutouts):
+    """
+    Make colour pictures of cutouts, flux by `rgb` and pictures as they are.
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        The cutouts, of pictures or of flux with the bands from blue to red.
+
+    Returns
+    -------
+    pictures : ndarray of uint8, shape (n, y, x, 3)
+        Red, green and blue; rows without an image are black.
+    """
+    if cutouts.kind == 'flux':
+        return rgb(cutouts.images)
+    chosen = cutouts.images[:, shown_bands(cutouts)]
+    return np.nan_to_num(chosen).astype(np.uint8).transpose(0, 2, 3, 1)
+
+
+def shown_bands(cutouts):
+    """
+    Choose the bands to show in red, green and blue: flux has its bands from blue to red.
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        The cutouts.
+
+    Returns
+    -------
+    bands : list of int
+        Three numbers.
+    """
+    last = len(cutouts.bands) - 1
+    if cutouts.kind == 'flux':
+        return [last, (last + 1) // 2, 0]
+    return [0, (last + 1) // 2, last]
+
+
+def origin(cutouts):
+    """
+    Tell where the first row of pixels belongs.
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        The cutouts.
+
+    Returns
+    -------
+    origin : {'lower', 'upper'}
+        As Matplotlib takes it: pictures begin at the top, flux at the bottom.
+    """
+    return 'upper' if cutouts.kind == 'picture' else 'lower'
+
+
+def data_uris(cutouts):
+    """
+    Write cutouts as PNG pictures inside addresses, which a web page shows without a file.
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        The cutouts.
+
+    Returns
+    -------
+    addresses : list of str
+        One for each cutout.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph import CutoutSet
+    >>> from astro_morph.images.pictures import data_uris
+    >>> data_uris(CutoutSet(np.zeros((1, 3, 8, 8))))
+    ['data:image/png;base64,iVBOR...']
+    """
+    upright = slice(None, None, -1 if origin(cutouts) == 'lower' else 1)
+    return [_as_png(picture[upright]) for picture in pictures(cutouts)]
+
+
+def contact_sheet(cutouts):
+    """
+    Show cutouts in a notebook: what they are, the first few, and how many have no image.
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        The cutouts.
+
+    Returns
+    -------
+    html : str
+        A part of a page.
+    """
+    rows = np.flatnonzero(cutouts.is_ok)[:FEW]
+    style = 'width: 96px; max-width: 12%; margin: 0 4px 4px 0; display: inline-block'
+    images = [
+        f'<img src="{address}" alt="row {row}" title="row {row}" style="{style}">'
+        for row, address in zip(rows, data_uris(cutouts[rows]), strict=True)
+    ]
+    counts = Counter(cutouts.status.tolist()).most_common()
+    statuses = ', '.join(f'{n} {status}' for status, n in counts)
+    return '\n'.join(
+        [
+            f'<p>{escape(repr(cutouts))}</p>',
+            f'<div>{"".join(images)}</div>',
+            f'<p>status: {escape(statuses) or "no rows"}</p>',
+        ]
+    )
+
+
+def _as_png(picture):
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, 'PNG')
+    return f'data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}'

@@ -1,0 +1,247 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Cutouts out of tiles that differ in grid, overlap and leave gaps: each on a grid of its own."""
+
+import itertools
+from typing import NamedTuple
+
+import astropy.units as u
+import numpy as np
+
+from astro_morph.catalog.flags import BITS
+from astro_morph.images.reading import ImageError
+from astro_morph.images.resampling import count_subpixels, cut_stamps, resample_stamps, stamp_box
+from astro_morph.images.tiles import Tile
+
+__all__ = ['LATTICE', 'STENCIL', 'cut_tiles', 'find_near', 'north_up']
+
+# Grids that agree to this part of a pixel are one: resampling would change noise, and no galaxy.
+_SAME_GRID = 1e-3
+
+#: A cutout's centre, and half a cutout to either side in x and in y: they tell its local grid.
+STENCIL = np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]]) / 2
+_STENCIL_ANGLES = np.array([0, 270, 90, 0, 180]) * u.deg  # north up, east to the left
+
+#: The share of a cutout that a tile covers is taken at 8 x 8 points, its corners among them.
+LATTICE = np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 8)] * 2), axis=-1).reshape(-1, 2)
+
+# Pixels that are resampled at a time, so that a call needs little memory beside its result.
+_BATCH_PIXELS = 4_000_000
+
+
+def north_up(coords, extent):
+    """
+    Lay a tangential grid on each position, north up and east to the left.
+
+    Parameters
+    ----------
+    coords : `~astropy.coordinates.SkyCoord`, shape (n,)
+        The centres.
+    extent : `~astropy.units.Quantity`, scalar or shape (n,)
+        Side of the grids on the sky.
+
+    Returns
+    -------
+    stencils : `~astropy.coordinates.SkyCoord`, shape (n, 5)
+        The positions of ``STENCIL`` on each grid.
+    """
+    reach = np.arctan((extent / 2).to_value(u.rad)) * u.rad
+    distances = np.hypot(*STENCIL.T) * 2 * reach[..., np.newaxis]
+    return coords[:, np.newaxis].directional_offset_by(_STENCIL_ANGLES, distances)
+
+
+def cut_tiles(tiles, stencils, size, pixels):
+    """
+    Cut sources out of the tiles of some bands.
+
+    Parameters
+    ----------
+    tiles : sequence of list of `~astro_morph.images.tiles.Tile`
+        The tiles of each band.
+    stencils : `~astropy.coordinates.SkyCoord`, shape (n, 5)
+        The grid of each cutout: where the points of ``STENCIL`` lie on the sky.
+    size : int
+        Side of the cutouts in pixels.
+    pixels : `~astro_morph.images.tiles.TilePixels`
+        Where the pixels of the tiles are had from.
+
+    Returns
+    -------
+    images : `~numpy.ndarray` of float32, shape (n, band, y, x)
+        The cutouts; NaN where no tile has a pixel.
+    status : `~numpy.ndarray` of str, shape (n,)
+        ``'ok'``, or why there is no image.
+    flags : `~numpy.ndarray` of int, shape (n,)
+        Quality flags, see `astro_morph.decode_flags`.
+    """
+    n = len(stencils)
+    images = np.full((n, len(tiles), size, size), np.nan, np.float32)
+    status = np.full(n, 'ok', 'U20')
+    mosaic = [_place(tiles_of_band, stencils, size) for tiles_of_band in tiles]
+
+    is_inside = np.zeros(n, bool)
+    for placement in itertools.chain(*mosaic):
+        is_inside[placement.rows[placement.holds_centre]] = True
+    status[~is_inside] = 'no_coverage'
+    mosaic = [[placement.keep(is_inside) for placement in band] for band in mosaic]
+
+    failures = [_fill(images[:, i], band, pixels) for i, band in enumerate(mosaic)]
+    gaps = [_find_gaps(images[:, i], band) for i, band in enumerate(mosaic)]
+    is_empty, is_partial, has_missing = np.stack(gaps, axis=-1)
+    status[is_inside & is_empty.all(axis=1)] = 'all_nan'
+    for failure in failures:
+        status = np.where((status == 'all_nan') & (failure != ''), failure, status)
+    flags = (
+        is_partial.any(axis=1) * BITS['partial_coverage']
+        | has_missing.any(axis=1) * BITS['missing_pixels']
+        | is_empty.any(axis=1) * BITS['missing_band']
+    )
+    return images, status, flags * (status == 'ok')
+
+
+def find_near(tiles, coords, reach=0 * u.rad):
+    """Yield each tile that may lie within reach of some positions, and their rows."""
+    directions = coords.cartesian.xyz.value.T
+    for tile in tiles:
+        rows = tile.image.find_near(directions, reach.to_value(u.rad))
+        if len(rows):
+            yield tile, rows
+
+
+class _Placement(NamedTuple):
+    """Where some cutouts lie in a tile: to first order, pixel = centre + jacobian @ offset."""
+
+    tile: Tile
+    rows: np.ndarray  # (k,), the cutouts that the tile covers in part
+    centres: np.ndarray  # (k, 2), pixels (x, y) of the tile
+    jacobians: np.ndarray  # (k, 2, 2), of (x, y) of the tile by (x, y) of the cutout
+    shares: np.ndarray  # (k,), how much of the cutout the tile covers
+
+    @property
+    def holds_centre(self):
+        return self.tile.image.contains(self.centres)
+
+    def select(self, index):
+        return _Placement(self.tile, *(values[index] for values in self[1:]))
+
+    def keep(self, is_wanted):
+        return self.select(is_wanted[self.rows])
+
+    def to_pixel(self, offsets):
+        """Turn offsets (x, y) from the centre, of shape (p, 2), into pixels of shape (k, p, 2)."""
+        return self.centres[:, np.newaxis] + offsets @ self.jacobians.swapaxes(1, 2)
+
+
+def _place(tiles, stencils, size):
+    """Find the cutouts that lie on each tile of a band, and where."""
+    # The side of the largest cutout: more than half its diagonal.
+    reach = 2 * stencils[:, 0].separation(stencils[:, 1]).max(initial=0 * u.rad)
+    placements = []
+    for tile, rows in find_near(tiles, stencils[:, 0], reach):
+        xy = tile.image.to_pixel(stencils[rows])
+        jacobians = np.stack([xy[:, 1] - xy[:, 2], xy[:, 3] - xy[:, 4]], axis=-1) / size
+        placement = _Placement(tile, rows, xy[:, 0], jacobians, None)
+        shares = tile.image.contains(placement.to_pixel(LATTICE * (size - 1))).mean(axis=1)
+        placements.append(placement._replace(shares=shares).select(shares > 0))
+    return placements
+
+
+def _fill(images, placements, pixels):
+    """
+    Fill the images of one band, of shape (n, y, x), from the tiles that cover them.
+
+    Return why no tile could be read, for each image; empty text where one could, or there is none.
+    """
+    failures = np.full(len(images), '', 'U20')
+    ranks = _rank(placements)
+    for rank in range(max((r.max(initial=-1) for r in ranks), default=-1) + 1):
+        for placement, its_ranks in zip(placements, ranks, strict=True):
+            turn = placement.select(its_ranks == rank)
+            if rank > 0:
+                turn = turn.select(np.isnan(images[turn.rows]).any(axis=(1, 2)))
+            try:
+                _fill_from_tile(images, turn, pixels)
+            except ImageError as error:
+                failures[turn.rows] = error.status
+    return failures
+
+
+def _fill_from_tile(images, placement, pixels):
+    if len(placement.rows) == 0:
+        return
+    tile = pixels.get(placement.tile)
+    size = images.shape[-1]
+    for batch in _split(placement, size):
+        old, new = images[batch.rows], _cut_from_tile(tile, batch, size)
+        images[batch.rows] = np.where(np.isnan(old), new, old)
+
+
+def _split(placement, size):
+    """Yield cutouts in batches of like scale, so that a coarse one doesn't slow the fine ones."""
+    n_sub = count_subpixels(placement.jacobians)
+    for number in np.unique(n_sub):
+        alike = placement.select(n_sub == number)
+        _, box_size = stamp_box(alike.jacobians, alike.centres, size)
+        length = max(1, _BATCH_PIXELS // box_size**2)
+        for start in range(0, len(alike.rows), length):
+            yield alike.select(slice(start, start + length))
+
+
+def _cut_from_tile(tile, placement, size):
+    """Cut whole pixels where the tile is on the cutout's grid, and resample elsewhere."""
+    corners = placement.centres - (size - 1) / 2
+    whole = np.rint(corners)
+    shift = placement.to_pixel(STENCIL * size) - (whole + (size - 1) / 2)[:, np.newaxis]
+    is_aligned = (np.abs(shift - STENCIL * size) < _SAME_GRID).all(axis=(1, 2))
+    images = np.empty((len(corners), size, size), np.float32)
+    images[is_aligned] = cut_stamps(tile, whole[is_aligned].astype(int), size)
+    if not is_aligned.all():
+        rest = placement.select(~is_aligned)
+        corners, box_size = stamp_box(rest.jacobians, rest.centres, size)
+        stamps = cut_stamps(tile, corners, box_size)
+        images[~is_aligned] = resample_stamps(stamps, rest.jacobians, rest.centres - corners, size)
+    return images
+
+
+def _find_gaps(images, placements):
+    """
+    Look for gaps in the images of one band, of shape (n, y, x).
+
+    Return three arrays of bool: whether there is no pixel at all, or, where there is one, whether
+    some lie outside all tiles, and whether some are missing inside a tile.
+    """
+    is_nan = np.isnan(images)
+    is_empty = is_nan.all(axis=(1, 2))
+    is_partial, has_missing = np.zeros(len(images), bool), is_nan.any(axis=(1, 2))
+    for row, is_covered in _find_edges(placements, images.shape):
+        is_partial[row] = not is_covered.all()
+        has_missing[row] = (is_nan[row] & is_covered).any()
+    return is_empty, is_partial & ~is_empty, has_missing & ~is_empty
+
+
+def _find_edges(placements, shape):
+    """Yield each row that no tile covers as a whole, and which pixels any tile covers."""
+    n, *shape = shape
+    is_whole = np.zeros(n, bool)
+    for placement in placements:
+        is_whole[placement.rows[placement.shares == 1]] = True
+    offsets = np.stack(np.meshgrid(*[np.arange(shape[0]) - (shape[0] - 1) / 2] * 2), axis=-1)
+    covered = {}
+    for placement in placements:
+        edge = placement.keep(~is_whole)
+        for i, row in enumerate(edge.rows):
+            xy = edge.select([i]).to_pixel(offsets.reshape(-1, 2))
+            is_inside = placement.tile.image.contains(xy).reshape(shape)
+            covered[row] = covered.get(row, False) | is_inside
+    yield from covered.items()
+
+
+def _rank(placements):
+    """Rank the tiles under each cutout: 0 for the one that covers most of it."""
+    if not placements:
+        return []
+    rows = np.concatenate([placement.rows for placement in placements])
+    shares = np.concatenate([placement.shares for placement in placements])
+    order = np.lexsort((-shares, rows))
+    ranks = np.empty(len(rows), int)
+    ranks[order] = np.arange(len(rows)) - np.searchsorted(rows[order], rows[order])
+    return np.split(ranks, np.cumsum([len(placement.rows) for placement in placements])[:-1])

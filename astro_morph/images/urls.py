@@ -1,0 +1,151 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""FITS images at URLs, on a web server or in object storage, of which only some bytes are read."""
+
+import glob
+import os
+
+import numpy as np
+from astropy.io import fits
+
+from astro_morph.images.reading import TruncatedImageError, image_errors
+from astro_morph.images.tiles import SkyImage
+
+__all__ = ['RemoteImage', 'find_files', 'is_url', 'locate']
+
+# Most headers are shorter, and where only they are wanted, many are.
+_HEADER_BLOCK = 2**16
+
+# The rows that a cutout crosses are a megabyte in an image of 4000 columns: one or two requests.
+_BLOCK = 2**20
+
+# Blocks of one file that are kept: as much as a tile of 3000 x 3000 pixels.
+_MAX_BLOCKS = 32
+
+
+def is_url(path):
+    """Tell a URL such as ``'s3://bucket/tiles/*.fits'`` from a path on this machine."""
+    return '://' in os.fspath(path)
+
+
+def locate(path):
+    """Write a path or a URL as `find_files` does; a ``file://`` URL becomes a path."""
+    if not is_url(path):
+        return os.fspath(path)
+    from fsspec.implementations.local import LocalFileSystem
+
+    store, place = _find_store(path)
+    # A file on this machine can be mapped into memory.
+    return place if isinstance(store, LocalFileSystem) else store.unstrip_protocol(place)
+
+
+def find_files(pattern):
+    """
+    Find the files that a path, a URL or a pattern stands for.
+
+    Parameters
+    ----------
+    pattern : str or `~pathlib.Path`
+        The pattern; on a web server, it needs a page that lists the files of the folder.
+
+    Returns
+    -------
+    files : list of str
+        Their paths or URLs, in order; none if nothing matches.
+    """
+    pattern = locate(pattern)
+    if not is_url(pattern):
+        is_file = os.path.exists(pattern)
+        return [pattern] if is_file else sorted(glob.glob(pattern, recursive=True))
+    store, place = _find_store(pattern)
+    places = [place] if _is_there(store, place) else sorted(store.glob(place))
+    return [store.unstrip_protocol(place) for place in places]
+
+
+def _is_there(store, place):
+    """Ask for the headers only; a web server's ``exists`` would begin to send the file."""
+    try:
+        store.info(place)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+class RemoteImage(SkyImage):
+    """
+    A FITS image at a URL, with a celestial WCS; see `~astro_morph.images.tiles.SkyImage`.
+
+    Its file must not be compressed as a whole. Tile-compressed images are.
+
+    Parameters
+    ----------
+    path : str
+        A URL: whatever the packages that ``fsspec`` knows can open: ``https://``, ``s3://``, ``gs://``...
+    hdu : int or str, optional
+        Number or name of the extension; by default the first that holds an image.
+
+    Raises
+    ------
+    ImageError
+        If there is no image with a celestial WCS.
+    """
+
+    # What it keeps of its file is counted in bytes.
+    is_mapped = False
+
+    def _open(self):
+        return fits.open(_open_in_blocks(self.path, _HEADER_BLOCK))
+
+    def _read_layout(self, hdu):
+        info = hdu.fileinfo()
+        self._end = info['datLoc'] + info['datSpan']
+
+    def read(self):
+        """Return what reads the pixels, of shape (plane, y, x), when it is sliced."""
+        with image_errors():
+            file = _open_in_blocks(self.path, _BLOCK)
+            if file.size < self._end:
+                msg = 'the file ends before the last pixel'
+                raise TruncatedImageError(msg)
+            return _RemotePixels(fits.open(file)[self._hdu], self.shape)
+
+
+def _open_in_blocks(url, size):
+    """Open a file so that each block of it is asked for once at most."""
+    store, place = _find_store(url)
+    # fits.open(use_fsspec=True) would open it likewise, but each store names these options
+    # otherwise, and only here they are the same for all.
+    return store.open(
+        place,
+        block_size=size,
+        cache_type='blockcache',
+        cache_options={'maxblocks': _MAX_BLOCKS},
+    )
+
+
+def _find_store(url):
+    """Return the file system of a URL, and the place in it."""
+    from fsspec.core import url_to_fs
+
+    return url_to_fs(url)
+
+
+class _RemotePixels:
+    """Pixels of shape (plane, y, x), or of one plane, that are read when they are sliced."""
+
+    nbytes = _BLOCK * _MAX_BLOCKS
+
+    def __init__(self, hdu, shape, plane=()):
+        self._hdu = hdu
+        self._plane = plane
+        self.shape = shape
+
+    def __getitem__(self, index):
+        if isinstance(index, (int, np.integer)):
+            plane = map(int, np.unravel_index(index, self._hdu.shape[:-2]))
+            return _RemotePixels(self._hdu, self.shape, tuple(plane))
+        rows, columns = index
+        with image_errors():
+            if isinstance(self._hdu, fits.CompImageHDU):
+                return self._hdu.section[(*self._plane, rows, columns)]
+            # Whole rows lie together in the file: one reading.
+            return self._hdu.section[(*self._plane, rows)][:, columns]

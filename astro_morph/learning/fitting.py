@@ -1,0 +1,113 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""What the estimators share: seeds, networks made for some cutouts, images and views of them."""
+
+import contextlib
+
+import astropy.units as u
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+from astro_morph import conf, surveys
+from astro_morph.cutouts import as_cutouts
+from astro_morph.models.building import _side
+from astro_morph.photometry import Preprocessor
+from astro_morph.photometry.cleaning import preprocess
+
+__all__ = ['fetch', 'seconds', 'seeded', 'survey_of', 'usable']
+
+
+def seconds(time):
+    """Turn a time, in seconds or a quantity, into seconds; None stays None."""
+    return None if time is None else u.Quantity(time, u.s).to_value(u.s)
+
+
+@contextlib.contextmanager
+def seeded(random_state):
+    """
+    Make random weights repeat, and leave PyTorch's global generator as it was.
+
+    Parameters
+    ----------
+    random_state : None, int or `numpy.random.RandomState`
+        As scikit-learn takes it.
+
+    Yields
+    ------
+    seed : int
+        A seed for generators.
+    """
+    seed = int(check_random_state(random_state).randint(2**31 - 1))
+    with torch.random.fork_rng(devices=[]):
+        # Only the CPU's: that of the GPU is not forked, and weights are drawn on the CPU.
+        torch.default_generator.manual_seed(seed)
+        yield seed
+
+
+def usable(cutouts):
+    """
+    Give the rows that have an image.
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        All rows.
+
+    Returns
+    -------
+    cutouts : `~astro_morph.CutoutSet`
+        Those whose status is ok.
+
+    Raises
+    ------
+    ValueError
+        If no row has one; says why.
+    """
+    if not cutouts.is_ok.any():
+        reasons, counts = np.unique(cutouts.status, return_counts=True)
+        why = ', '.join(f'{n} {reason}' for reason, n in zip(reasons, counts, strict=True))
+        msg = f'X has no row with an image ({why or "it is empty"}); check source= and the paths'
+        raise ValueError(msg)
+    # Not copied where nothing is left out: the images may be a file that memory can't hold.
+    return cutouts if cutouts.is_ok.all() else cutouts[cutouts.is_ok]
+
+
+def fetch(estimator, X):
+    """
+    Fetch the cutouts that an estimator is to learn from, and clean them.
+
+    Parameters
+    ----------
+    estimator : object
+        Has ``source``, ``size``, ``bands`` and ``preprocessing``.
+    X : object
+        Samples, as in `~astro_morph.cutouts.as_cutouts`.
+
+    Returns
+    -------
+    raw, clean : `~astro_morph.CutoutSet`
+        The cutouts as they came, and clean.
+    settings : dict or None
+        Those of the preprocessing.
+
+    Raises
+    ------
+    ValueError
+        If no row has an image, or the images are not square, or too small.
+    """
+    raw = as_cutouts(X, source=estimator.source, size=estimator.size, bands=estimator.bands)
+    # Before it takes time to clean them.
+    usable(raw)
+    _side(raw)
+    preprocessor = estimator.preprocessing
+    if preprocessor == 'auto':
+        preprocessor = Preprocessor() if raw.kind == 'flux' else None
+    settings = None if preprocessor is None else preprocessor.settings()
+    return raw, preprocess(raw, settings), settings
+
+
+def survey_of(source):
+    """Give the survey whose images a source has, None where that is not known."""
+    if source == 'auto':
+        source = conf.survey
+    return surveys.get(source) if surveys.is_known(source) else getattr(source, 'survey', None)

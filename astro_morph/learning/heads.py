@@ -1,0 +1,238 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""What turns features into classes: fitted by scikit-learn, compared and calibrated."""
+
+import warnings
+
+import numpy as np
+import torch
+from scipy.special import log_softmax, softmax
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from astro_morph.models.calibration import conformity_scores, fit_temperature
+
+__all__ = [
+    'calibrate',
+    'calibrated_losses',
+    'fit_head',
+    'linear_head',
+    'set_best_head',
+    'small_head',
+]
+
+# Folds of the labels on whose held-out parts heads are compared and calibrated.
+FOLDS = 5
+
+# Scores that a model keeps for its sets of classes.
+MOST_SCORES = 1000
+
+# Pooled features are hundreds of correlated numbers: strong penalties are best on few labels. Of 1,
+# 0.1, 0.03, 0.01 and so on, this or the next predicts 50 to 1,000 SDSS galaxies best.
+PENALTY = 0.03
+DECAY = 10.0
+
+# Wide enough for classes that are no convex regions of the features, and passes over them.
+HIDDEN = 64
+STEPS = 200
+
+
+def linear_head(*, penalty=PENALTY):
+    """
+    Make a logistic regression on standardised features.
+
+    Parameters
+    ----------
+    penalty : float, optional
+        Inverse strength of the penalty on the weights, ``C`` of scikit-learn.
+
+    Returns
+    -------
+    head : `~sklearn.pipeline.Pipeline`
+        To be fitted.
+    """
+    return make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=1000))
+
+
+def small_head(*, random_state):
+    """
+    Make a network of one hidden layer on standardised features.
+
+    Parameters
+    ----------
+    random_state : int
+        Seed of its first weights.
+
+    Returns
+    -------
+    head : `~sklearn.pipeline.Pipeline`
+        To be fitted.
+    """
+    perceptron = MLPClassifier(
+        HIDDEN, alpha=DECAY, learning_rate_init=0.003, max_iter=STEPS, random_state=random_state
+    )
+    return make_pipeline(StandardScaler(), perceptron)
+
+
+def fit_head(head, features, target, sample_weight):
+    """
+    Fit a head, and turn it into layers that take the features as they are.
+
+    Parameters
+    ----------
+    head : `~sklearn.pipeline.Pipeline`
+        As from `linear_head` or `small_head`; it stays unfitted.
+    features : ndarray, shape (n, d)
+        The features.
+    target : ndarray of int, shape (n,)
+        Index of the class of each row.
+    sample_weight : ndarray, shape (n,)
+        Weight of each row.
+
+    Returns
+    -------
+    layers : `torch.nn.Module`
+        Turns features into logits, as `~astro_morph.models.networks.classification_head` builds
+        it. Its parameters ask for no gradient.
+    """
+    fitted = clone(head)
+    weights = {f'{name}__sample_weight': sample_weight for name, _ in head.steps}
+    with warnings.catch_warnings():
+        # Few passes are as good as a strong penalty against overfitting.
+        warnings.simplefilter('ignore', ConvergenceWarning)
+        fitted.fit(features, target, **weights)
+    scaler, classifier = fitted
+    if isinstance(classifier, LogisticRegression):
+        layers = [(classifier.coef_, classifier.intercept_)]
+    else:
+        weights = (weight.T for weight in classifier.coefs_)
+        layers = list(zip(weights, classifier.intercepts_, strict=True))
+    weight, bias = layers[0]
+    weight = weight / scaler.scale_
+    layers[0] = weight, bias - weight @ scaler.mean_
+    weight, bias = layers[-1]
+    if len(weight) == 1:
+        # Two classes have one margin: half of it speaks for one, half against the other.
+        layers[-1] = np.vstack([-weight, weight]) / 2, np.hstack([-bias, bias]) / 2
+    dtype = getattr(torch, features.dtype.name)
+    first, *others = (_linear(*layer, dtype=dtype) for layer in layers)
+    return nn.Sequential(first, nn.ReLU(), *others) if others else first
+
+
+def _linear(weight, bias, *, dtype):
+    n_out, n_in = weight.shape
+    layer = nn.Linear(n_in, n_out, dtype=dtype).requires_grad_(False)
+    layer.weight.copy_(torch.from_numpy(weight))
+    layer.bias.copy_(torch.from_numpy(bias))
+    return layer
+
+
+def set_best_head(
+    network, features, target, sample_weight, *, heads, validation=None, random_state=None
+):
+    """
+    Give a network the head that predicts labels held out best, calibrated on them.
+
+    Parameters
+    ----------
+    network : `~astro_morph.models.networks.MorphologyNetwork`
+        The network.
+    features, target, sample_weight
+        As for `fit_head`.
+    heads : sequence of `~sklearn.pipeline.Pipeline`
+        The heads to choose from.
+    validation : ndarray of bool, shape (n,), optional
+        Rows that are held out; by default each is in its turn.
+    random_state : int, optional
+        Seed of the folds.
+
+    Returns
+    -------
+    conformity : tuple of float
+        As from `calibrate`; none if a class has a single label, which can't be held out. The head
+        is then the first.
+    """
+    if validation is None:
+        rows, held_out = slice(None), np.arange(len(target))
+        folds = _folds(features, target, random_state)
+    else:
+        rows, held_out = ~validation, np.flatnonzero(validation)
+        folds = [(np.flatnonzero(rows), held_out)]
+    if not folds:
+        network.head = fit_head(heads[0], features, target, sample_weight)
+        return ()
+    truth = target[held_out], sample_weight[held_out]
+    logits = [
+        _predict_held_out(head, folds, features, target, sample_weight)[held_out] for head in heads
+    ]
+    losses = [calibrated_losses(candidate, *truth) for candidate in logits]
+    best = int(np.argmin(np.average(losses, axis=1, weights=sample_weight[held_out])))
+    network.head = fit_head(heads[best], features[rows], target[rows], sample_weight[rows])
+    return calibrate(network, logits[best], *truth)
+
+
+def _folds(features, target, random_state):
+    n_folds = min(FOLDS, np.bincount(target).min())
+    if n_folds < 2:
+        return []
+    folds = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
+    return list(folds.split(features, target))
+
+
+def _predict_held_out(head, folds, features, target, sample_weight):
+    logits = np.zeros((len(features), target.max() + 1))
+    for rows, held_out in folds:
+        layers = fit_head(head, features[rows], target[rows], sample_weight[rows])
+        logits[held_out] = layers(torch.from_numpy(features[held_out])).numpy()
+    return logits
+
+
+def calibrate(network, logits, target, sample_weight):
+    """
+    Give a network the temperature of held-out logits.
+
+    Parameters
+    ----------
+    network : `~astro_morph.models.networks.MorphologyNetwork`
+        The network.
+    logits : ndarray, shape (n, n_classes)
+        Its logits, before they are divided by a temperature.
+    target, sample_weight
+        As for `fit_head`.
+
+    Returns
+    -------
+    conformity : tuple of float
+        Scores of the true classes, for `~astro_morph.models.calibration.prediction_sets`.
+    """
+    temperature = fit_temperature(logits, target, sample_weight=sample_weight)
+    network.temperature.fill_(temperature)
+    scores = conformity_scores(softmax(logits / temperature, axis=1))
+    of_truth = scores[np.arange(len(target)), target]
+    return tuple(of_truth[:: -(-len(of_truth) // MOST_SCORES)].tolist())
+
+
+def calibrated_losses(logits, target, sample_weight):
+    """
+    Say how badly logits predict each label, at the temperature that suits all of them best.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (n, n_classes)
+        Logits of galaxies held out.
+    target, sample_weight
+        As for `fit_head`.
+
+    Returns
+    -------
+    losses : ndarray, shape (n,)
+        Negative logarithm of the probability of each true class.
+    """
+    temperature = fit_temperature(logits, target, sample_weight=sample_weight)
+    log_p = log_softmax(np.asarray(logits, float) / temperature, axis=1)
+    return -log_p[np.arange(len(target)), target]

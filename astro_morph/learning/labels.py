@@ -1,0 +1,83 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Read and encode the labels to learn from."""
+
+import numpy as np
+from astropy.table import Table
+from sklearn.utils.validation import check_consistent_length
+
+from astro_morph.catalog import read_labels
+from astro_morph.cutouts import catalogue_of, holds_images
+
+__all__ = ['encode_labels', 'labels_of']
+
+
+def labels_of(X, y, label_column):
+    """
+    Read the labels of samples.
+
+    Parameters
+    ----------
+    X : object
+        Samples, as in `~astro_morph.cutouts.as_cutouts`, or plain features.
+    y : array_like, shape (n,), or None
+        The labels, if they are not in the catalogue.
+    label_column : str
+        Column of the catalogue that holds them.
+
+    Returns
+    -------
+    labels : ndarray, shape (n,)
+        The labels.
+    is_labelled : ndarray of bool, shape (n,)
+        False where they are masked or empty.
+
+    Raises
+    ------
+    ValueError
+        If there are no labels.
+    """
+    if y is not None:
+        check_consistent_length(X, y)
+        return read_labels(Table([y], names=['y']), 'y')
+    table = catalogue_of(X) if holds_images(X) else None
+    if table is None:
+        msg = (
+            'to learn from labels requires y to be passed, but the target y is None: '
+            'X is no table that could hold the labels'
+        )
+        raise ValueError(msg)
+    return read_labels(table, label_column)
+
+
+def encode_labels(labels, *, of=''):
+    """
+    Give each class a number.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (n,)
+        The labels, without those that are masked.
+    of : str, optional
+        Which labels they are, for the error.
+
+    Returns
+    -------
+    classes : ndarray, shape (n_classes,)
+        The classes, sorted.
+    target : ndarray of int, shape (n,)
+        Index of the class of each label.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two classes.
+    """
+    classes, target = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        msg = (
+            f'the labels{of} hold {len(classes)} class{"es" * (len(classes) != 1)} '
+            f'{classes.tolist()}; a classifier needs at least two classes: label some galaxies of '
+            'another'
+        )
+        raise ValueError(msg)
+    return classes, target

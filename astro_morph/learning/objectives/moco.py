@@ -1,0 +1,157 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Momentum Contrast: two views of one galaxy are alike, those of two galaxies are not."""
+
+import copy
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from astro_morph.learning.objectives.momentum import follow, momentum_at
+from astro_morph.learning.training.processes import broadcast, gather, share
+from astro_morph.models.networks import projection_head
+
+__all__ = ['MoCo', 'queue_size_for']
+
+# He et al. (2020) find that accuracy saturates near 4096 keys on small data sets.
+MAX_QUEUE_SIZE = 4096
+
+# Keys are encoded in chunks of this many views, shuffled over all processes, each with batch
+# statistics of its own, so that the statistics can't tell which query a key belongs to (shuffled
+# batch norm, section 3.3).
+KEY_CHUNK = 64
+
+
+def queue_size_for(n_samples, batch_size):
+    """
+    Choose the number of keys: a queue longer than the data holds the query's own views.
+
+    Parameters
+    ----------
+    n_samples, batch_size : int
+        Galaxies in the data, and in a batch.
+
+    Returns
+    -------
+    queue_size : int
+        The lesser of 4096 and n_samples / 4, a multiple of the batch; at least one batch.
+    """
+    n_batches = min(MAX_QUEUE_SIZE, n_samples // 4) // batch_size
+    return max(1, n_batches) * batch_size
+
+
+class MoCo(nn.Module):
+    r"""
+    Momentum Contrast, version 2.
+
+    After He et al. (2020, arXiv:1911.05722) and Chen et al. (2020, arXiv:2003.04297).
+    A query :math:`q`, the encoded view of a galaxy, is to recognise its key :math:`k_+`, another
+    view of the same galaxy seen by a slowly following encoder, among the keys of other galaxies
+    in a queue:
+
+    .. math::
+
+        L = -\log \frac{\exp(q \cdot k_+ / T)}{\exp(q \cdot k_+ / T) + \sum_i \exp(q \cdot k_i / T)}
+
+    Keys of the query's own galaxy that are still in the queue are no negatives: they are left out
+    by row number.
+
+    Parameters
+    ----------
+    encoder : `torch.nn.Module`
+        Network to train, with an attribute ``n_features``.
+    views : `~astro_morph.learning.training.views.RandomViews` or
+    `~astro_morph.learning.training.views.FluxViews`
+        Draws the views.
+    queue_size : int
+        Keys kept.
+    temperature : float, optional
+        The temperature T.
+    momentum : float, optional
+        Share of the old weights that the momentum encoder keeps at a step, at the start; it
+        rises to 1 along a half cosine.
+    symmetric : bool, optional
+        Whether each view is query and key in turn: twice the work a step.
+    """
+
+    def __init__(
+        self, encoder, views, *, queue_size, temperature=0.1, momentum=0.99, symmetric=False
+    ):
+        super().__init__()
+        self.views = views
+        self.temperature = temperature
+        self.momentum = momentum
+        self.symmetric = symmetric
+        self.query_encoder = nn.Sequential(encoder, projection_head(encoder.n_features))
+        self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
+        n_out = self.query_encoder[1][-1].out_features
+        self.register_buffer('queue', functional.normalize(torch.randn(queue_size, n_out)))
+        self.register_buffer('queue_rows', torch.full((queue_size,), -1))
+
+    @property
+    def encoder(self):
+        """The network that is kept; the projection is thrown away."""
+        return self.query_encoder[0]
+
+    def forward(self, images, rows, generator, progress):
+        """
+        Draw two views of each image, compare them, and move keys and momentum encoder on.
+
+        Parameters
+        ----------
+        images : `torch.Tensor`, shape (n, band, y, x)
+            What views are drawn from.
+        rows : `torch.Tensor` of int, shape (n,)
+            Which galaxies they are.
+        generator : `torch.Generator`
+            Source of randomness.
+        progress : float
+            Share of the training that is done, from 0 to 1.
+
+        Returns
+        -------
+        loss : `torch.Tensor`
+            Mean of L over the batch.
+        accuracy : `torch.Tensor`
+            Share of queries that are closest to their own key.
+        """
+        first, second = (self.views(images, generator) for _ in range(2))
+        follow(self.key_encoder, self.query_encoder, momentum_at(progress, self.momentum))
+        pairs = [(first, second), (second, first)] if self.symmetric else [(first, second)]
+        terms = []
+        for query_view, key_view in pairs:
+            keys = self._encode_keys(key_view, generator)
+            terms.append((self._logits(query_view, share(keys), rows), keys))
+        all_rows = gather(rows)
+        for _, keys in terms:
+            self._enqueue(keys, all_rows)
+        logits = torch.cat([logits for logits, _ in terms])
+        target = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+        accuracy = (logits.argmax(1) == 0).float().mean()
+        return functional.cross_entropy(logits, target), accuracy
+
+    def _logits(self, views, keys, rows):
+        queries = functional.normalize(self.query_encoder(views).float())
+        positive = (queries * keys).sum(1, keepdim=True)
+        negative = queries @ self.queue.T
+        is_own = self.queue_rows == rows[:, None]
+        negative = negative.masked_fill(is_own, -math.inf)
+        return torch.cat([positive, negative], 1) / self.temperature
+
+    @torch.no_grad()
+    def _encode_keys(self, views, generator):
+        """Give the keys of the views of all processes."""
+        views = gather(views)
+        order = torch.randperm(len(views), generator=generator, device=views.device)
+        order = broadcast(order)
+        part = share(order)
+        n_chunks = max(1, len(part) // KEY_CHUNK)
+        keys = torch.cat([self.key_encoder(views[rows]) for rows in part.tensor_split(n_chunks)])
+        return gather(functional.normalize(keys.float()))[order.argsort()]
+
+    @torch.no_grad()
+    def _enqueue(self, keys, rows):
+        # A new tensor, newest first: no key is lost at a wrap, and batches may differ in length.
+        self.queue = torch.cat([keys, self.queue])[: len(self.queue)]
+        self.queue_rows = torch.cat([rows, self.queue_rows])[: len(self.queue_rows)]

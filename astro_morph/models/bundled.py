@@ -1,0 +1,45 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""The models that come with the package."""
+
+from pathlib import Path
+
+__all__ = ['bundled_names', 'bundled_path']
+
+FOLDER = Path(__file__).parent / 'weights'
+
+
+def bundled_names():
+    """
+    List the models that come with the package.
+
+    Returns
+    -------
+    names : list of str
+        Their names.
+    """
+    return sorted(path.stem for path in FOLDER.glob('*.pt'))
+
+
+def bundled_path(name):
+    """
+    Find the file of a model that comes with the package.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Returns
+    -------
+    path : `pathlib.Path`
+        The file.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model.
+    """
+    if name not in bundled_names():
+        msg = f'there is no bundled model {name!r}; pass one of {bundled_names()}'
+        raise ValueError(msg)
+    return FOLDER / f'{name}.pt'

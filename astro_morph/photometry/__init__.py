@@ -1,0 +1,19 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Photometric clean-up and classical measures of cutouts."""
+
+import importlib
+
+__all__ = ['Preprocessor', 'measure']
+
+# Imported when first asked for: a light installation has neither scikit-learn nor photutils.
+_HOMES = {
+    'Preprocessor': 'astro_morph.photometry.preprocessor',
+    'measure': 'astro_morph.photometry.measures',
+}
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    msg = f'module {__name__!r} has no attribute {name!r}'
+    raise AttributeError(msg)

@@ -1,0 +1,202 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Annotates HATS catalogues of any size through LSDB, on a Dask cluster or one machine."""
+
+import functools
+import os
+import threading
+
+import numpy as np
+from astropy.table import MaskedColumn
+from astropy.utils.masked import get_data_and_mask
+
+from astro_morph.catalog import as_table
+from astro_morph.cutouts import CutoutSet, as_cutouts, as_source
+from astro_morph.prediction import annotate as annotation
+from astro_morph.prediction import predict as prediction
+
+__all__ = ['annotate']
+
+__doctest_requires__ = {'annotate': ['lsdb']}
+
+# Threads of a worker that begin at once would each open the model.
+_OPENING = threading.Lock()
+
+
+def annotate(catalog, model, *, source='auto', measures=False, prefix='morph_', overwrite=False):
+    """
+    Add a model's columns to an LSDB catalogue.
+
+    Nothing is computed until LSDB computes or writes the result. The columns are those that
+    `OnnxClassifier.annotate <astro_morph.OnnxClassifier.annotate>` gives; a masked value is null.
+    Each worker process of Dask reads the model once, and runs it in the one thread that Dask
+    gives to a partition.
+
+    Parameters
+    ----------
+    catalog : ``lsdb.catalog.Catalog``
+        The catalogue. If it has a margin, that is annotated too.
+    model : path
+        A file that a classifier's ``to_onnx`` or ``save`` wrote, where all workers can read it.
+    source : `~astro_morph.cutouts.CutoutSource` or str, optional
+        Where the cutouts come from, see `~astro_morph.cutouts.as_source`. Name many mosaics by
+        their pattern: each worker finds them once, while a `~astro_morph.cutouts.Mosaics` is sent
+        along with every partition.
+    measures : bool, optional
+        Whether to add the columns of `astro_morph.photometry.measure` too.
+    prefix : str, optional
+        What the new columns' names begin with.
+    overwrite : bool, optional
+        Whether columns of these names may be replaced.
+
+    Returns
+    -------
+    annotated : ``lsdb.catalog.Catalog``
+        The catalogue with the new columns, to be computed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such model.
+    TypeError
+        If ``catalog`` is no LSDB catalogue.
+    ValueError
+        If the file is no model of images, if the source is none or the catalogue has no
+        positions, or if it has columns of the new names and ``overwrite`` is false.
+
+    Examples
+    --------
+    >>> import lsdb
+    >>> from astro_morph import MorphologyClassifier
+    >>> from astro_morph.prediction.lsdb import annotate
+    >>> from astro_morph.simulation import SimulatedSurvey
+    >>> folder = getfixture('tmp_path')
+    >>> survey = SimulatedSurvey(n_galaxies=20)
+    >>> classifier = MorphologyClassifier(survey, strategy='linear', verbose=0)
+    >>> cost = classifier.fit(survey.catalogue).to_onnx(folder / 'morphology.onnx')
+    >>> catalog = lsdb.from_astropy(survey.catalogue['ra', 'dec'])
+    >>> annotated = annotate(catalog, folder / 'morphology.onnx', source=survey)
+    >>> annotated.columns[:3].tolist()
+    ['ra', 'dec', 'morph_class']
+    >>> annotated.write_catalog(folder / 'annotated', progress_bar=False)
+    """
+    _check(catalog)
+    # Workers may run in another folder.
+    path = os.path.abspath(model)
+    opened = _read_model(path)
+    source = _settle(source, catalog, opened.spec)
+    options = {'measures': measures, 'prefix': prefix}
+    catalog = _make_room(catalog, _new_columns(opened, options), overwrite)
+    arguments = path, opened.spec.identifier, source, options
+    meta = _annotate_partition(catalog.meta, *arguments)
+    return catalog.map_partitions(_annotate_partition, *arguments, meta=meta)
+
+
+def _check(catalog):
+    from lsdb.catalog.dataset.healpix_dataset import HealpixDataset
+
+    if not isinstance(catalog, HealpixDataset):
+        msg = (
+            f'catalog must be an LSDB catalogue, as lsdb.open_catalog gives it, got '
+            f'{type(catalog).__name__}; a classifier annotates a table by its own annotate'
+        )
+        raise TypeError(msg)
+
+
+def _settle(source, catalog, spec):
+    """Make sure that there is such a source for such a catalogue, and say it as workers can."""
+    if isinstance(source, os.PathLike):
+        source = os.fspath(source)
+    table = _to_table(catalog.meta)
+    if source == 'auto':
+        # The configuration of this process is not that of the workers.
+        source = as_source(source, table, bands=spec.bands)
+    as_cutouts(table, **prediction.request(spec, source))
+    return source
+
+
+def _new_columns(model, options):
+    """Name the columns that a model adds, in their order."""
+    spec = model.spec
+    none = np.zeros((0, len(spec.bands), spec.size, spec.size))
+    cutouts = CutoutSet(none, bands=spec.bands, kind=spec.kind)
+    # Before them are the row numbers of images without a table.
+    return annotation.annotate(model, cutouts, **options).colnames[1:]
+
+
+def _make_room(catalog, names, overwrite):
+    """Drop the columns of an earlier prediction, or refuse to."""
+    there = [name for name in catalog.columns if name in names]
+    if there and not overwrite:
+        msg = (
+            f'the catalogue has the columns {there} already; use overwrite=True to replace them, '
+            f'or another prefix'
+        )
+        raise ValueError(msg)
+    return catalog.drop(columns=there) if there else catalog
+
+
+def _annotate_partition(frame, path, identifier, source, options):
+    """Add the new columns to one partition, which is a data frame."""
+    with _OPENING:
+        model = _open_model(path, identifier)
+        source = _open_source(source, model.spec.bands) if isinstance(source, str) else source
+    table = _to_table(frame)
+    annotated = annotation.annotate(model, table, source=source, **options)
+    new = annotated.colnames[len(table.colnames) :]
+    return frame.assign(**{name: _to_series(annotated[name], frame.index) for name in new})
+
+
+@functools.lru_cache(maxsize=1)
+def _open_model(path, identifier):
+    """Read a model, and make sure that all partitions get the same."""
+    model = _read_model(path)
+    if model.spec.identifier != identifier:
+        msg = f'the file {path!r} holds another model than when annotate was called; call it again'
+        raise ValueError(msg)
+    return model
+
+
+def _read_model(path):
+    """Read a model of images that runs in one thread."""
+    from astro_morph import MorphologyClassifier
+    from astro_morph.models.onnx_model import OnnxModel
+
+    if path.endswith('.onnx'):
+        model = OnnxModel(path, threads=1)
+    else:
+        # Dask tells PyTorch by the environment of its workers to take one thread.
+        model = MorphologyClassifier.load(path).model_
+    if not model.spec.bands:
+        msg = f'the model {path!r} takes plain features; it must be one of images'
+        raise ValueError(msg)
+    return model
+
+
+@functools.lru_cache(maxsize=1)
+def _open_source(source, bands):
+    """Find a source by its name or pattern, for which no table is needed."""
+    return as_source(source, None, bands=bands)
+
+
+def _to_table(frame):
+    """Turn numbers and text into a table; images are found by nothing else."""
+    from pandas.api.types import is_numeric_dtype, is_string_dtype
+
+    table = as_table(frame[[name for name in frame.columns if is_numeric_dtype(frame[name])]])
+    for name in frame.columns:
+        # Text stays text, also where all of it is missing.
+        if is_string_dtype(frame[name]):
+            is_missing = frame[name].isna()
+            text = frame[name].mask(is_missing, '').to_numpy(dtype=str)
+            table[name] = MaskedColumn(text, mask=is_missing)
+    return table
+
+
+def _to_series(column, index):
+    """Turn a column into a series of Arrow's types, which keep the mask."""
+    import pandas as pd
+    import pyarrow as pa
+
+    values, mask = get_data_and_mask(column)
+    array = pa.array(np.asarray(values), mask=mask)
+    return pd.Series(pd.arrays.ArrowExtensionArray(array), index=index)

@@ -1,0 +1,350 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Catalogues of any length, annotated from file to file.
+
+The catalogue is read in windows. The rows of a window are sorted as their images lie on disk, and
+cut into parts. The predictions of each part are kept in a file of their own, so that a run that was
+killed goes on behind the last part. When all are there, they are written behind the columns of the
+catalogue, in its order.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from functools import partial
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from pathlib import Path
+
+import numpy as np
+
+from astro_morph.catalog import find_image_column
+from astro_morph.catalog.io.chunks import TableChunks, find_witnesses, write_chunks
+from astro_morph.catalog.io.tables import find_format
+from astro_morph.cutouts import CutoutSet, ImageFiles, as_source, stream_cutouts
+from astro_morph.cutouts.storage import ENDINGS, holds_cutouts
+from astro_morph.prediction.annotate import add_columns, provenance, rows_of
+from astro_morph.prediction.predict import (
+    Predictions,
+    join_predictions,
+    predict_batch,
+    prepare,
+    request,
+)
+from astro_morph.utils.progress import progress_bar
+from astro_morph.utils.threads import draw_ahead
+
+__all__ = ['annotate_file']
+
+# Rows that are read and sorted together: the more there are, the more of them share an image. Of
+# a thousand numbers each, they take 65 MB.
+WINDOW = 8192
+
+# Rows whose predictions are kept together: a killed run loses some seconds of work.
+PART = 2048
+
+# What a folder of parts says of itself.
+FORMAT = 'astro_morph annotation 1'
+
+
+def annotate_file(
+    model,
+    input,  # noqa: A002 - what a user calls it
+    output,
+    *,
+    source='auto',
+    prefix='morph_',
+    overwrite=False,
+    resume=False,
+    verbose=True,
+):
+    """
+    Add a model's columns to a catalogue in a file, in memory that does not grow with its length.
+
+    Parameters
+    ----------
+    model : object
+        As in `~astro_morph.models.running.compute`.
+    input : path-like
+        The catalogue, in a format that `~astro_morph.catalog.io.tables.read_table` knows; or the
+        cutouts that ``astro-morph fetch`` has written.
+    output : path-like
+        The file of the annotated catalogue, in any of these formats. It appears when it is whole;
+        until then the folder of the same name with ``.parts`` holds what there is of it.
+    source : `~astro_morph.cutouts.CutoutSource` or str, optional
+        Where the cutouts come from, see `~astro_morph.cutouts.as_source`. Relative image paths in
+        the catalogue start from its folder.
+    prefix : str, optional
+        What the new columns' names begin with.
+    overwrite : bool, optional
+        Whether a file, and columns of these names, may be replaced.
+    resume : bool, optional
+        Whether to go on with a run that was stopped; if there is none, one is begun.
+    verbose : bool, optional
+        Whether to show the progress.
+
+    Returns
+    -------
+    counts : `~collections.Counter`
+        How many rows have each status, ``'ok'`` or why there is no prediction.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no catalogue.
+    FileExistsError
+        If the file is there and ``overwrite`` is false, or parts of it are and ``resume`` is.
+    ValueError
+        If the catalogue can't be read or has no images, if columns of these names are there and
+        ``overwrite`` is false, if the format of the output does not take the catalogue, or if the
+        parts that are there are those of another run.
+    """
+    # A link stays a link, to the new file.
+    path, output = Path(input), Path(output).resolve()
+    parts = _Parts(output)
+    parts.check(overwrite=overwrite, resume=resume)
+    windows, n_rows = _open_catalogue(path)
+    images = _find_source(source, windows[0], path.parent, model.spec)
+    add = partial(add_columns, model.spec, prefix=prefix, overwrite=overwrite)
+
+    # Columns that may not be replaced, and text that a format can't hold, are refused before the
+    # work.
+    witnesses = find_witnesses(map(rows_of, windows))
+    nothing = _no_predictions(model.spec, len(witnesses))
+    witnesses = add(witnesses, nothing, provenance=provenance(model.spec))
+    _rehearse(witnesses, output)
+
+    settings = {
+        'catalogue': [path.name, path.stat().st_size, path.stat().st_mtime_ns],
+        'model': hashlib.sha256(model.spec.to_json().encode()).hexdigest()[:12],
+        'source': source if isinstance(source, str) else type(source).__name__,
+        'prefix': prefix,
+        'rows': [n_rows, WINDOW, PART],
+    }
+    made_by = parts.begin(settings, provenance(model.spec))
+    missing = parts.missing(n_rows)
+    n_done = n_rows - sum(part.n_rows for part in missing)
+    with progress_bar(n_rows, 'annotating', unit='rows', done=n_done, verbose=verbose) as bar:
+        _predict(model, images, windows, missing, parts, bar)
+
+    counts = Counter()
+    predictions = _count(parts.read_all(n_rows, model.spec), counts)
+    tables = (
+        add(rows_of(window), its_predictions, provenance=made_by)
+        for window, its_predictions in zip(windows, predictions, strict=True)
+    )
+    write_chunks(tables, parts.whole, n_rows=n_rows, witnesses=witnesses)
+    parts.finish()
+    return counts
+
+
+def _predict(model, source, windows, missing, parts, bar):
+    """
+    Make the parts that are missing.
+
+    Each step runs in a thread of its own, a batch ahead of the next: the catalogue is read, images
+    are cut and cleaned, the network runs, and what it says is kept.
+    """
+    rows = draw_ahead(_read_rows(windows, missing, source))
+    cutouts = draw_ahead(_cut(rows, model.spec, source))
+    for part, predictions in draw_ahead(_run(cutouts, model, bar)):
+        parts.keep(part, predictions)
+
+
+def _read_rows(windows, missing, source):
+    """Yield each part and its rows of the catalogue."""
+    for number, its_parts in groupby(missing, key=attrgetter('window')):
+        window = windows[number]
+        # Cutouts that were fetched lie in the file in the order of their rows.
+        order = None if isinstance(window, CutoutSet) else source.order(window)
+        for part in its_parts:
+            span = slice(part.start, part.stop)
+            rows = np.arange(part.start, part.stop) if order is None else order[span]
+            # A part of its own: the list of those that are missing is kept to the end.
+            part = dataclasses.replace(part, rows=rows)
+            yield part, window[span if order is None else rows]
+
+
+def _cut(rows, spec, source):
+    """Yield each part with its cutouts, ready for the network, batch after batch."""
+    for part, X in rows:
+        for cutouts in stream_cutouts(X, **request(spec, source)):
+            yield part, prepare(spec, cutouts)
+
+
+def _run(cutouts, model, bar):
+    """Yield each part with what the model says of it."""
+    for part, batches in groupby(cutouts, key=itemgetter(0)):
+        predictions = []
+        for _, batch in batches:
+            predictions.append(predict_batch(model, batch))
+            bar.update(len(batch))
+        yield part, join_predictions(model.spec, predictions)
+
+
+def _count(predictions, counts):
+    """Hand on the predictions of each window, and count the statuses of its rows."""
+    for of_window in predictions:
+        counts.update(of_window.status.tolist())
+        yield of_window
+
+
+@dataclasses.dataclass(eq=False)
+class _Part:
+    """Rows of a window, from one to another in the order in which they are fetched."""
+
+    window: int
+    start: int
+    stop: int
+    rows: np.ndarray | None = None  # their numbers in the window
+
+    @property
+    def n_rows(self):
+        return self.stop - self.start
+
+    @property
+    def name(self):
+        return f'{self.window:06d}-{self.start:06d}.npz'
+
+
+class _Parts:
+    """The folder that holds the predictions of a run until its output is whole."""
+
+    def __init__(self, output):
+        self._output = output
+        self._folder = output.with_name(f'{output.name}.parts')
+        self._settings_file = self._folder / 'run.json'
+        self.whole = self._folder / output.name
+
+    def check(self, *, overwrite, resume):
+        """Refuse to replace a file, or to begin where there is an unfinished run."""
+        find_format(self._output)
+        if self._settings_file.exists():
+            if not resume:
+                msg = (
+                    f'{self._folder} holds a run that was stopped; use resume=True to go on with '
+                    f'it, or delete the folder'
+                )
+                raise FileExistsError(msg)
+        elif self._output.exists() and not overwrite:
+            msg = f'{self._output} is there already; use overwrite=True to replace it'
+            raise FileExistsError(msg)
+
+    def begin(self, settings, made_by):
+        """
+        Begin a run, or go on with the one that was begun with the same settings.
+
+        Return the provenance of the run, which has the date when it was begun.
+        """
+        # As they come back from a file.
+        settings = json.loads(json.dumps({'format': FORMAT, **settings}))
+        if not self._settings_file.exists():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            text = json.dumps({'settings': settings, 'provenance': made_by})
+            _write_whole(self._settings_file, lambda file: file.write(text.encode()))
+            return made_by
+        run = json.loads(self._settings_file.read_text())
+        for name, expected in settings.items():
+            came = run['settings'].get(name)
+            if came != expected:
+                msg = (
+                    f'{self._folder} holds parts of another run, whose {name} is {came}, not '
+                    f'{expected}; go on as that run was begun, or delete the folder'
+                )
+                raise ValueError(msg)
+        return run['provenance']
+
+    def missing(self, n_rows):
+        """List the parts that are not there yet."""
+        there = set(os.listdir(self._folder))
+        parts = (part for window in range(_n_windows(n_rows)) for part in _parts_of(window, n_rows))
+        return [part for part in parts if part.name not in there]
+
+    def keep(self, part, predictions):
+        """Write what the model says of a part."""
+        arrays = {'rows': part.rows, **predictions._asdict()}
+        _write_whole(self._folder / part.name, lambda file: np.savez(file, **arrays))
+
+    def read_all(self, n_rows, spec):
+        """Yield what the model says of each window, in the order of its rows."""
+        for window in range(_n_windows(n_rows)):
+            rows, predictions = [np.zeros(0, int)], []
+            for part in _parts_of(window, n_rows):
+                with np.load(self._folder / part.name, allow_pickle=False) as arrays:
+                    rows.append(arrays['rows'])
+                    predictions.append(Predictions(*map(arrays.get, Predictions._fields)))
+            order = np.argsort(np.concatenate(rows))
+            yield Predictions(*(values[order] for values in join_predictions(spec, predictions)))
+
+    def finish(self):
+        """Give the whole file its name, and remove the parts."""
+        self.whole.replace(self._output)
+        shutil.rmtree(self._folder)
+
+
+def _n_windows(n_rows):
+    # A catalogue without rows is one empty window.
+    return max(1, -(-n_rows // WINDOW))
+
+
+def _parts_of(window, n_rows):
+    n_in_window = min(WINDOW, n_rows - window * WINDOW)
+    return [
+        _Part(window, start, min(start + PART, n_in_window))
+        for start in range(0, n_in_window, PART)
+    ]
+
+
+def _write_whole(path, write):
+    """Write a file that has its name only when it is whole, even if the power fails."""
+    aside = path.with_name(f'.{path.name}')
+    with aside.open('wb') as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def _open_catalogue(path):
+    """Give the windows of a catalogue or of cutouts, and how many rows it has."""
+    if not path.is_file():
+        msg = f'there is no file {str(path)!r}; check its name and folder'
+        raise FileNotFoundError(msg)
+    if path.suffix in ENDINGS and holds_cutouts(path):
+        cutouts = CutoutSet.read(path)
+        cutouts = cutouts.replace(table=rows_of(cutouts))
+        starts = range(0, max(1, len(cutouts)), WINDOW)
+        return [cutouts[start : start + WINDOW] for start in starts], len(cutouts)
+    windows = TableChunks(path, WINDOW)
+    return windows, windows.n_rows
+
+
+def _find_source(source, X, folder, spec):
+    """Find the source of the images; cutouts need none."""
+    if isinstance(X, CutoutSet):
+        return source
+    if source == 'auto' and find_image_column(X) is not None:
+        return ImageFiles(folder=folder)
+    return as_source(source, X, bands=spec.bands or None)
+
+
+def _no_predictions(spec, n):
+    """Give predictions of rows without images, which are masked."""
+    return Predictions(
+        logits=np.full((n, len(spec.classes)), np.nan, np.float32),
+        novelty=np.full(n, np.nan, np.float32),
+        features=np.zeros((n, 0), np.float32),
+        status=np.full(n, 'no_coverage', 'U20'),
+        flags=np.zeros(n, np.int32),
+    )
+
+
+def _rehearse(table, output):
+    """Write a few rows somewhere else, to see that the format of the output takes them."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        write_chunks([table], Path(folder) / output.name, n_rows=len(table), witnesses=table[:0])

@@ -1,0 +1,7 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""A simulated survey, and services that imitate archives."""
+
+from astro_morph.simulation.services import serve
+from astro_morph.simulation.survey import SimulatedSurvey
+
+__all__ = ['SimulatedSurvey', 'serve']

@@ -1,0 +1,58 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Image services of astronomy on this machine, which show a simulated sky."""
+
+from astro_morph.simulation.services import hips2fits, mast, sdss, sia, skyview, wfau
+from astro_morph.simulation.services.server import Answer, Request, Server, ServerProcess
+
+__all__ = ['HANDLERS', 'Answer', 'Request', 'Server', 'ServerProcess', 'serve']
+
+#: What answers which path: a service is added by a line here, see `.server`.
+HANDLERS = {
+    **hips2fits.HANDLERS,
+    **skyview.HANDLERS,
+    **mast.HANDLERS,
+    **sia.HANDLERS,
+    **sdss.HANDLERS,
+    **wfau.HANDLERS,
+}
+
+
+def serve(sky, *, delay=0, faults=None, process=False):
+    """
+    Serve a simulated sky over HTTP, as hips2fits and other image services do.
+
+    Parameters
+    ----------
+    sky : `~astro_morph.simulation.SimulatedSurvey`
+        The sky.
+    delay : float, optional
+        Seconds that each answer takes at least.
+    faults : callable or sequence, optional
+        What goes wrong, see `astro_morph.simulation.services.faults`: a fault or None for each
+        request in order, or a function of the request that returns one.
+    process : bool, optional
+        Whether the server gets a process of its own, so that it takes no time from its clients.
+
+    Returns
+    -------
+    server : context manager
+        It runs from ``with`` to its end, listens on 127.0.0.1 at ``server.url``, and logs what it
+        was asked in ``server.requests``.
+
+    Examples
+    --------
+    >>> from astropy.coordinates import Angle
+    >>> from astroquery.hips2fits import hips2fitsClass
+    >>> from astro_morph.simulation import SimulatedSurvey, serve
+    >>> sky = SimulatedSurvey(n_galaxies=4)
+    >>> client, galaxy = hips2fitsClass(), sky.catalogue[0]
+    >>> with serve(sky) as server:
+    ...     client.server = f'{server.url}/hips-image-services/hips2fits'
+    ...     hdus = client.query(
+    ...         'CDS/P/SDSS9/r', 32, 32, 'TAN', galaxy['ra'], galaxy['dec'], Angle('12.8 arcsec')
+    ...     )
+    >>> hdus[0].data.shape
+    (32, 32)
+    """
+    server_class = ServerProcess if process else Server
+    return server_class(sky, HANDLERS, delay=delay, faults=faults)

@@ -1,0 +1,172 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Simple Image Access, versions 2 (https://www.ivoa.net/documents/SIA/20151223/) and 1.
+
+The sky is seen in tiles that overlap. Those of version 2 are cut on the server where that is asked
+for, as IRSA's are (https://irsa.ipac.caltech.edu/ibe/cutouts.html); those of version 1 are not.
+"""
+
+import io
+from copy import deepcopy
+from itertools import product
+from typing import NamedTuple
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.io import votable
+from astropy.nddata import Cutout2D, NoOverlapError
+from astropy.table import Table
+from astropy.wcs import WCS
+
+from astro_morph.simulation.services.rendering import fits_image
+from astro_morph.simulation.services.server import Answer
+
+__all__ = ['HANDLERS', 'LINKED_COLLECTION', 'TILE']
+
+#: Side of a tile in pixels, and what it shares with the next.
+TILE, _OVERLAP = 256, 64
+
+#: The collection whose list leads to the images by DataLink (https://www.ivoa.net/documents/DataLink).
+LINKED_COLLECTION = 'linked'
+
+_IMAGE_ROOT, _CUTOUT_ROOT, _LINK_ROOT = '/images', '/ibe/data/simulated', '/links'
+_LINK_FORMAT = 'application/x-votable+xml;content=datalink'
+
+_CAPABILITIES = """<?xml version="1.0" encoding="UTF-8"?>
+<vosi:capabilities xmlns:vosi="http://www.ivoa.net/xml/VOSICapabilities/v1.0"
+    xmlns:vs="http://www.ivoa.net/xml/VODataService/v1.1"
+    xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
+  <capability standardID="ivo://ivoa.net/std/SIA#query-2.0">
+    <interface xsi:type="vs:ParamHTTP" role="std" version="2.0">
+      <accessURL use="base">{url}</accessURL>
+    </interface>
+  </capability>
+</vosi:capabilities>
+"""
+
+# What the columns of version 1 mean; their names are the service's affair.
+_UCDS = {
+    'download': 'VOX:Image_AccessReference',
+    'format': 'VOX:Image_Format',
+    'band': 'VOX:BandPass_ID',
+    'center_ra': 'POS_EQ_RA_MAIN',
+    'center_dec': 'POS_EQ_DEC_MAIN',
+}
+
+
+def describe_capabilities(sky, request):
+    """Say that this is a service of version 2, and where."""
+    url = request.url + request.path.removesuffix('/capabilities')
+    return Answer(_CAPABILITIES.format(url=url), 'text/xml')
+
+
+def say_not_found(sky, request):
+    """Know nothing of capabilities, as services of version 1."""
+    return Answer('<html><body>Not found</body></html>', status=404)
+
+
+def query_version_2(sky, request):
+    """List the tiles that a circle touches, their images and their noise maps."""
+    _, ra, dec, radius = request.params['POS'].split()
+    is_linked = request.params.get('COLLECTION') == LINKED_COLLECTION
+    root = _LINK_ROOT if is_linked else _CUTOUT_ROOT
+    image_format = _LINK_FORMAT if is_linked else 'image/fits'
+    rows = [
+        (f'{request.url}{root}/{band}/{name}', image_format, subtype, band, ra, dec)
+        for name, ra, dec in _find_tiles(sky, ra, dec, radius)
+        for band in sky.bands
+        for subtype in ('noise', 'science')
+    ]
+    names = 'access_url', 'access_format', 'dataproduct_subtype', 'energy_bandpassname'
+    return _send_table(rows, (*names, 's_ra', 's_dec'))
+
+
+def send_links(sky, request):
+    """Send the addresses of a picture and of the image of a tile, as DataLink has it."""
+    name = request.path.removeprefix(_LINK_ROOT)
+    rows = [
+        (name, f'{request.url}/picture{name}', '#preview', 'image/jpeg'),
+        (name, f'{request.url}{_IMAGE_ROOT}{name}', '#this', 'image/fits'),
+    ]
+    return _send_table(rows, ('ID', 'access_url', 'semantics', 'content_type'))
+
+
+def query_version_1(sky, request):
+    """List the tiles that a square touches, as FITS images and as pictures."""
+    ra, dec = request.params['POS'].split(',')
+    rows = [
+        (f'{request.url}{_IMAGE_ROOT}/{band}/{name}', image_format, band, ra, dec)
+        for name, ra, dec in _find_tiles(sky, ra, dec, float(request.params['SIZE']) / 2)
+        for band in sky.bands
+        for image_format in ('image/jpeg', 'image/fits')
+    ]
+    return _send_table(rows, tuple(_UCDS))
+
+
+def send_image(sky, request):
+    """Send a tile, or the part of it around ``center`` that is ``size`` degrees wide."""
+    *_, band, name = request.path.split('/')
+    tile = _tiles(sky)[name]
+    image = _Image(tile.data[sky.bands.index(band)], tile.wcs)
+    if 'center' in request.params:
+        ra, dec = request.params['center'].split(',')
+        size = float(request.params['size'].removesuffix('deg')) * u.deg
+        try:
+            image = Cutout2D(image.data, SkyCoord(ra, dec, unit='deg'), size, image.wcs)
+        except NoOverlapError:
+            return Answer('the cutout does not overlap the image', 'text/plain', 400)
+    return Answer(fits_image(image.data, image.wcs, FILTER=band, BUNIT='nanomaggy'), 'image/fits')
+
+
+class _Image(NamedTuple):
+    data: np.ndarray  # (..., y, x)
+    wcs: WCS
+
+
+def _tiles(sky):
+    """Return the tiles of the sky by name, in all bands."""
+    # A copy, because wcslib changes its structures while it computes.
+    wcs = deepcopy(sky.wcs)
+    ny, nx = sky.flux.shape[1:]
+    step = TILE - _OVERLAP
+    return {
+        f'tile-{y}-{x}.fits': _Image(sky.flux[:, y : y + TILE, x : x + TILE], wcs[y:, x:])
+        for y, x in product(range(0, ny - _OVERLAP, step), range(0, nx - _OVERLAP, step))
+    }
+
+
+def _find_tiles(sky, ra, dec, radius):
+    """Yield the name and the centre of each tile that a circle may touch."""
+    position = SkyCoord(ra, dec, unit='deg')
+    for name, tile in _tiles(sky).items():
+        ny, nx = tile.data.shape[1:]
+        centre = tile.wcs.pixel_to_world((nx - 1) / 2, (ny - 1) / 2)
+        reach = np.hypot(ny, nx) / 2 * tile.wcs.proj_plane_pixel_scales()[0]
+        if position.separation(centre) < reach + float(radius) * u.deg:
+            yield name, centre.ra.deg, centre.dec.deg
+
+
+def _send_table(rows, names):
+    dtype = [float if name.endswith(('ra', 'dec')) else str for name in names]
+    table = Table(rows=rows or None, names=names, dtype=dtype)
+    table.convert_unicode_to_bytestring()  # as char, not as unicodeChar
+    for name, ucd in _UCDS.items():
+        if name in names:
+            table[name].meta['ucd'] = ucd
+    content = votable.from_table(table)
+    content.resources[0].infos.append(votable.tree.Info(name='QUERY_STATUS', value='OK'))
+    body = io.BytesIO()
+    content.to_xml(body)
+    return Answer(body.getvalue(), 'application/x-votable+xml')
+
+
+HANDLERS = {
+    '/SIA': query_version_2,
+    '/SIA/capabilities': describe_capabilities,
+    '/sia1': query_version_1,
+    '/sia1/capabilities': say_not_found,
+    _CUTOUT_ROOT: send_image,
+    _IMAGE_ROOT: send_image,
+    _LINK_ROOT: send_links,
+}

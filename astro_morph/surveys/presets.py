@@ -1,0 +1,381 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""The named surveys and their numbers."""
+
+import astropy.units as u
+import numpy as np
+
+from astro_morph.surveys.survey import Circle, Patch, Survey, _noise_in_aperture, _sky_noise
+
+__all__ = ['ALIASES', 'SURVEYS']
+
+
+def _each(pattern, bands):
+    """Write the name of each band into a pattern."""
+    return {band: pattern.format(band) for band in bands}
+
+
+# Point sources: design depths in g, r, z (Dey et al. 2019, AJ 157, 168), and their median seeing
+# for DECaLS. The i band, added in Data Release 10, is put half-way from r to z. Coverage: |b| > 18
+# and dec < 84 deg (https://www.legacysurvey.org/dr8/description), with the south that Data Release
+# 10 adds; 0.67 of the sky, as the HiPS of colour pictures has.
+_LEGACY_FWHM = [1.29, 1.18, 1.15, 1.11] * u.arcsec
+
+
+_LEGACY = Survey(
+    name='legacy-dr10',
+    title='DESI Legacy Imaging Surveys, Data Release 10',
+    bands=('g', 'r', 'i', 'z'),
+    pixel_scale=0.262 * u.arcsec,
+    psf_fwhm=_LEGACY_FWHM,
+    sky_noise=_sky_noise([24.0, 23.4, 23.0, 22.5], _LEGACY_FWHM, 0.262 * u.arcsec),
+    rgb=('z', 'r', 'g'),
+    zero_point=22.5,
+    hips=_each('CDS/P/DESI-Legacy-Surveys/DR10/{}', 'griz'),
+    hips_color='CDS/P/DESI-Legacy-Surveys/DR10/color',
+    coverage=(Patch((-90, 34), latitude=18), Patch((32, 84), ra=(90, 300), latitude=18)),
+    acknowledgement=(
+        'The Legacy Surveys consist of three individual and complementary projects: the Dark '
+        'Energy Camera Legacy Survey (DECaLS; Proposal ID #2014B-0404; PIs: David Schlegel and '
+        'Arjun Dey), the Beijing-Arizona Sky Survey (BASS; NOAO Prop. ID #2015A-0801; PIs: Zhou Xu '
+        'and Xiaohui Fan), and the Mayall z-band Legacy Survey (MzLS; Prop. ID #2016A-0453; PI: '
+        'Arjun Dey). The whole text: https://www.legacysurvey.org/acknowledgment/'
+    ),
+    reference='2019AJ....157..168D',
+    note='most of the north has no i band',
+)
+
+
+# Mean depths of point sources in the 3 pi stacks, and median seeing (Chambers et al. 2016,
+# arXiv:1612.05560). The pixels of the HiPS were compared with magnitudes of stars by others: g is
+# linear, of a zero point that follows the exposure time; r and i go as the inverse hyperbolic sine.
+_PANSTARRS_FWHM = [1.31, 1.19, 1.11, 1.07, 1.02] * u.arcsec
+
+
+_PANSTARRS = Survey(
+    name='panstarrs-dr1',
+    title='Pan-STARRS1 3 pi Survey, Data Release 1',
+    bands=('g', 'r', 'i', 'z', 'y'),
+    pixel_scale=0.25 * u.arcsec,
+    psf_fwhm=_PANSTARRS_FWHM,
+    sky_noise=_sky_noise([23.3, 23.2, 23.1, 22.3, 21.4], _PANSTARRS_FWHM, 0.25 * u.arcsec),
+    rgb=('i', 'r', 'g'),
+    hips=_each('CDS/P/PanSTARRS/DR1/{}', 'grizy'),
+    hips_color='CDS/P/PanSTARRS/DR1/color-i-r-g',
+    coverage=(Patch((-30, 90)),),
+    acknowledgement=(
+        'The Pan-STARRS1 Surveys (PS1) and the PS1 public science archive have been made possible '
+        'through contributions by the Institute for Astronomy, the University of Hawaii, the '
+        'Pan-STARRS Project Office, the Max-Planck Society and its participating institutes. The '
+        'whole text: https://panstarrs.stsci.edu/'
+    ),
+    reference='2016arXiv161205560C',
+    note='the HiPS of r, i, z and y hold flux in an asinh stretch',
+)
+
+
+# Noise: standard deviation of the sky-subtracted field 2820-3-122, sources clipped. Seeing: the
+# medians of the imaging, Data Release 12 (Alam et al. 2015, ApJS 219, 12).
+_SDSS = Survey(
+    name='sdss-dr9',
+    title='Sloan Digital Sky Survey, Data Release 9',
+    bands=('u', 'g', 'r', 'i', 'z'),
+    pixel_scale=0.396 * u.arcsec,
+    psf_fwhm=[1.53, 1.44, 1.32, 1.26, 1.29] * u.arcsec,
+    sky_noise=np.array([0.042, 0.016, 0.026, 0.040, 0.163]),
+    rgb=('i', 'r', 'g'),
+    zero_point=22.5,
+    hips=_each('CDS/P/SDSS9/{}', 'ugriz'),
+    hips_color='CDS/P/SDSS9/color',
+    ids={'skyview': _each('SDSS{}', 'ugriz')},
+    coverage=(
+        Patch((-4, 70), ra=(110, 260), latitude=20),
+        Patch((-11, 36), ra=(310, 60), latitude=20),
+    ),
+    acknowledgement=(
+        'Funding for SDSS-III has been provided by the Alfred P. Sloan Foundation, the '
+        'Participating Institutions, the National Science Foundation, and the U.S. Department of '
+        'Energy Office of Science. The SDSS-III web site is http://www.sdss3.org/. The whole text: '
+        'https://www.sdss3.org/collaboration/boiler-plate.php'
+    ),
+    reference='2012ApJS..203...21A',
+)
+
+
+# Median seeing, and depths at a signal-to-noise ratio of 10 in an aperture of 1.95 arcsec diameter
+# (Abbott et al. 2021, ApJS 255, 20); the zero point of its coadded images.
+_DES = Survey(
+    name='des-dr2',
+    title='Dark Energy Survey, Data Release 2',
+    bands=('g', 'r', 'i', 'z', 'Y'),
+    pixel_scale=0.263 * u.arcsec,
+    psf_fwhm=[1.11, 0.95, 0.88, 0.83, 0.90] * u.arcsec,
+    sky_noise=_noise_in_aperture(
+        [24.7, 24.4, 23.8, 23.1, 21.7], 10, 0.975 * u.arcsec, 0.263 * u.arcsec
+    ),
+    rgb=('i', 'r', 'g'),
+    zero_point=30.0,
+    hips=_each('CDS/P/DES-DR2/{}', 'grizY'),
+    hips_color='CDS/P/DES-DR2/ColorIRG',
+    coverage=(
+        Patch((-67, -40), ra=(300, 100), latitude=20),
+        Patch((-40, -20), ra=(355, 80)),
+        Patch((-20, -3), ra=(0, 45)),
+        Patch((-3, 5), ra=(317, 45)),
+    ),
+    acknowledgement=(
+        'This project used public archival data from the Dark Energy Survey (DES). The whole text: '
+        'https://des.ncsa.illinois.edu/thanks'
+    ),
+    reference='2021ApJS..255...20A',
+)
+
+
+# Depth of a single image of the Main Survey in its seeing of 2.5 arcsec
+# (https://skymapper.anu.edu.au/surveys/skymapper-southern-sky-survey/); the HiPS join images of
+# several depths. Coverage: Onken et al. (2024).
+_SKYMAPPER_FWHM = [2.5, 2.5, 2.5] * u.arcsec
+
+
+_SKYMAPPER = Survey(
+    name='skymapper',
+    title='SkyMapper Southern Survey, Data Release 4',
+    bands=('g', 'r', 'i'),
+    pixel_scale=0.5 * u.arcsec,
+    psf_fwhm=_SKYMAPPER_FWHM,
+    sky_noise=_sky_noise([21.0, 21.0, 20.0], _SKYMAPPER_FWHM, 0.5 * u.arcsec),
+    rgb=('i', 'r', 'g'),
+    hips=_each('CDS/P/Skymapper/DR4/{}', 'gri'),
+    hips_color='CDS/P/Skymapper/DR4/color',
+    coverage=(Patch((-90, 16)),),
+    acknowledgement=(
+        'The national facility capability for SkyMapper has been funded through ARC LIEF grant '
+        'LE130100104 from the Australian Research Council, awarded to the University of Sydney, '
+        'the Australian National University, Swinburne University of Technology, the University of '
+        'Queensland, the University of Western Australia, the University of Melbourne, Curtin '
+        'University of Technology, Monash University and the Australian Astronomical Observatory. '
+        "SkyMapper is owned and operated by The Australian National University's Research School "
+        'of Astronomy and Astrophysics. The whole text: https://skymapper.anu.edu.au/'
+    ),
+    reference='2024PASA...41...61O',
+)
+
+
+_DSS2 = Survey(
+    name='dss2',
+    title='Digitized Sky Survey 2',
+    bands=('blue', 'red', 'NIR'),
+    pixel_scale=1.0 * u.arcsec,
+    rgb=('NIR', 'red', 'blue'),
+    hips=_each('CDS/P/DSS2/{}', ('blue', 'red', 'NIR')),
+    hips_color='CDS/P/DSS2/color',
+    ids={'skyview': {'blue': 'DSS2 Blue', 'red': 'DSS2 Red', 'NIR': 'DSS2 IR'}},
+    acknowledgement=(
+        'The Digitized Sky Surveys were produced at the Space Telescope Science Institute under '
+        'U.S. Government grant NAG W-2166. The images of these surveys are based on photographic '
+        'data obtained using the Oschin Schmidt Telescope on Palomar Mountain and the UK Schmidt '
+        'Telescope. The plates were processed into the present compressed digital form with the '
+        'permission of these institutions.'
+    ),
+    reference='1996ASPC..101...88L',
+    note='densities of photographic plates, not flux',
+)
+
+
+# 10 sigma depths of point sources (Skrutskie et al. 2006), turned into AB magnitudes (Blanton &
+# Roweis 2007, AJ 133, 734). Seeing: that of a seeing shape of 1, where 0.95 is the best
+# (https://irsa.ipac.caltech.edu/data/2MASS/docs/supplementary/seeing/seesum.html).
+_TWOMASS_FWHM = [2.7, 2.7, 2.7] * u.arcsec
+
+
+_TWOMASS_DEPTH = np.array([15.8, 15.1, 14.3]) + [0.91, 1.39, 1.85] + 2.5 * np.log10(2)
+
+
+_TWOMASS = Survey(
+    name='2mass',
+    title='Two Micron All Sky Survey',
+    bands=('J', 'H', 'K'),
+    pixel_scale=1.0 * u.arcsec,
+    psf_fwhm=_TWOMASS_FWHM,
+    sky_noise=_sky_noise(_TWOMASS_DEPTH, _TWOMASS_FWHM, 1.0 * u.arcsec),
+    rgb=('K', 'H', 'J'),
+    hips=_each('CDS/P/2MASS/{}', 'JHK'),
+    hips_color='CDS/P/2MASS/color',
+    ids={'skyview': _each('2MASS-{}', 'JHK')},
+    acknowledgement=(
+        'This publication makes use of data products from the Two Micron All Sky Survey, which is '
+        'a joint project of the University of Massachusetts and the Infrared Processing and '
+        'Analysis Center/California Institute of Technology, funded by the National Aeronautics '
+        'and Space Administration and the National Science Foundation.'
+    ),
+    reference='2006AJ....131.1163S',
+)
+
+
+_WISE_THANKS = (
+    'This publication makes use of data products from the Wide-field Infrared Survey Explorer, '
+    'which is a joint project of the University of California, Los Angeles, and the Jet Propulsion '
+    'Laboratory/California Institute of Technology, and NEOWISE, which is a project of the Jet '
+    'Propulsion Laboratory/California Institute of Technology. WISE and NEOWISE are funded by the '
+    'National Aeronautics and Space Administration.'
+)
+
+
+# Resolution: Wright et al. (2010, AJ 140, 1868). Fluxes are in nanomaggies of the Vega system
+# (https://catalog.unwise.me/catalogs.html), turned into AB by the offsets of the WISE team.
+_UNWISE = Survey(
+    name='unwise',
+    title='unWISE coadds of WISE and NEOWISE',
+    bands=('W1', 'W2'),
+    pixel_scale=2.75 * u.arcsec,
+    psf_fwhm=[6.1, 6.4] * u.arcsec,
+    rgb=('W2', 'W1', 'W1'),
+    zero_point=22.5 + np.array([2.699, 3.339]),
+    hips=_each('CDS/P/unWISE/{}', ('W1', 'W2')),
+    hips_color='CDS/P/unWISE/color-W2-W1W2-W1',
+    acknowledgement=_WISE_THANKS,
+    reference='2014AJ....147..108L',
+)
+
+
+_ALLWISE = Survey(
+    name='allwise',
+    title='AllWISE Atlas Images',
+    bands=('W1', 'W2', 'W3', 'W4'),
+    pixel_scale=1.375 * u.arcsec,
+    rgb=('W4', 'W2', 'W1'),
+    service='SiaImages',
+    hips=_each('CDS/P/allWISE/{}', ('W1', 'W2', 'W3', 'W4')),
+    hips_color='CDS/P/allWISE/color',
+    ids={
+        'sia': ('https://irsa.ipac.caltech.edu/SIA', 'wise_allwise'),
+        'skyview': {'W1': 'WISE 3.4', 'W2': 'WISE 4.6', 'W3': 'WISE 12', 'W4': 'WISE 22'},
+    },
+    acknowledgement=_WISE_THANKS,
+    reference='2010AJ....140.1868W',
+    note='blurred by the point-spread function once more',
+)
+
+
+_HUBBLE_THANKS = (
+    'This research is based on observations made with the NASA/ESA Hubble Space Telescope obtained '
+    'from the Space Telescope Science Institute, which is operated by the Association of '
+    'Universities for Research in Astronomy, Inc., under NASA contract NAS 5-26555.'
+)
+
+
+# The Advanced Camera for Surveys can be drizzled to 0.10 to 0.14 arcsec, says its handbook.
+_HAP = Survey(
+    name='hst-hap',
+    title='Hubble Advanced Products',
+    bands=('F606W', 'F814W'),
+    pixel_scale=0.05 * u.arcsec,
+    psf_fwhm=[0.12, 0.12] * u.arcsec,
+    rgb=('F814W', 'F606W', 'F606W'),
+    zero_point=22.5,
+    service='MastCutouts',
+    ids={'mast': 'hap'},
+    coverage=(),
+    acknowledgement=_HUBBLE_THANKS,
+    note='single pointings; any filter of Hubble may be asked for as a band',
+)
+
+
+# Seeing and the depth of F160W, 5 sigma in an aperture of 0.17 arcsec radius in the wide fields:
+# Guo et al. (2013, ApJS 207, 24).
+_CANDELS = Survey(
+    name='candels',
+    title='Cosmic Assembly Near-infrared Deep Extragalactic Legacy Survey',
+    bands=('F606W', 'F814W', 'F125W', 'F160W'),
+    pixel_scale=0.06 * u.arcsec,
+    psf_fwhm=[0.08, 0.09, 0.16, 0.17] * u.arcsec,
+    sky_noise=_noise_in_aperture([np.nan] * 3 + [27.4], 5, 0.17 * u.arcsec, 0.06 * u.arcsec),
+    rgb=('F160W', 'F125W', 'F814W'),
+    zero_point=22.5,
+    service='MastCutouts',
+    ids={'mast': 'candels'},
+    # GOODS-North and -South, UDS, EGS, COSMOS: centre, and half their length.
+    coverage=(
+        Circle(189.2286, 62.2385, 0.15),
+        Circle(53.1228, -27.8051, 0.15),
+        Circle(34.4069, -5.2013, 0.2),
+        Circle(214.825, 52.825, 0.26),
+        Circle(150.1163, 2.2010, 0.2),
+    ),
+    acknowledgement=(
+        'This work is based on observations taken by the CANDELS Multi-Cycle Treasury Program with '
+        'the NASA/ESA HST, which is operated by the Association of Universities for Research in '
+        'Astronomy, Inc., under NASA contract NAS5-26555.'
+    ),
+    reference='2011ApJS..197...35G',
+)
+
+
+_UKIDSS = Survey(
+    name='ukidss-las',
+    title='UKIRT Infrared Deep Sky Survey, Large Area Survey, Data Release 11',
+    bands=('Y', 'J', 'H', 'K'),
+    pixel_scale=0.4 * u.arcsec,
+    rgb=('K', 'H', 'J'),
+    zero_point=22.5,
+    service='WfauImages',
+    ids={
+        'wfau': ('UKIDSSDR11PLUS', 'LAS'),
+        'skyview': _each('UKIDSS-{}', 'YJHK'),
+    },
+    coverage=(
+        Patch((-2, 16), ra=(120, 240)),
+        Patch((20, 40), ra=(110, 210)),
+        Patch((-2, 16), ra=(310, 60)),
+    ),
+    acknowledgement=(
+        'The UKIDSS project is defined in Lawrence et al. (2007). UKIDSS uses the UKIRT Wide Field '
+        'Camera (WFCAM; Casali et al. 2007). The photometric system is described in Hewett et al. '
+        '(2006), and the calibration is described in Hodgkin et al. (2009). The science archive is '
+        'described in Hambly et al. (2008).'
+    ),
+    reference='2007MNRAS.379.1599L',
+)
+
+
+_VHS = Survey(
+    name='vhs',
+    title='VISTA Hemisphere Survey, Data Release 4',
+    bands=('Y', 'J', 'H', 'Ks'),
+    pixel_scale=0.339 * u.arcsec,
+    rgb=('Ks', 'H', 'J'),
+    zero_point=22.5,
+    service='WfauImages',
+    ids={'wfau': ('VHSDR4', 'VHS')},
+    coverage=(Patch((-90, 2), latitude=5),),
+    acknowledgement=(
+        'Based on observations obtained as part of the VISTA Hemisphere Survey, ESO Program, '
+        '179.A-2010 (PI: McMahon).'
+    ),
+    reference='2013Msngr.154...35M',
+    note='in much of the survey J and Ks only',
+)
+
+
+#: The surveys that are known by name, the deepest and sharpest first.
+SURVEYS = {
+    survey.name: survey
+    for survey in (
+        _CANDELS,
+        _HAP,
+        _DES,
+        _LEGACY,
+        _PANSTARRS,
+        _SDSS,
+        _SKYMAPPER,
+        _VHS,
+        _UKIDSS,
+        _TWOMASS,
+        _ALLWISE,
+        _UNWISE,
+        _DSS2,
+    )
+}
+
+
+#: Shorter names of some surveys.
+ALIASES = {'sdss': 'sdss-dr9', 'legacy': 'legacy-dr10', 'panstarrs': 'panstarrs-dr1'}

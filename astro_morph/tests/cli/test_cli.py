@@ -1,0 +1,481 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""The command line: every task from file to file, and what it says when something is wrong."""
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+import pytest
+
+from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder, OnnxClassifier, conf
+from astro_morph.catalog.io.tables import read_table, write_table
+from astro_morph.cli.main import demo, main, make_parser
+from astro_morph.evaluation import evaluate
+from astro_morph.simulation import SimulatedSurvey, serve
+from astro_morph.simulation.services import faults
+
+TASKS = [
+    'demo',
+    'fetch',
+    'pretrain',
+    'fit',
+    'label',
+    'annotate',
+    'evaluate',
+    'export',
+    'cache',
+]
+PAGE = Path(__file__).parents[3] / 'docs' / 'command_line.rst'
+FAST = ['--size', '24', '--encoder', 'random', '--strategy', 'linear', '--quiet']
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A folder with a catalogue, its mosaics, a model in both forms and an encoder."""
+    folder = tmp_path_factory.mktemp('cli')
+    survey = SimulatedSurvey(n_galaxies=24, kinds=['edge_on', 'round'])
+    survey.write(folder)
+    catalogue = survey.catalogue['ra', 'dec', 'morphology']
+    catalogue['morphology'][::4] = ''
+    write_table(catalogue, folder / 'survey.fits')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(['fit', 'survey.fits', 'model.pt', '--source', 'sdss-{band}.fits', *FAST]) == 0
+        assert main(['export', 'model.onnx', '--model', 'model.pt']) == 0
+    encoder = MorphologyEncoder(source=survey, epochs=1, size=24, verbose=0)
+    encoder.fit(catalogue).save(folder / 'encoder.pt')
+    for name in ('broken.fits', 'broken.vot'):
+        (folder / name).write_bytes(b'nothing of the kind')
+    catalogue['morph_class'] = catalogue['morphology']
+    write_table(catalogue, folder / 'annotated.fits')
+    return folder
+
+
+@pytest.fixture
+def run(folder, monkeypatch, capsys):
+    """Run a command line in the folder; give code, standard output and standard error."""
+    monkeypatch.chdir(folder)
+
+    def run(command):
+        code = main(shlex.split(command))
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def done(run):
+    """Run a command line that is to succeed; give its standard output."""
+
+    def done(command):
+        code, output, error = run(command)
+        assert code == 0, error
+        return output
+
+    return done
+
+
+def commands_of(text):
+    """Find the command lines in a text, those broken by a backslash put together."""
+    joined = text.replace('\\\n', ' ')
+    return [shlex.split(line)[1:] for line in re.findall(r'^\s+(astro-morph .*)$', joined, re.M)]
+
+
+class TestHelp:
+    @pytest.mark.parametrize('task', TASKS)
+    def test_help_of_a_task_ends_with_an_example_that_parses(self, task, capsys):
+        with pytest.raises(SystemExit) as exit_:
+            main([task, '--help'])
+        assert exit_.value.code == 0
+        example = capsys.readouterr().out.partition('example:')[2]
+        ((name, *arguments),) = commands_of(example)
+        assert name == task
+        assert make_parser().parse_args([name, *arguments]).task.__name__ == task
+
+    def test_help_lists_the_tasks(self, capsys):
+        with pytest.raises(SystemExit):
+            main(['--help'])
+        listed = re.findall(r'^    (\w+) ', capsys.readouterr().out, re.M)
+        assert listed == TASKS
+
+    @pytest.mark.skipif(not PAGE.exists(), reason='the sources are not a checkout')
+    def test_commands_of_the_documentation_parse(self):
+        commands = commands_of(PAGE.read_text(encoding='utf-8'))
+        assert {task for task, *_ in commands} == set(TASKS)
+        for arguments in commands:
+            make_parser().parse_args(arguments)
+
+
+@pytest.fixture
+def serving(tmp_path, monkeypatch):
+    """Serve the sky of the catalogue as CDS would, to an empty cache and without haste."""
+    survey = SimulatedSurvey(n_galaxies=24, kinds=['edge_on', 'round'])
+    assert len(survey.catalogue) == 24  # rendered before a time-out counts
+
+    @contextlib.contextmanager
+    def serving(**options):
+        with (
+            serve(survey, **options) as server,
+            conf.set_temp('cache_file', str(tmp_path / 'cutouts.sqlite')),
+            conf.set_temp('requests_per_second', 1000),
+        ):
+            address = f'{server.url}/hips-image-services/hips2fits'
+            monkeypatch.setattr('astro_morph.cutouts.services.hips2fits.SERVERS', (address,))
+            yield server
+
+    return serving
+
+
+class TestFetch:
+    COMMAND = 'fetch survey.fits --survey sdss-dr9 --bands g,r,i --size 24 --quiet'
+
+    def test_cutouts_of_a_survey_are_written_with_the_catalogue(self, done, folder, serving):
+        with serving() as server:
+            said = done(f'{self.COMMAND} --output new/cutouts.h5')
+        assert said == '24 of 24 galaxies have an image\n'
+        cutouts = CutoutSet.read(folder / 'new/cutouts.h5')
+        catalogue = read_table(folder / 'survey.fits')
+        assert cutouts.shape == (24, 3, 24, 24)
+        assert cutouts.bands == ('g', 'r', 'i')
+        assert cutouts.table.colnames == catalogue.colnames
+        np.testing.assert_array_equal(cutouts.table['ra'], catalogue['ra'])
+        expected = server.sky.fetch(catalogue, size=24).images
+        # Centred on the galaxy, not on a pixel: the brightness is the same, its pixels are not.
+        np.testing.assert_allclose(
+            cutouts.images.sum(axis=(2, 3)), expected.sum(axis=(2, 3)), rtol=0.2, atol=1
+        )
+
+    def test_plan_asks_for_nothing(self, done, folder, serving):
+        before = sorted(os.listdir(folder))
+        with serving() as server:
+            said = done(f'{self.COMMAND} --plan')
+            assert not server.requests
+        assert re.match(r'24 rows, 0 .* requests', said)
+        assert sorted(os.listdir(folder)) == before
+        assert done('fetch survey.fits --source sdss-{band}.fits --plan') == 'the images are here\n'
+
+    def test_size_follows_a_column(self, done, folder):
+        table = SimulatedSurvey(n_galaxies=24, kinds=['edge_on', 'round']).catalogue
+        write_table(table['ra', 'dec', 'petroR90_r'], folder / 'sizes.ecsv')
+        done(
+            "fetch sizes.ecsv --source sdss-{band}.fits --size '4*petroR90_r' --quiet "
+            '--output sizes.h5'
+        )
+        cutouts = CutoutSet.read(folder / 'sizes.h5')
+        assert cutouts.framing == '4 * petroR90_r'
+        np.testing.assert_allclose(64 * cutouts.pixel_scale, 4 * table['petroR90_r'])
+
+    def test_interrupted_call_goes_on_from_there(self, done, run, folder, serving, monkeypatch):
+        monkeypatch.setattr('astro_morph.cli.main.BATCH', 8)
+        count = 0
+
+        def interrupt(cutouts, bar):
+            nonlocal count
+            for batch in cutouts:
+                count += 1
+                if count == 2:
+                    raise KeyboardInterrupt
+                yield batch
+
+        with serving() as server:
+            with monkeypatch.context() as patch:
+                patch.setattr('astro_morph.cli.main._counting', interrupt)
+                code, output, error = run(f'{self.COMMAND} --output half.h5')
+            assert (code, output) == (130, '')
+            assert error == 'astro-morph: interrupted; images that were fetched are kept\n'
+            assert not list(folder.glob('*half*'))
+            n_requests = len(server.requests)
+            done(f'{self.COMMAND} --output half.h5')
+            asked = [(r.params['hips'], r.params['ra'], r.params['dec']) for r in server.requests]
+        assert 0 < n_requests < len(asked) == len(set(asked))
+
+    def test_outage_is_an_error_of_one_line(self, run, folder, serving, monkeypatch):
+        monkeypatch.setattr('astro_morph.cutouts.services.remote.OUTAGE', 2)
+        with serving(faults=lambda request: faults.status(503)), conf.set_temp('tries', 1):
+            code, output, error = run(f'{self.COMMAND} --output out.h5')
+        assert (code, output) == (1, '')
+        assert error.startswith('astro-morph: Hips2Fits does not answer')
+        assert error.count('\n') == 1
+        assert not list(folder.glob('*out.h5'))
+
+    def test_file_that_is_there_is_replaced_only_if_asked(self, done, run, folder):
+        command = 'fetch survey.fits --source sdss-{band}.fits --size 8 --quiet --output there.h5'
+        done(command)
+        code, _, error = run(command)
+        assert code == 1
+        assert 'use --overwrite to replace it' in error
+        done(f'{command} --overwrite --bands r')
+        assert CutoutSet.read(folder / 'there.h5').bands == ('r',)
+
+    @pytest.mark.parametrize(
+        ('text', 'size'),
+        [
+            ('64', 64),
+            ('30 arcsec', 30 * u.arcsec),
+            ('0.5arcmin', 0.5 * u.arcmin),
+            ('4*petroR90_r', '4*petroR90_r'),
+            ('radius', 'radius'),
+        ],
+    )
+    def test_sizes_are_read(self, text, size):
+        options = make_parser().parse_args(['fetch', 'a.fits', '--size', text])
+        assert options.size == size
+        assert type(options.size) is type(size)
+
+    def test_name_of_the_file_is_known_before_the_work(self, capsys):
+        with pytest.raises(SystemExit) as exit_:
+            main(['fetch', 'survey.fits', '--output', 'cutouts.fits'])
+        assert exit_.value.code == 2
+        assert "'cutouts.fits' must end in .h5" in capsys.readouterr().err
+
+    def test_cutouts_stand_for_the_catalogue(self, done, folder):
+        done('fetch survey.fits --source sdss-{band}.fits --size 24 --quiet --output survey.h5')
+        done('fit survey.h5 stored.pt --encoder random --strategy linear --quiet')
+        said = done('annotate survey.h5 stored.ecsv --model stored.pt')
+        assert said == '24 of 24 galaxies have a class\n'
+        done('annotate survey.fits direct.ecsv --model model.pt --source sdss-{band}.fits')
+        stored, direct = (read_table(folder / f'{name}.ecsv') for name in ('stored', 'direct'))
+        assert stored.colnames == direct.colnames
+        np.testing.assert_allclose(stored['morph_p_round'], direct['morph_p_round'], atol=1e-5)
+        assert done('evaluate survey.h5 --model stored.pt').startswith('18 galaxies\n')
+
+
+class TestFit:
+    def test_model_is_that_of_the_classifier(self, folder, monkeypatch):
+        monkeypatch.chdir(folder)
+        catalogue = read_table('survey.fits')
+        expected = MorphologyClassifier(
+            'sdss-{band}.fits', encoder='random', strategy='linear', size=24, random_state=0
+        )
+        model = MorphologyClassifier.load('model.pt', source='sdss-{band}.fits')
+        np.testing.assert_allclose(
+            model.predict_proba(catalogue),
+            expected.fit(catalogue).predict_proba(catalogue),
+            atol=1e-5,
+        )
+
+    def test_labels_may_be_in_another_column(self, done, folder):
+        catalogue = read_table(folder / 'survey.fits')
+        catalogue.rename_column('morphology', 'seen')
+        write_table(catalogue, folder / 'seen.ecsv')
+        options = '--source sdss-{band}.fits --size 24 --encoder random --strategy linear --quiet'
+        done(f'fit seen.ecsv seen.pt --labels seen {options}')
+        assert MorphologyClassifier.load(folder / 'seen.pt').classes_.tolist() == [
+            'edge_on',
+            'round',
+        ]
+
+    def test_epochs_of_fine_tuning_from_an_encoder_of_ones_own(self, done, folder):
+        done('pretrain survey.fits new/encoder.pt --source sdss-{band}.fits --size 24 --epochs 1')
+        done(
+            'fit survey.fits new/tuned.pt --source sdss-{band}.fits --size 24 --quiet '
+            '--encoder new/encoder.pt --strategy fine-tune --epochs 1'
+        )
+        spec = MorphologyClassifier.load(folder / 'new/tuned.pt').model_.spec
+        assert (spec.bands, spec.size) == (('g', 'r', 'i'), 24)
+
+
+class TestPretrain:
+    COMMAND = 'pretrain survey.fits {} --source sdss-{{band}}.fits --size 24 --quiet --epochs 2'
+
+    def test_encoder_is_that_of_the_estimator(self, done, folder):
+        done(self.COMMAND.format('own.pt') + ' --batch-size 8')
+        expected = MorphologyEncoder(
+            source='sdss-{band}.fits', size=24, epochs=2, batch_size=8, random_state=0, verbose=0
+        )
+        expected.fit(read_table(folder / 'survey.fits'))
+        written = MorphologyEncoder.load(folder / 'own.pt')
+        assert written.model_.spec.identifier == expected.model_.spec.identifier
+
+    def test_finished_run_is_read_from_its_checkpoint(self, done, run, folder, monkeypatch):
+        command = self.COMMAND.format('first.pt') + ' --checkpoint run.ckpt'
+        done(command)
+        monkeypatch.setattr('astro_morph.learning.training.loop._learn', None)
+        done(command.replace('first.pt', 'second.pt'))
+        first, second = (MorphologyEncoder.load(folder / f'{n}.pt') for n in ('first', 'second'))
+        assert first.model_.spec.identifier == second.model_.spec.identifier
+        code, _, error = run(command + ' --batch-size 8')
+        assert code == 1
+        assert "--checkpoint='run.ckpt' is of another run, whose batch_size is 24, not 8" in error
+
+
+class TestAnnotate:
+    def test_rows_and_columns_stay_and_both_forms_of_the_model_agree(self, done, folder):
+        catalogue = read_table(folder / 'survey.fits')
+        annotated = {}
+        for model in ('model.pt', 'model.onnx'):
+            output = f'{model}.ecsv'
+            said = done(
+                f'annotate survey.fits {output} --model {model} --source sdss-{{band}}.fits'
+            )
+            assert said == '24 of 24 galaxies have a class\n'
+            annotated[model] = read_table(folder / output)
+            assert annotated[model].colnames[:3] == ['ra', 'dec', 'morphology']
+            np.testing.assert_array_equal(annotated[model]['ra'], catalogue['ra'])
+        torch, onnx = annotated.values()
+        assert torch['morph_class'].tolist() == onnx['morph_class'].tolist()
+        np.testing.assert_allclose(torch['morph_p_round'], onnx['morph_p_round'], atol=1e-4)
+
+    def test_without_a_model_the_bundled_one_looks_at_pictures(self, done, folder, serving):
+        survey = SimulatedSurvey(n_galaxies=24, kinds=['edge_on', 'round'])
+        write_table(survey.catalogue['ra', 'dec', 'petroR90_r'], folder / 'radii.fits')
+        with serving() as server:
+            said = done('annotate radii.fits --survey sdss-dr9')
+        assert {request.params['hips'] for request in server.requests} == {'CDS/P/SDSS9/color'}
+        assert said == '24 of 24 galaxies have a class\nwritten to radii-annotated.fits\n'
+        annotated = read_table(folder / 'radii-annotated.fits')
+        assert np.mean(annotated['morph_class'] == survey.catalogue['morphology']) > 0.6
+
+    def test_bad_rows_are_counted(self, done, folder):
+        catalogue = read_table(folder / 'survey.fits')
+        catalogue['dec'][[2, 5]] = 95
+        catalogue['ra'][7] = np.nan
+        write_table(catalogue, folder / 'bad.ecsv')
+        said = done('annotate bad.ecsv out.ecsv --model model.pt --source sdss-{band}.fits')
+        assert said == ('21 of 24 galaxies have a class, 2 invalid_coordinates, 1 no_coordinates\n')
+
+    def test_stopped_run_goes_on_if_asked(self, done, run, folder, monkeypatch):
+        def stop(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        command = 'annotate survey.fits stopped.ecsv --model model.onnx --images sdss-{band}.fits'
+        with monkeypatch.context() as patch:
+            patch.setattr('astro_morph.prediction.streaming.predict_batch', stop)
+            code, _, error = run(command)
+        assert (code, error.count('\n')) == (130, 1)
+        assert '--resume' in error
+        code, _, error = run(command)
+        assert code == 1
+        assert 'holds a run that was stopped; use --resume' in error
+        assert done(f'{command} --resume') == '24 of 24 galaxies have a class\n'
+        assert not (folder / 'stopped.ecsv.parts').exists()
+
+    def test_an_onnx_model_needs_no_torch(self, folder):
+        code = (
+            'import sys; from astro_morph.cli.main import main; code = main(sys.argv[1:]); '
+            "print(code, sorted({'torch', 'torchvision', 'astroquery'} & set(sys.modules)))"
+        )
+        arguments = 'annotate survey.fits light.fits --model model.onnx --images sdss-{band}.fits'
+        done = subprocess.run(
+            [sys.executable, '-c', code, *arguments.split()],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout.splitlines()[-1] == '0 []', done.stderr
+
+    def test_overwrite_replaces_file_and_columns(self, done, folder):
+        write_table(read_table(folder / 'survey.fits')[:3], folder / 'again.ecsv')
+        command = 'annotate again.ecsv again.ecsv --model model.pt --source sdss-{band}.fits'
+        done(f'{command} --overwrite')
+        once = read_table(folder / 'again.ecsv')
+        done(f'{command} --overwrite')
+        assert read_table(folder / 'again.ecsv').colnames == once.colnames
+
+    def test_image_paths_start_from_the_catalogue(self, folder, monkeypatch, tmp_path, capsys):
+        catalogue = read_table(folder / 'survey.fits')[:3]
+        images = SimulatedSurvey(n_galaxies=24, kinds=['edge_on', 'round']).fetch(
+            catalogue, size=24
+        )
+        elsewhere = tmp_path / 'elsewhere'
+        (elsewhere / 'images').mkdir(parents=True)
+        for number, image in enumerate(images.images):
+            np.save(elsewhere / f'images/{number}.npy', image)
+        catalogue['path'] = [f'images/{number}.npy' for number in range(3)]
+        write_table(catalogue['path', 'morphology'], elsewhere / 'paths.csv')
+        monkeypatch.chdir(tmp_path)
+        arguments = shlex.split(
+            'fit elsewhere/paths.csv files.pt --encoder random --strategy linear --quiet'
+        )
+        assert main(arguments) == 0
+        assert main(['annotate', 'elsewhere/paths.csv', 'o.csv', '--model', 'files.pt']) == 0
+        assert capsys.readouterr().out == '3 of 3 galaxies have a class\n'
+
+
+def test_export_prints_what_a_faster_file_costs(done, folder):
+    said = done(
+        'export fast.onnx --model model.pt --precision int8 --views 1 --on survey.fits '
+        "--images 'sdss-{band}.fits'"
+    )
+    cost = OnnxClassifier(folder / 'fast.onnx').cost_
+    assert (cost.precision, cost.views, cost.n_galaxies, cost.n_labels) == ('int8', 1, 24, 18)
+    assert said == f'{cost}\n'
+
+
+@pytest.mark.parametrize('model', ['model.pt', 'model.onnx'])
+def test_evaluate_prints_the_evaluation_and_writes_a_report(done, folder, model):
+    said = done(f'evaluate survey.fits --model {model} --source sdss-{{band}}.fits')
+    classifier = MorphologyClassifier.load(folder / 'model.pt', source='sdss-{band}.fits')
+    expected = evaluate(classifier, read_table(folder / 'survey.fits'))
+    assert said == f'{expected}\n'
+    assert said.startswith('18 galaxies\n')
+    page = folder / 'pages' / f'{model}.html'
+    command = f'evaluate survey.fits --model {model} --source sdss-{{band}}.fits --report {page}'
+    assert done(command) == said
+    assert '18 of 24 rows have a label' in page.read_text(encoding='utf-8')
+
+
+def test_demo_is_run_with_its_options(monkeypatch, capsys, tmp_path):
+    asked = []
+
+    def run_small(folder, **options):
+        asked.append((folder, options))
+
+    monkeypatch.setattr(demo, 'run', run_small)
+    assert main(['demo', '--output', str(tmp_path), '--random-state', '3', '--quiet']) == 0
+    assert asked == [(str(tmp_path), {'random_state': 3, 'verbose': 0})]
+
+
+ON_SKY = "--source 'sdss-{band}.fits'"
+ERRORS = {
+    f'annotate nothing.fits out.fits --model model.pt {ON_SKY}': (
+        "there is no file 'nothing.fits'; check"
+    ),
+    f'annotate survey.fits out.fits --model nothing.pt {ON_SKY}': (
+        "there is no file 'nothing.pt'; check"
+    ),
+    f'annotate survey.fits out.txt --model model.pt {ON_SKY}': "'out.txt' must end in one of",
+    f'annotate survey.fits survey.fits --model model.pt {ON_SKY}': 'use --overwrite to replace it',
+    f'annotate annotated.fits out.fits --model model.pt {ON_SKY}': 'use --overwrite to replace th',
+    f'annotate broken.fits out.fits --model model.pt {ON_SKY}': "catalogue 'broken.fits' cannot be",
+    f'annotate broken.vot out.fits --model model.pt {ON_SKY}': "catalogue 'broken.vot' cannot be",
+    f'annotate survey.fits out.fits --model broken.fits {ON_SKY}': 'is not a model file of astro_m',
+    f'annotate survey.fits out.fits --model encoder.pt {ON_SKY}': 'holds an encoder; pass it to',
+    'annotate survey.fits out.fits --model model.pt': 'pass --source= a source',
+    'annotate survey.fits out.fits --model model.pt --source "no-*.fits"': 'matches no file',
+    'export out.onnx --model model.onnx': 'is not a model file of astro_morph',
+    'export out.onnx --model model.pt --precision int8': 'pass some, best with labels, with --on',
+    'export out.onnx --model model.pt --views 1': 'and --views=1 change the answers',
+    f'fit survey.fits out.pt --labels class {ON_SKY}': "--labels names 'class', which is not among",
+    f'fit survey.fits out.pt --encoder nothing.pt {ON_SKY}': 'nothing.pt',
+    f'evaluate survey.fits --model model.pt --labels seen {ON_SKY}': "--labels names 'seen', which",
+}
+
+
+@pytest.mark.parametrize(('command', 'remedy'), ERRORS.items(), ids=range(len(ERRORS)))
+def test_error_is_one_line_that_names_the_remedy(folder, run, command, remedy):
+    before = sorted(os.listdir(folder))
+    code, output, error = run(command)
+    assert code == 1
+    assert output == ''
+    assert error.startswith('astro-morph: ')
+    assert error.count('\n') == 1
+    assert remedy in error
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_output_that_cannot_be_written_is_known_before_the_work(folder, run, monkeypatch):
+    def work(*args, **kwargs):
+        pytest.fail('the model ran')
+
+    monkeypatch.setattr('astro_morph.prediction.streaming.predict_batch', work)
+    shutil.copy(folder / 'survey.fits', folder / 'there.fits')
+    for output in ('there.fits', 'out.unknown'):
+        assert run(f'annotate survey.fits {output} --model model.pt {ON_SKY}')[0] == 1

@@ -1,0 +1,259 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""What the messages say that users meet most, and that the page of messages lists them."""
+
+import re
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from astro_morph import CutoutSet, MorphologyClassifier, OnnxClassifier, plotting, surveys
+from astro_morph.catalog import flags, read_labels, read_positions
+from astro_morph.catalog.io.tables import write_table
+from astro_morph.cutouts import ImageFiles, Mosaics, as_cutouts
+from astro_morph.evaluation import evaluate
+from astro_morph.images import reading
+from astro_morph.photometry import measures
+
+PAGE = Path(__file__).parents[3] / 'docs' / 'messages.rst'
+
+PLACES = Table({'ra': [10.0], 'dec': [20.0]})
+
+# What goes wrong by name: the call, and what its message names, tells that it got, and advises.
+CALLS = {
+    'no position': (
+        lambda given: read_positions(Table({'a': [1.0]})),
+        ['no position', "['a']", 'name the columns to use'],
+    ),
+    'position in metres': (
+        lambda given: read_positions(Table({'ra': [1.0] * u.m, 'dec': [2.0]})),
+        ["'ra'", "'m'", 'set the unit'],
+    ),
+    'no such column of labels': (
+        lambda given: read_labels(PLACES, 'type'),
+        ['label_column', "'type'", 'name one of them'],
+    ),
+    'nowhere to take images from': (
+        lambda given: as_cutouts(PLACES),
+        ["source='auto'", "['ra', 'dec']", 'pass source='],
+    ),
+    'unknown source': (
+        lambda given: as_cutouts(PLACES, source='nonsense'),
+        ['source', "'nonsense'", "'legacy-dr10'"],
+    ),
+    'unknown survey': (
+        lambda given: surveys.get('nonsense'),
+        ['survey', "'nonsense'", "'legacy-dr10'"],
+    ),
+    'no mosaic': (
+        lambda given: Mosaics(given.folder / 'none-*.fits'),
+        ['paths', 'none-*.fits', 'check folder and pattern'],
+    ),
+    'no column of paths': (
+        lambda given: ImageFiles('file').fetch(PLACES),
+        ["'file'", "['ra', 'dec']", 'name the column of paths'],
+    ),
+    'size that is none': (
+        lambda given: as_cutouts(PLACES, source='sdss-dr9', size='* 4'),
+        ['size', "'* 4'", "as in '4 * petroR90_r'"],
+    ),
+    'images of three axes': (
+        lambda given: as_cutouts(np.zeros((5, 24, 24))),
+        ['images', '(5, 24, 24)', 'need an axis of length 1'],
+    ),
+    'names of other bands': (
+        lambda given: CutoutSet(np.zeros((2, 3, 8, 8)), bands='gr'),
+        ['bands', '2 bands', 'the images have 3', 'name each once'],
+    ),
+    'statuses of other rows': (
+        lambda given: CutoutSet(np.zeros((2, 3, 8, 8)), status=['ok']),
+        ['status', '1 rows', '2 images', 'give it one an image'],
+    ),
+    'one class only': (
+        lambda given: given.new.fit(given.blobs, np.full(24, 'round')),
+        ['labels', "['round']", 'label some galaxies of another'],
+    ),
+    'no image at all': (
+        lambda given: given.new.fit(given.blobs.replace(status=np.full(24, 'not_found'))),
+        ['X', 'not_found', 'check source='],
+    ),
+    'small images': (
+        lambda given: given.new.fit(given.blobs.images[..., :9, :9], given.labels),
+        ['images', '9 x 9', 'size='],
+    ),
+    'unknown encoder': (
+        lambda given: given.new.set_params(encoder='nonsense').fit(given.blobs),
+        ['encoder', "'nonsense'", "'auto'", 'the path of a saved encoder'],
+    ),
+    'unknown strategy': (
+        lambda given: given.new.set_params(strategy='nonsense').fit(given.blobs),
+        ["'strategy'", "'nonsense'", "'fine-tune'"],
+    ),
+    'not fitted': (
+        lambda given: given.new.predict(given.blobs),
+        ['MorphologyClassifier', 'not fitted', "Call 'fit'"],
+    ),
+    'columns are there': (
+        lambda given: given.classifier.annotate(given.classifier.annotate(given.blobs[:2])),
+        ["'morph_class'", 'overwrite=True'],
+    ),
+    'pictures in place of flux': (
+        lambda given: given.classifier.predict(given.blobs.replace(kind='picture')),
+        ['X', 'pictures', 'take them from a source of those'],
+    ),
+    'other bands': (
+        lambda given: given.classifier.predict(given.blobs.select_bands('r')),
+        ['bands', "['g']", "['r']", 'choose among these, or fetch others with bands='],
+    ),
+    'other size': (
+        lambda given: given.classifier.predict(given.blobs.images[..., :20, :20]),
+        ['X', '(20, 20)', '(24, 24)', 'fetch or cut'],
+    ),
+    'features in place of images': (
+        lambda given: evaluate(given.classifier, np.zeros((3, 2)), ['round'] * 3),
+        ['X', 'ndarray of shape (3, 2)', 'pass a table'],
+    ),
+    'coverage above 1': (
+        lambda given: given.classifier.predict_set(given.blobs, coverage=90),
+        ['coverage', '90', 'between 0 and 1'],
+    ),
+    'unknown way to choose': (
+        lambda given: given.classifier.query(given.blobs.images, strategy='nonsense'),
+        ['strategy', "'nonsense'", "'diverse'"],
+    ),
+    'evaluation without labels': (
+        lambda given: evaluate(given.classifier, given.blobs, np.full(24, '')),
+        ["'morphology'", 'no row has a label', 'give them to some rows'],
+    ),
+    'evaluation without images': (
+        lambda given: evaluate(given.classifier, given.blobs.replace(status=['truncated'] * 24)),
+        ['24 rows', 'annotate them to see why'],
+    ),
+    'no model': (
+        lambda given: MorphologyClassifier.load(given.text),
+        ['text.txt', 'is not a model file', 'name one that save wrote'],
+    ),
+    'encoder in place of a model': (
+        lambda given: MorphologyClassifier.load(given.encoder),
+        ['encoder.pt', 'holds an encoder', 'encoder='],
+    ),
+    'no ONNX file': (
+        lambda given: OnnxClassifier(given.text),
+        ['text.txt', 'is not an ONNX file', 'name one that to_onnx wrote'],
+    ),
+    'no such file': (
+        lambda given: OnnxClassifier(given.folder / 'none.onnx'),
+        ['none.onnx', 'there is no file', 'check its name and folder'],
+    ),
+    'file is there': (
+        lambda given: write_table(PLACES, given.there),
+        ['there.fits', 'is there already', 'overwrite=True'],
+    ),
+    'unknown format': (
+        lambda given: write_table(PLACES, given.folder / 'table.doc'),
+        ['table.doc', '.ecsv'],
+    ),
+    'text that FITS does not take': (
+        lambda given: write_table(Table({'a': ['é']}), given.folder / 'table.fits'),
+        ["'é'", 'write ECSV'],
+    ),
+    'no cutouts in the file': (
+        lambda given: CutoutSet.read(given.text, format='hdf5'),
+        ['text.txt', 'is no file of cutouts', 'CutoutSet.write'],
+    ),
+    'measures of pictures': (
+        lambda given: measures.measure(given.blobs.replace(kind='picture')),
+        ['cutouts', "'picture'", 'fetch bands'],
+    ),
+    'nothing to draw': (
+        lambda given: plotting.cutouts(given.blobs[:0]),
+        ['cutouts', 'empty', 'nothing to draw'],
+    ),
+    'another pixel scale': (
+        lambda given: given.classifier.predict(given.blobs.replace(pixel_scale=0.8 * u.arcsec)),
+        ['2 times the pixel scale', '0.4 arcsec', 'fetch them as it knows them'],
+    ),
+    'mosaic that is none': (
+        lambda given: Mosaics(given.text),
+        ['text.txt', 'is left out', 'mend or remove it'],
+    ),
+}
+
+
+@pytest.fixture(scope='module')
+def given(classifier, encoder, blobs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('messages')
+    encoder.save(folder / 'encoder.pt')
+    (folder / 'text.txt').write_text('nothing of the kind', encoding='utf-8')
+    PLACES.write(folder / 'there.fits')
+    return SimpleNamespace(
+        classifier=classifier,
+        encoder=folder / 'encoder.pt',
+        blobs=blobs,
+        labels=blobs.table['morphology'],
+        folder=folder,
+        text=folder / 'text.txt',
+        there=folder / 'there.fits',
+    )
+
+
+@pytest.fixture(scope='module')
+def messages(given):
+    """Do all that goes wrong, and keep what is said: the first warning, else the error."""
+    messages = {}
+    for name, (call, _) in CALLS.items():
+        given.new = MorphologyClassifier(encoder='random', strategy='linear', verbose=0)
+        with warnings.catch_warnings(record=True, action='always') as caught:
+            try:
+                call(given)
+            except Exception as error:
+                messages[name] = str(error)
+        if caught:
+            messages[name] = str(caught[0].message)
+    return messages
+
+
+@pytest.fixture(scope='module')
+def listed():
+    """Read the messages of the page, as patterns: three dots stand for anything."""
+    if not PAGE.exists():
+        pytest.skip('the sources are not a checkout')
+    terms = re.findall(r'^``(.+)``\n    \S', PAGE.read_text(encoding='utf-8'), re.M)
+    assert terms
+    return {term: re.escape(term).replace(re.escape('...'), '.*') for term in terms}
+
+
+@pytest.mark.parametrize('name', CALLS)
+def test_message_names_the_argument_what_came_and_what_to_do(messages, name):
+    for part in CALLS[name][1]:
+        assert part in messages[name]
+
+
+@pytest.mark.parametrize('name', CALLS)
+def test_message_is_on_the_page(messages, listed, name):
+    assert any(re.fullmatch(p, messages[name], re.S) for p in listed.values()), messages[name]
+
+
+def test_page_lists_no_message_that_is_not_said(messages, listed):
+    unsaid = [
+        term
+        for term, pattern in listed.items()
+        if not any(re.fullmatch(pattern, said, re.S) for said in messages.values())
+    ]
+    assert unsaid == []
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason='the sources are not a checkout')
+@pytest.mark.parametrize('flag', flags.FLAGS, ids=lambda flag: flag.name)
+def test_page_lists_the_flag(flag):
+    assert re.search(rf'^``{flag.name}`` ', PAGE.read_text(encoding='utf-8'), re.M)
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason='the sources are not a checkout')
+@pytest.mark.parametrize('error', reading.ImageError.__subclasses__())
+def test_page_lists_the_status_of_a_bad_image(error):
+    assert re.search(rf'^``{error.status}`` ', PAGE.read_text(encoding='utf-8'), re.M)

@@ -1,0 +1,467 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Votes: the tree of questions, the likelihood, and the estimator."""
+
+import pickle
+import re
+
+import numpy as np
+import pytest
+import torch
+from astropy.io.votable.ucd import parse_ucd
+from astropy.table import MaskedColumn, QTable, Table
+from scipy.stats import beta, dirichlet, dirichlet_multinomial
+from sklearn.base import clone, is_regressor
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+
+from astro_morph import MorphologyClassifier, MorphologyVotes
+from astro_morph.catalog.vote_tree import VoteTree, galaxy_zoo_2
+from astro_morph.prediction.dirichlet import (
+    concentrations,
+    expected_fractions,
+    fit_head,
+    log_likelihood,
+)
+from astro_morph.tests.helpers import make_blobs
+
+TREE = {
+    'shape': {'answers': {'round': 'n_round', 'flat': 'n_flat', 'artifact': 'n_artifact'}},
+    'bulge': {
+        'answers': {'yes': 'n_bulge', 'no': 'n_no_bulge'},
+        'asked_after': {'shape': ['flat']},
+    },
+}
+COLUMNS = ['n_round', 'n_flat', 'n_artifact', 'n_bulge', 'n_no_bulge']
+QUESTION = [0, 0, 0, 1, 1]
+
+
+def make_votes(n, **options):
+    """Make blobs with the votes of 40 people: nine in ten are right about the shape."""
+    blobs = make_blobs(n, **options)
+    random = np.random.default_rng(n)
+    is_flat = np.array(blobs.table['morphology']) == 'edge_on'
+    shape = random.multinomial(40, np.where(is_flat[:, None], [0.1, 0.85, 0.05], [0.85, 0.1, 0.05]))
+    bulge = random.binomial(shape[:, 1], 0.3)
+    counts = np.column_stack([shape, bulge, shape[:, 1] - bulge])
+    table = blobs.table.copy()
+    for name, column in zip(COLUMNS, counts.T, strict=True):
+        table[name] = column
+    return blobs.replace(table=table)
+
+
+def make_estimator(**parameters):
+    options = {'encoder': 'random', 'random_state': 0, 'device': 'cpu', 'verbose': 0}
+    return MorphologyVotes(TREE, **options | parameters)
+
+
+@pytest.fixture(scope='module')
+def cutouts():
+    return make_votes(24)
+
+
+@pytest.fixture(scope='module')
+def votes(cutouts):
+    return make_estimator().fit(cutouts)
+
+
+class TestTree:
+    def test_asked_is_the_product_along_the_way(self):
+        tree = VoteTree(
+            {
+                'a': {'answers': {'x': 'ax', 'y': 'ay', 'z': 'az'}},
+                'b': {'answers': {'x': 'bx', 'y': 'by'}, 'asked_after': {'a': ['x', 'y']}},
+                'c': {'answers': {'x': 'cx', 'y': 'cy'}, 'asked_after': {'a': ['z'], 'b': ['y']}},
+            }
+        )
+        asked = tree.asked([[0.5, 0.2, 0.3, 0.9, 0.1, 0.6, 0.4]])
+        np.testing.assert_allclose(asked, [[1, 0.7, 0.3 + 0.7 * 0.1]])
+
+    def test_counts_are_counts(self):
+        counts = [[3, 1, 0, 1, 0], [0, 0, 0, 0, 0]]
+        np.testing.assert_array_equal(VoteTree(TREE).counts(counts), counts)
+
+    def test_fractions_are_shared_out_along_the_tree(self):
+        fractions = [[0.2, 0.7, 0.1, 0.5, 0.5], [1, 0, 0, 0, 0]]
+        counts = VoteTree(TREE).counts(fractions, voters=[20, 40])
+        np.testing.assert_allclose(counts, [[4, 14, 2, 7, 7], [40, 0, 0, 0, 0]])
+
+    def test_rounded_fractions_give_all_votes(self):
+        counts = VoteTree(TREE).counts([[0.333, 0.333, 0.333, 0, 0]], voters=30)
+        np.testing.assert_allclose(counts, [[10, 10, 10, 0, 0]])
+
+    @pytest.mark.parametrize('bad', [np.nan, -99, np.inf])
+    def test_question_with_a_bad_value_has_no_votes(self, bad):
+        counts = VoteTree(TREE).counts([[20, 10, 0, bad, 4]])
+        np.testing.assert_array_equal(counts, [[20, 10, 0, 0, 0]])
+
+    @pytest.mark.parametrize('bad', [np.nan, -1, 0, np.inf])
+    def test_galaxy_of_unknown_voters_has_no_votes(self, bad):
+        counts = VoteTree(TREE).counts([[1, 0, 0, 0, 0]] * 2, voters=[bad, 9])
+        np.testing.assert_array_equal(counts.sum(axis=1), [0, 9])
+
+    def test_fractions_without_voters_are_refused(self):
+        with pytest.raises(ValueError, match='say with voters= how many'):
+            VoteTree(TREE).counts([[0.2, 0.8, 0, 0.5, 0.5]])
+
+    def test_counts_with_voters_are_refused(self):
+        with pytest.raises(ValueError, match='up to 14; leave voters out'):
+            VoteTree(TREE).counts([[4, 14, 2, 7, 7]], voters=20)
+
+    def test_counts_of_another_shape_are_refused(self):
+        with pytest.raises(ValueError, match=r'shape \(1, 2\), expected \(n, 5\)'):
+            VoteTree(TREE).counts([[4, 14]])
+
+    @pytest.mark.parametrize(
+        ('tree', 'message'),
+        [
+            ({}, 'must be a dictionary'),
+            (['shape'], 'must be a dictionary'),
+            ({'a': {'x': 'ax', 'y': 'ay'}}, "question 'a', expected {'answers'"),
+            ({'a': {'answers': {'x': 'ax'}}}, 'two answers or more'),
+            ({'a': {'answers': ['ax', 'ay']}}, 'two answers or more'),
+            ({'a': {'answers': {1: 'ax', 2: 'ay'}}}, 'by their names'),
+            ({'a': {'answers': {'x': 'ax', 'y': 'ax'}}}, r"the column \['ax'\]"),
+            (
+                {'a': {'answers': {'x': 'ax', 'y': 'ay'}, 'asked_after': {'b': ['x']}}},
+                r"'a' is asked after \[\('b', 'x'\)\]",
+            ),
+            (
+                {'a': {'answers': {'x': 'ax', 'y': 'ay'}, 'asked_after': {'a': ['x']}}},
+                'stand before it',
+            ),
+            (
+                {
+                    'a': {'answers': {'b_x': '1', 'y': '2'}},
+                    'a_b': {'answers': {'x': '3', 'y': '4'}},
+                },
+                r"the name \['a_b_x'\]",
+            ),
+        ],
+    )
+    def test_what_is_no_tree_is_refused(self, tree, message):
+        with pytest.raises(ValueError, match=message):
+            VoteTree(tree)
+
+    def test_tree_is_independent_of_the_dictionary(self):
+        questions = {'a': {'answers': {'x': 'ax', 'y': 'ay'}}}
+        tree = VoteTree(questions)
+        questions['a']['answers']['x'] = 'other'
+        assert tree.questions['a']['answers']['x'] == 'ax'
+
+    def test_galaxy_zoo_2_has_37_answers_to_11_questions(self):
+        tree = VoteTree(galaxy_zoo_2('count'))
+        assert len(tree.questions) == 11
+        # Answers are numbered to 38, without a 35.
+        numbers = [int(re.search(r'_a(\d\d)_', column)[1]) for column in tree.columns]
+        assert sorted(numbers) == [n for n in range(1, 39) if n != 35]
+
+    def test_galaxy_zoo_2_asks_who_saw_a_spiral_for_its_arms(self):
+        tree = VoteTree(galaxy_zoo_2())
+        fractions = np.zeros((1, len(tree.names)))
+        for answer in ('smooth_or_features_features_or_disk', 'edgeon_no', 'spiral_spiral'):
+            fractions[0, tree.names.index(answer)] = 0.5
+        asked = dict(zip(tree.questions, tree.asked(fractions)[0], strict=True))
+        assert asked['edgeon'] == 0.5
+        assert asked['bar'] == asked['spiral'] == asked['bulge_prominence'] == 0.25
+        assert asked['arms_number'] == asked['arms_winding'] == 0.125
+        assert asked['rounded'] == asked['bulge_shape'] == 0
+
+
+class TestLikelihood:
+    def test_is_that_of_scipy_for_each_question(self):
+        random = np.random.default_rng(0)
+        counts, alpha = random.integers(20, size=(6, 5)), random.uniform(0.1, 9, size=(6, 5))
+        came = log_likelihood(
+            *(torch.tensor(values, dtype=torch.float64) for values in (counts, alpha)),
+            torch.tensor(QUESTION),
+        )
+        for i, answers in enumerate((slice(0, 3), slice(3, 5))):
+            k, a = counts[:, answers], alpha[:, answers]
+            expected = dirichlet_multinomial.logpmf(k, a, k.sum(axis=1))
+            np.testing.assert_allclose(came[:, i], expected)
+
+    def test_question_without_votes_adds_nothing(self):
+        counts, alpha = torch.tensor([[3.0, 1, 0, 0, 0]]), torch.rand(1, 5) + 0.5
+        alpha.requires_grad_()
+        likelihood = log_likelihood(counts, alpha, torch.tensor(QUESTION))
+        assert likelihood[0, 1] == 0
+        (gradient,) = torch.autograd.grad(likelihood.sum(), alpha)
+        assert gradient[0, 3:].tolist() == [0, 0]
+
+    def test_moments_are_those_of_scipy(self):
+        alpha = np.array([2.0, 5, 1, 0.5, 3])
+        mean, std = expected_fractions(torch.tensor(alpha[np.newaxis]), torch.tensor(QUESTION))
+        np.testing.assert_allclose(mean[0, :3], dirichlet.mean(alpha[:3]))
+        np.testing.assert_allclose(std[0, :3], np.sqrt(dirichlet.var(alpha[:3])))
+        np.testing.assert_allclose(std[0, 3], beta(0.5, 3).std())
+
+    def test_concentrations_are_positive_however_low_the_output(self):
+        alpha = concentrations(torch.tensor([-1e4, 0.0, 1e4]))
+        assert (alpha > 0).all()
+        assert alpha[2] == pytest.approx(1e4)
+
+    def test_head_finds_the_concentrations_that_made_the_votes(self):
+        random = np.random.default_rng(1)
+        x = random.uniform(-1, 1, size=(4000, 1))
+        # Softplus of 3 + 2 x and of 2 - x.
+        alpha = np.log1p(np.exp(np.hstack([3 + 2 * x, 2 - x])))
+        fractions = random.beta(*alpha.T)
+        yes = random.binomial(30, fractions)
+        counts = np.column_stack([yes, 30 - yes]).astype(float)
+        head = fit_head(
+            np.hstack([5 * x + 7]), counts, np.array([0, 0]), sample_weight=np.ones(4000), penalty=0
+        )
+        np.testing.assert_allclose(head.weight[:, 0] * 5, [2, -1], atol=0.25)
+        np.testing.assert_allclose(head.bias + head.weight[:, 0] * 7, [3, 2], atol=0.25)
+
+    def test_weight_two_is_a_galaxy_twice(self):
+        random = np.random.default_rng(2)
+        x, counts = random.normal(size=(30, 2)), random.integers(9, size=(30, 2)).astype(float)
+        weight = random.integers(1, 3, size=30)
+        weighted = fit_head(x, counts, np.array([0, 0]), sample_weight=weight.astype(float))
+        twice = np.repeat(np.arange(30), weight)
+        copied = fit_head(
+            x[twice], counts[twice], np.array([0, 0]), sample_weight=np.ones(len(twice))
+        )
+        np.testing.assert_allclose(weighted.weight, copied.weight, atol=1e-4)
+
+
+class TestEstimator:
+    def test_fractions_follow_the_votes(self, votes, cutouts):
+        fractions = votes.predict(make_votes(20, random_state=5))
+        np.testing.assert_allclose(fractions[:, :3].sum(axis=1), 1)
+        np.testing.assert_allclose(fractions[:, 3:].sum(axis=1), 1)
+        is_flat = np.resize([False, True], 20)
+        assert fractions[is_flat, 1].mean() - fractions[~is_flat, 1].mean() > 0.4
+        assert abs(fractions[is_flat, 3].mean() - 0.3) < 0.1
+        assert votes.answers_.tolist() == [
+            'shape_round',
+            'shape_flat',
+            'shape_artifact',
+            'bulge_yes',
+            'bulge_no',
+        ]
+
+    def test_score_is_the_mean_log_likelihood_and_better_than_that_of_the_mean(self, votes):
+        other = make_votes(20, random_state=5)
+        mean, std = votes.predict(other, return_std=True)
+        # Of a Dirichlet distribution, mean and standard deviation give the concentrations.
+        total = (mean * (1 - mean) / std**2 - 1)[:, [0, 3]]
+        alpha = mean * total[:, QUESTION]
+        counts = np.column_stack([other.table[name] for name in COLUMNS])
+        expected = sum(
+            dirichlet_multinomial.logpmf(k, a, k.sum(axis=1))
+            for k, a in ((counts[:, :3], alpha[:, :3]), (counts[:, 3:], alpha[:, 3:]))
+        )
+        assert votes.score(other) == pytest.approx(expected.mean(), rel=1e-6)
+        unseeing = make_estimator().fit(np.zeros((20, 1)), counts)
+        assert votes.score(other) > unseeing.score(np.zeros((20, 1)), counts)
+
+    def test_many_votes_are_surer_than_few(self):
+        x = np.zeros((30, 1))
+        few, many = (make_estimator().fit(x, np.tile([n, n, 0, 0, 0], (30, 1))) for n in (1, 50))
+        assert many.predict(x, return_std=True)[1][0, 0] < few.predict(x, return_std=True)[1][0, 0]
+
+    def test_fractions_and_voters_are_read_from_columns(self, cutouts, votes):
+        table = cutouts.table.copy()
+        counts = np.column_stack([table[name] for name in COLUMNS]).astype(float)
+        for name, of in zip(COLUMNS, (40, 40, 40, counts[:, 1], counts[:, 1]), strict=True):
+            table[name] = table[name] / np.maximum(of, 1)
+        table['people'] = 40
+        for voters in ('people', 40):
+            other = make_estimator(voters=voters).fit(cutouts.replace(table=table))
+            np.testing.assert_allclose(
+                other.predict(cutouts), votes.predict(cutouts), rtol=1e-3, atol=1e-4
+            )
+
+    def test_votes_may_be_an_array(self, cutouts, votes):
+        counts = np.column_stack([cutouts.table[name] for name in COLUMNS])
+        other = make_estimator().fit(cutouts.images, counts)
+        np.testing.assert_array_equal(other.predict(cutouts.images), votes.predict(cutouts))
+
+    def test_masked_votes_count_as_none(self, cutouts):
+        table = cutouts.table.copy()
+        for name in COLUMNS:
+            table[name] = MaskedColumn(table[name], mask=np.arange(24) >= 18)
+        masked = make_estimator().fit(cutouts.replace(table=table))
+        unweighted = make_estimator().fit(cutouts, sample_weight=np.arange(24) < 18)
+        np.testing.assert_allclose(masked.predict(cutouts), unweighted.predict(cutouts), atol=1e-5)
+        score = masked.score(cutouts.replace(table=table))
+        assert score == pytest.approx(masked.score(cutouts[:18]), rel=1e-5)
+
+    def test_masked_question_leaves_the_others(self, cutouts):
+        table = cutouts.table.copy()
+        table['n_bulge'] = MaskedColumn(table['n_bulge'], mask=True)
+        fractions = make_estimator().fit(cutouts.replace(table=table)).predict(cutouts)
+        # All that is known of the question is nothing.
+        np.testing.assert_allclose(fractions[:, 3:], 0.5)
+        assert np.ptp(fractions[:, 0]) > 0.3
+
+    def test_rows_without_an_image_are_left_out_and_nan(self, cutouts):
+        images = cutouts.images.copy()
+        images[::4] = np.nan
+        status = np.where(np.arange(24) % 4 == 0, 'truncated', 'ok')
+        broken = cutouts.replace(images=images, status=status)
+        fitted = make_estimator().fit(broken)
+        mean, std = fitted.predict(broken, return_std=True)
+        np.testing.assert_array_equal(np.isnan(mean).all(axis=1), status != 'ok')
+        np.testing.assert_array_equal(np.isnan(std).all(axis=1), status != 'ok')
+        assert np.isfinite(fitted.score(broken))
+        annotated = fitted.annotate(broken)
+        assert annotated['morph_status'].tolist() == status.tolist()
+        for name in ('morph_shape_round', 'morph_shape_round_std', 'morph_bulge_asked'):
+            np.testing.assert_array_equal(annotated[name].mask, status != 'ok')
+
+    def test_saved_model_is_the_same(self, votes, cutouts, tmp_path):
+        votes.save(tmp_path / 'votes.pt')
+        loaded = MorphologyVotes.load(tmp_path / 'votes.pt', verbose=0)
+        np.testing.assert_array_equal(loaded.predict(cutouts), votes.predict(cutouts))
+        assert loaded.score(cutouts) == votes.score(cutouts)
+        assert loaded.answers_.tolist() == votes.answers_.tolist()
+        assert loaded.tree == TREE
+
+    def test_classes_and_votes_are_told_apart(self, votes, classifier, tmp_path):
+        votes.save(tmp_path / 'votes.pt')
+        with pytest.raises(ValueError, match=r'MorphologyVotes\.load'):
+            MorphologyClassifier.load(tmp_path / 'votes.pt')
+        classifier.save(tmp_path / 'classes.pt')
+        with pytest.raises(ValueError, match='holds no model of votes'):
+            MorphologyVotes.load(tmp_path / 'classes.pt')
+
+
+class TestAnnotate:
+    def test_columns_hold_the_predictions(self, votes, cutouts):
+        table = QTable(cutouts.table)
+        annotated = votes.annotate(cutouts.replace(table=table))
+        assert type(annotated) is QTable
+        assert annotated.colnames[len(table.colnames) :] == [
+            'morph_shape_round',
+            'morph_shape_round_std',
+            'morph_shape_flat',
+            'morph_shape_flat_std',
+            'morph_shape_artifact',
+            'morph_shape_artifact_std',
+            'morph_bulge_yes',
+            'morph_bulge_yes_std',
+            'morph_bulge_no',
+            'morph_bulge_no_std',
+            'morph_bulge_asked',
+            'morph_flags',
+            'morph_status',
+        ]
+        mean, std = votes.predict(cutouts, return_std=True)
+        np.testing.assert_allclose(annotated['morph_shape_flat'], mean[:, 1], rtol=1e-6)
+        np.testing.assert_allclose(annotated['morph_shape_flat_std'], std[:, 1], rtol=1e-6)
+        np.testing.assert_allclose(annotated['morph_bulge_asked'], mean[:, 1], rtol=1e-6)
+        assert annotated.meta['MORPHMOD'] == votes.model_.spec.identifier
+
+    def test_columns_are_described(self, votes, cutouts):
+        annotated = votes.annotate(cutouts)
+        for name in annotated.colnames[len(cutouts.table.colnames) :]:
+            assert annotated[name].description
+            parse_ucd(annotated[name].meta['ucd'], check_controlled_vocabulary=True)
+
+    def test_columns_are_replaced_only_on_demand(self, votes, cutouts):
+        annotated = cutouts.replace(table=votes.annotate(cutouts))
+        with pytest.raises(ValueError, match='overwrite=True'):
+            votes.annotate(annotated)
+        again = votes.annotate(annotated, overwrite=True)
+        assert again.colnames == annotated.table.colnames
+
+    def test_prefix(self, votes, cutouts):
+        assert 'zoo_bulge_yes' in votes.annotate(cutouts, prefix='zoo_').colnames
+
+    def test_images_alone_get_row_numbers(self, votes, cutouts):
+        assert votes.annotate(cutouts.images)['row'].tolist() == list(range(24))
+
+
+class TestRefusals:
+    def test_missing_column_is_named(self, cutouts):
+        table = cutouts.table.copy()
+        table.remove_column('n_flat')
+        with pytest.raises(ValueError, match=r"tree names 'n_flat', which is not among"):
+            make_estimator().fit(cutouts.replace(table=table))
+
+    def test_column_of_text_is_refused(self, cutouts):
+        table = cutouts.table.copy()
+        table.replace_column('n_flat', ['many'] * 24)
+        with pytest.raises(ValueError, match=r"'n_flat' of type .*, expected numbers"):
+            make_estimator().fit(cutouts.replace(table=table))
+
+    def test_no_votes_at_all(self, cutouts):
+        with pytest.raises(ValueError, match='none has any votes'):
+            make_estimator().fit(cutouts.images, np.zeros((24, 5)))
+
+    def test_no_votes_where_there_are_images(self, cutouts):
+        status = np.where(np.arange(24) < 20, 'truncated', 'ok')
+        counts = np.outer(np.arange(24) < 20, [1, 1, 0, 1, 0])
+        with pytest.raises(ValueError, match='none of the rows with an image has any votes'):
+            make_estimator().fit(cutouts.replace(status=status), counts)
+
+    def test_images_without_votes(self, cutouts):
+        with pytest.raises(ValueError, match='requires y to be passed'):
+            make_estimator().fit(cutouts.images)
+
+    def test_column_of_voters_without_a_table(self, cutouts):
+        with pytest.raises(ValueError, match='voters to be a number'):
+            make_estimator(voters='people').fit(cutouts.images, np.full((24, 5), 0.5))
+
+    def test_votes_of_another_length(self, cutouts):
+        with pytest.raises(ValueError, match='inconsistent numbers of samples'):
+            make_estimator().fit(cutouts.images, np.ones((23, 5)))
+
+    @pytest.mark.parametrize('voters', [0, -3, [40]])
+    def test_wrong_voters(self, cutouts, voters):
+        with pytest.raises(ValueError, match="'voters' parameter"):
+            make_estimator(voters=voters).fit(cutouts)
+
+
+class TestScikitLearn:
+    def test_is_a_regressor_that_is_cloned(self):
+        estimator = make_estimator(size=32)
+        assert is_regressor(estimator)
+        copy = clone(estimator).set_params(voters=40)
+        assert copy.get_params()['size'] == 32
+        assert copy.get_params()['tree'] == TREE
+        assert estimator.voters is None
+
+    def test_survives_a_pickle(self):
+        copy = pickle.loads(pickle.dumps(make_estimator()))
+        assert copy.get_params() == make_estimator().get_params()
+
+    def test_needs_to_be_fitted(self, cutouts, tmp_path):
+        for task in ('predict', 'score', 'annotate'):
+            with pytest.raises(NotFittedError):
+                getattr(make_estimator(), task)(cutouts)
+        with pytest.raises(NotFittedError):
+            make_estimator().save(tmp_path / 'model.pt')
+
+    def test_fit_changes_nothing_that_goes_in(self, cutouts):
+        before = cutouts.table.copy()
+        make_estimator().fit(cutouts)
+        assert (cutouts.table == before).all()
+
+    def test_cross_validation_over_cutouts_and_images_agree(self, cutouts):
+        counts = np.column_stack([cutouts.table[name] for name in COLUMNS])
+        of_cutouts = cross_val_score(make_estimator(), cutouts, cv=2)
+        of_images = cross_val_score(make_estimator(), cutouts.images, counts, cv=2)
+        np.testing.assert_array_equal(of_cutouts, of_images)
+
+    def test_grid_search_of_features(self):
+        random = np.random.default_rng(0)
+        X, fractions = random.normal(size=(20, 3)), np.tile([0.5, 0.5, 0, 0.2, 0.8], (20, 1))
+        search = GridSearchCV(make_estimator(), {'voters': [5, 50]}, cv=2).fit(X, fractions)
+        assert np.isfinite(search.cv_results_['mean_test_score']).all()
+
+    def test_features_of_another_width_are_refused(self):
+        random = np.random.default_rng(0)
+        fitted = make_estimator().fit(random.normal(size=(9, 3)), np.ones((9, 5)))
+        with pytest.raises(ValueError, match=r'2 features, but .* expecting 3'):
+            fitted.predict(random.normal(size=(9, 2)))
+
+    def test_a_table_of_features_is_annotated_by_row(self):
+        random = np.random.default_rng(0)
+        X = random.normal(size=(9, 3))
+        annotated = make_estimator().fit(X, np.ones((9, 5))).annotate(X)
+        assert isinstance(annotated, Table)
+        assert annotated['morph_status'].tolist() == ['ok'] * 9

@@ -1,0 +1,165 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Tests of `astro_morph.images.urls`: mosaics on a web server and in memory are as on disk."""
+
+import functools
+import re
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
+
+from astro_morph.cutouts import Mosaics, as_source
+from astro_morph.tests.cutouts.test_mosaics import make_noise, make_positions, make_wcs, write
+
+fsspec = pytest.importorskip('fsspec')
+
+# A megapixel is four blocks of what is read at once.
+SHAPE = (1500, 1000)
+
+
+class RangeHandler(SimpleHTTPRequestHandler):
+    """Answers as object storage does, with a part of a file, and counts the bytes."""
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        bounds = re.fullmatch(r'bytes=(\d+)-(\d+)', self.headers.get('Range', ''))
+        if bounds is None:
+            super().do_GET()
+            return
+        start, last = map(int, bounds.groups())
+        with open(self.translate_path(self.path), 'rb') as file:
+            size = file.seek(0, 2)
+            file.seek(start)
+            part = file.read(last + 1 - start)
+        self.server.parts.append((start, len(part)))
+        self.send_response(206)
+        self.send_header('Content-Range', f'bytes {start}-{start + len(part) - 1}/{size}')
+        self.send_header('Content-Length', str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+    def send_head(self):
+        file = super().send_head()
+        if self.command == 'GET' and self.path.endswith('.fits'):
+            self.server.parts.append((0, file.seek(0, 2)))
+            file.seek(0)
+        return file
+
+    def end_headers(self):
+        self.send_header('Accept-Ranges', 'bytes')
+        super().end_headers()
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Images of one sky: as floats, scaled integers, compressed; and a cube."""
+    folder = tmp_path_factory.mktemp('urls')
+    noise, wcs = make_noise(SHAPE), make_wcs(shape=SHAPE)
+    write(folder / 'tile-g.fits', noise, wcs)
+    scaled = fits.PrimaryHDU((1000 * noise).astype(np.int16), wcs.to_header())
+    scaled.header.update(BSCALE=0.001, BZERO=1.0, BLANK=-32768)
+    scaled.writeto(folder / 'tile-r.fits')
+    compressed = fits.CompImageHDU(noise, wcs.to_header(), tile_shape=(100, 100))
+    compressed.writeto(folder / 'tile-i.fits')
+    write(folder / 'cube.fits', np.stack([noise, noise + 1])[:, :300], wcs)
+    return folder
+
+
+@pytest.fixture
+def server(folder):
+    pytest.importorskip('aiohttp')
+    handler = functools.partial(RangeHandler, directory=str(folder))
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        server.parts = []
+        server.url = f'http://127.0.0.1:{server.server_port}'
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def memory(folder):
+    store = fsspec.filesystem('memory')
+    store.put(f'{folder}/', '/tiles/', recursive=True)
+    yield 'memory://tiles'
+    store.rm('/tiles', recursive=True)
+
+
+def make_coords(n=10):
+    return make_positions(make_wcs(shape=SHAPE), SHAPE, n=n)
+
+
+def assert_same_as_on_disk(url, folder, pattern):
+    expected = Mosaics(f'{folder}/{pattern}').fetch(make_coords(), size=24)
+    came = Mosaics(f'{url}/{pattern}').fetch(make_coords(), size=24)
+    assert came.bands == expected.bands
+    # The zero point of integers is added in the precision of either reader.
+    np.testing.assert_allclose(came.images, expected.images, atol=1e-6)
+    np.testing.assert_array_equal(came.status, expected.status)
+
+
+@pytest.mark.parametrize('pattern', ['tile-{band}.fits', 'cub*.fits'])
+def test_in_memory_as_on_disk(memory, folder, pattern):
+    assert_same_as_on_disk(memory, folder, pattern)
+
+
+@pytest.mark.parametrize('pattern', ['tile-{band}.fits', 'cube.fits'])
+def test_on_a_web_server_as_on_disk(server, folder, pattern):
+    assert_same_as_on_disk(server.url, folder, pattern)
+
+
+def test_url_of_this_machine_is_as_its_path(folder):
+    assert_same_as_on_disk(f'file://{folder}', folder, 'tile-{band}.fits')
+
+
+def test_only_some_bytes_are_read_and_each_once(server, folder):
+    shape = (8000, 500)
+    path = write(folder / 'large.fits', np.zeros(shape, np.float32), make_wcs(shape=shape))
+    mosaics = Mosaics(f'{server.url}/large.fits')
+    assert sum(length for _, length in server.parts) < 100_000
+    server.parts.clear()
+    coords = make_positions(make_wcs(shape=shape), shape, n=2)
+    assert mosaics.fetch(coords, size=24).is_ok.all()
+    starts, lengths = zip(*server.parts, strict=True)
+    assert sum(lengths) < path.stat().st_size / 2
+    assert len(set(starts)) == len(starts)
+
+
+def test_source_by_its_url(memory):
+    assert isinstance(as_source(f'{memory}/tile-{{band}}.fits', None), Mosaics)
+    with pytest.raises(ValueError, match='matches no file'):
+        as_source('memory://elsewhere/*.fits', None)
+
+
+def test_no_file_at_the_url():
+    with pytest.raises(FileNotFoundError, match=r"no file matches 'memory://elsewhere/a\.fits'"):
+        Mosaics('memory://elsewhere/a.fits')
+
+
+def test_file_that_is_no_image_is_left_out(memory):
+    fsspec.filesystem('memory').pipe('/tiles/other-g.fits', b'SIMPLE or not')
+    with pytest.warns(AstropyUserWarning, match='left out'):
+        mosaics = Mosaics({'g': f'{memory}/*-g.fits'})
+    assert mosaics.fetch(make_coords(), size=24).is_ok.all()
+
+
+def test_file_that_is_gone_is_a_status(memory):
+    mosaics = Mosaics(f'{memory}/tile-g.fits')
+    fsspec.filesystem('memory').rm('/tiles/tile-g.fits')
+    with pytest.warns(AstropyUserWarning, match='not_found'):
+        cutouts = mosaics.fetch(make_coords(), size=24)
+    assert set(cutouts.status) == {'not_found'}
+
+
+def test_file_that_ends_too_early_is_a_status(memory):
+    store = fsspec.filesystem('memory')
+    mosaics = Mosaics(f'{memory}/tile-g.fits')
+    store.pipe('/tiles/tile-g.fits', store.cat('/tiles/tile-g.fits')[:30_000])
+    with pytest.warns(AstropyUserWarning, match='truncated'):
+        cutouts = mosaics.fetch(make_coords(), size=24)
+    assert set(cutouts.status) == {'truncated'}

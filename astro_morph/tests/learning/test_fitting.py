@@ -1,0 +1,123 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""What the estimators share: images for training, and the views that are drawn of them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from astro_morph import CutoutSet, conf, surveys
+from astro_morph.cutouts import Hips2Fits, as_cutouts
+from astro_morph.learning.fitting import survey_of, usable
+from astro_morph.learning.training.batches import training_images
+from astro_morph.learning.training.views import (
+    CLASSIFICATION,
+    CONTRAST,
+    RandomConditions,
+    RandomViews,
+    training_views,
+)
+from astro_morph.models.building import describe, network_for
+from astro_morph.simulation import SimulatedSurvey
+from astro_morph.tests.helpers import make_blobs
+
+
+def prepare(cutouts):
+    spec = describe(cutouts, architecture='resnet18', views=8)
+    return network_for(cutouts, spec), spec
+
+
+@pytest.fixture
+def pictures():
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, size=(5, 3, 24, 24))
+    return CutoutSet(images, bands=['red', 'green', 'blue'], kind='picture')
+
+
+class TestTrainingImages:
+    def test_flux_can_be_stretched_later(self):
+        blobs = make_blobs(6)
+        network, _ = prepare(blobs)
+        images = training_images(network, blobs)
+        assert images.dtype == np.float16
+        # In units of the noise, which is 0.05.
+        assert images[..., :3].std(dtype=float) == pytest.approx(1, abs=0.2)
+        torch.testing.assert_close(
+            network.stretch.compress(torch.from_numpy(images).float()),
+            network.stretch(torch.from_numpy(blobs.images)),
+            rtol=2e-3,
+            atol=1e-4,
+        )
+
+    def test_hole_is_zero_and_a_star_is_finite(self):
+        blobs = make_blobs(6)
+        images = blobs.images.copy()
+        images[0, 0, 3, 3:5] = [np.nan, 1e9]
+        network, _ = prepare(blobs)
+        scaled = training_images(network, blobs.replace(images=images))
+        assert np.isfinite(scaled).all()
+        assert scaled[0, 0, 3, 3] == 0
+        assert scaled[0, 0, 3, 4] > 6e4
+
+    def test_pictures_are_from_zero_to_one(self, pictures):
+        network, _ = prepare(pictures)
+        images = training_images(network, pictures)
+        np.testing.assert_allclose(images, pictures.images / 255, atol=5e-4)
+
+    def test_bytes_of_pictures_are_not_copied(self, pictures):
+        as_bytes = pictures.images.astype(np.uint8)
+        cutouts = usable(as_cutouts(as_bytes))
+        network, _ = prepare(cutouts)
+        assert np.shares_memory(training_images(network, cutouts), as_bytes)
+
+
+class TestTrainingViews:
+    @pytest.mark.parametrize('recipe', [CONTRAST, CLASSIFICATION])
+    def test_views_of_pictures_follow_the_recipe(self, recipe, pictures):
+        network, spec = prepare(pictures)
+        assert training_views(network, spec, recipe) == RandomViews(36, field=24, **recipe)
+
+    def test_views_of_flux_are_seen_in_the_conditions_of_the_survey(self):
+        blobs = make_blobs(6, bands='gr')
+        network, spec = prepare(blobs)
+        sdss = surveys.get('sdss')
+        views = training_views(network, spec, CONTRAST, survey=sdss)
+        assert views.conditions == RandomConditions.of('gr', survey=sdss, pixel_scale=0.4)
+        assert views.views == RandomViews(36, field=24, **CONTRAST | {'noise': 0.0})
+        images = torch.from_numpy(training_images(network, blobs)).float()
+        drawn = views(images, torch.Generator().manual_seed(0))
+        assert drawn.shape == (6, 2, 36, 36)
+
+    def test_views_of_flux_look_like_what_a_prediction_sees(self):
+        blobs = make_blobs(200)
+        network, spec = prepare(blobs)
+        plain = network.stretch(torch.from_numpy(blobs.images))
+        views = training_views(network, spec, {})
+        views = dataclasses.replace(
+            views, conditions=dataclasses.replace(views.conditions, psf_scatter=0.0)
+        )
+        images = torch.from_numpy(training_images(network, blobs)).float()
+        drawn = views(images, torch.Generator().manual_seed(0))
+        assert drawn.amax((2, 3)).mean() == pytest.approx(plain.amax((2, 3)).mean(), rel=0.1)
+        assert drawn.mean() == pytest.approx(plain.mean(), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ('source', 'expected'),
+    [
+        ('legacy', 'legacy-dr10'),
+        (surveys.get('des-dr2'), 'des-dr2'),
+        (SimulatedSurvey(n_galaxies=1), 'sdss-dr9'),
+        (Hips2Fits('panstarrs', bands='g'), 'panstarrs-dr1'),
+    ],
+)
+def test_survey_is_that_of_the_source(source, expected):
+    assert survey_of(source).name == expected
+
+
+def test_survey_may_be_unknown_or_configured():
+    assert survey_of('images/*.fits') is None
+    assert survey_of('auto') is None
+    with conf.set_temp('survey', 'sdss'):
+        assert survey_of('auto').name == 'sdss-dr9'

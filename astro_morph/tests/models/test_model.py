@@ -1,0 +1,39 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Tests of model files."""
+
+import numpy as np
+import pytest
+import torch
+
+from astro_morph.models.spec import ModelSpec
+from astro_morph.models.torch_model import TorchModel, build_network
+
+
+@pytest.fixture
+def model():
+    spec = ModelSpec(
+        bands=('red', 'green', 'blue'), size=32, kind='picture', views=1, classes=('a', 'b')
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return TorchModel(spec, build_network(spec))
+
+
+class TestSave:
+    def test_compact_file_is_a_fourth_and_gives_the_same_answers(self, model, tmp_path):
+        model.save(tmp_path / 'full.pt')
+        model.save(tmp_path / 'compact.pt', compact=True)
+        full, compact = ((tmp_path / f'{name}.pt').stat().st_size for name in ('full', 'compact'))
+        assert compact < 0.27 * full
+        images = np.random.default_rng(0).uniform(0, 255, (4, 3, 32, 32)).astype(np.float32)
+        again = TorchModel.load(tmp_path / 'compact.pt')
+        for before, after in zip(model.run(images)[:2], again.run(images)[:2], strict=True):
+            np.testing.assert_allclose(after, before, rtol=0.05, atol=0.02 * np.abs(before).max())
+
+    def test_filter_of_zeros_stays_one(self, model, tmp_path):
+        with torch.no_grad():
+            model.network.encoder.conv1.weight[3] = 0
+        model.save(tmp_path / 'model.pt', compact=True)
+        weight = TorchModel.load(tmp_path / 'model.pt').network.encoder.conv1.weight
+        assert (weight[3] == 0).all()
+        assert weight.isfinite().all()

@@ -1,0 +1,192 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Tests of LSDB: a cluster computes what one process computes."""
+
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+
+from astro_morph import MorphologyClassifier
+from astro_morph.cutouts import CutoutSource, Mosaics
+from astro_morph.prediction.lsdb import annotate
+from astro_morph.tests.cutouts.test_mosaics import make_noise, make_positions, make_wcs, write
+from astro_morph.tests.helpers import make_blobs
+
+lsdb = pytest.importorskip('lsdb', exc_type=ImportError)
+
+N_ROWS = 12
+RADEC = 'ra', 'dec'
+CENTRES = SkyCoord([150, 190], [30, -20], unit='deg')
+
+
+@pytest.fixture(scope='module')
+def folder(classifier, tmp_path_factory):
+    """A model, and mosaics of its two bands at two places."""
+    folder = tmp_path_factory.mktemp('lsdb')
+    classifier.save(folder / 'morphology.pt')
+    for seed, band in enumerate(classifier.model_.spec.bands):
+        for number, centre in enumerate(CENTRES):
+            path = folder / f'tile{number}-{band}.fits'
+            write(path, make_noise(seed=seed + 10 * number), make_wcs(centre))
+    return folder
+
+
+@pytest.fixture(scope='module')
+def model(folder):
+    return folder / 'morphology.pt'
+
+
+@pytest.fixture(scope='module')
+def mosaics(folder):
+    return f'{folder}/tile?-{{band}}.fits'
+
+
+@pytest.fixture(scope='module')
+def table():
+    """Rows of which one lies outside the mosaics, and one has no name."""
+    parts = [make_positions(make_wcs(centre), n=N_ROWS // 2) for centre in CENTRES]
+    ra, dec = ([angle for part in parts for angle in getattr(part, name).deg] for name in RADEC)
+    table = Table({'id': np.arange(N_ROWS), 'ra': ra, 'dec': dec})
+    table['dec'][3] += 1
+    table['name'] = [f'galaxy {i}' for i in range(N_ROWS)]
+    return table
+
+
+@pytest.fixture(scope='module')
+def catalog(table):
+    """The same rows in a partition for each place, with a column of lists."""
+    frame = table.to_pandas()
+    frame.loc[5, 'name'] = None
+    frame['spectrum'] = [[1.0] * (i % 3) for i in range(N_ROWS)]
+    catalog = lsdb.from_dataframe(frame, partition_rows=N_ROWS // 2)
+    assert catalog.npartitions == 2
+    return catalog
+
+
+def compute(catalog):
+    return catalog.compute(progress_bar=False).sort_values('id')
+
+
+def assert_same_columns(frame, annotated, names):
+    for name in names:
+        column, values = annotated[name], frame[name]
+        mask = np.ma.getmaskarray(column.data)
+        np.testing.assert_array_equal(values.isna(), mask)
+        came, expected = values.to_numpy()[~mask], np.asarray(column)[~mask]
+        if expected.dtype.kind == 'f':
+            # The sums of a convolution are taken in the order that suits the size of the batch.
+            np.testing.assert_allclose(came.astype(expected.dtype), expected, atol=1e-5)
+        else:
+            assert came.tolist() == expected.tolist()
+
+
+class Recorder(CutoutSource):
+    """A source that notes how many rows it was asked for."""
+
+    def __init__(self, source, calls):
+        self.source = source
+        self.calls = calls
+
+    def fetch(self, X, *, size=None):
+        self.calls.append(len(X))
+        return self.source.fetch(X, size=size)
+
+
+def test_columns_are_those_of_a_single_process(
+    classifier, catalog, table, model, mosaics, tmp_path
+):
+    expected = classifier.set_params(source=mosaics).annotate(table, measures=True)
+    annotated = annotate(catalog, model, source=mosaics, measures=True)
+    new = expected.colnames[len(table.colnames) :]
+    assert annotated.columns.tolist() == [*catalog.columns, *new]
+    frame = compute(annotated)
+    assert frame['morph_status'].tolist()[3] == 'no_coverage'
+    assert frame['morph_class'].isna().sum() == 1
+    assert_same_columns(frame, expected, ['id', 'ra', 'dec', *new])
+
+    annotated.write_catalog(tmp_path / 'annotated', progress_bar=False)
+    again = lsdb.open_catalog(tmp_path / 'annotated')
+    assert_same_columns(compute(again), expected, ['id', 'ra', 'dec', *new])
+
+
+def test_columns_of_other_kinds_stay(catalog, model, mosaics):
+    before, after = compute(catalog), compute(annotate(catalog, model, source=mosaics))
+    for name in ('name', 'spectrum'):
+        assert after[name].equals(before[name])
+
+
+def test_only_the_partition_that_is_computed_is_worked_on(catalog, model, mosaics):
+    calls = []
+    annotated = annotate(catalog, model, source=Recorder(Mosaics(mosaics), calls))
+    assert sum(calls) == 0
+    n_rows = len(annotated.partitions[1].compute(progress_bar=False))
+    assert sum(calls) == n_rows < N_ROWS
+
+
+def test_partition_without_rows(catalog, model, mosaics):
+    annotated = annotate(catalog.query('id < 0'), model, source=mosaics)
+    assert len(compute(annotated)) == 0
+
+
+def test_model_is_read_once(classifier, catalog, mosaics, tmp_path):
+    path = tmp_path / 'morphology.pt'
+    classifier.save(path)
+    annotated = annotate(catalog, path, source=mosaics)
+    path.unlink()
+    assert compute(annotated)['morph_status'].tolist().count('ok') == N_ROWS - 1
+
+
+def test_file_that_became_another_model_is_refused(classifier, catalog, model, mosaics, tmp_path):
+    path = tmp_path / 'morphology.pt'
+    classifier.save(path)
+    annotated = annotate(catalog, path, source=mosaics)
+    # Now this process holds another model, as a worker that has just begun holds none.
+    annotate(catalog, model, source=mosaics)
+    other = MorphologyClassifier(encoder='random', strategy='linear', random_state=1, verbose=0)
+    other.fit(make_blobs(8)).save(path)
+    with pytest.raises(RuntimeError, match='holds another model'):
+        compute(annotated)
+    assert len(compute(annotate(catalog, path, source=mosaics))) == N_ROWS
+
+
+def test_columns_of_an_earlier_prediction(catalog, model, mosaics):
+    annotated = annotate(catalog, model, source=mosaics)
+    with pytest.raises(ValueError, match=r"columns \['morph_class', .*use overwrite=True"):
+        annotate(annotated, model, source=mosaics)
+    replaced = annotate(annotated, model, source=mosaics, overwrite=True)
+    assert replaced.columns.tolist() == annotated.columns.tolist()
+    beside = annotate(annotated, model, source=mosaics, prefix='new_')
+    assert {'morph_class', 'new_class'} < set(beside.columns)
+
+
+def test_table_is_refused(table, model, mosaics):
+    with pytest.raises(TypeError, match=r'catalog must be an LSDB catalogue.*got Table'):
+        annotate(table, model, source=mosaics)
+
+
+def test_missing_model_is_refused(catalog, mosaics):
+    with pytest.raises(FileNotFoundError, match='nothing'):
+        annotate(catalog, 'nothing.onnx', source=mosaics)
+
+
+def test_model_of_features_is_refused(catalog, mosaics, tmp_path):
+    random = np.random.default_rng(0)
+    features = MorphologyClassifier(verbose=0).fit(random.normal(size=(20, 3)), ['a', 'b'] * 10)
+    features.save(tmp_path / 'features.pt')
+    with pytest.raises(ValueError, match='takes plain features; it must be one of images'):
+        annotate(catalog, tmp_path / 'features.pt', source=mosaics)
+
+
+@pytest.mark.parametrize('source', ['auto', 'no-such-tiles/*.fits'])
+def test_source_without_images_is_refused(catalog, model, source):
+    with pytest.raises(ValueError, match='source'):
+        annotate(catalog, model, source=source)
+
+
+def test_catalogue_without_positions_that_are_known_is_refused(table, model, mosaics):
+    frame = table['id', 'ra', 'dec'].to_pandas().rename(columns={'ra': 'east', 'dec': 'north'})
+    catalog = lsdb.from_dataframe(frame, ra_column='east', dec_column='north')
+    with pytest.raises(ValueError, match='coord'):
+        annotate(catalog, model, source=mosaics)
+    source = Mosaics(mosaics, coord_columns=('east', 'north'))
+    assert 'morph_class' in annotate(catalog, model, source=source).columns

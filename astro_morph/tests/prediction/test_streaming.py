@@ -1,0 +1,330 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""From file to file: the rows and columns of `annotate`, whatever stops the run in between."""
+
+import os
+import signal
+import subprocess
+import sys
+import tracemalloc
+from collections import Counter
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import MaskedColumn, Table
+from astropy.wcs import WCS
+
+from astro_morph import CutoutSet
+from astro_morph.catalog.io.tables import read_table, write_table
+from astro_morph.cutouts import CutoutSource, Mosaics
+from astro_morph.images.tiles import SkyImage
+from astro_morph.prediction import streaming
+from astro_morph.prediction.annotate import annotate
+from astro_morph.prediction.streaming import annotate_file
+from astro_morph.tests.catalog.test_table_chunks import assert_same_table
+from astro_morph.tests.catalog.test_table_io import require
+from astro_morph.tests.helpers import BrightnessModel
+
+N_TILES = 4
+SIDE = 60
+MODEL = BrightnessModel()
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A folder with mosaics of two bands, and a catalogue of their sky in no order."""
+    folder = tmp_path_factory.mktemp('streaming')
+    random = np.random.default_rng(0)
+    positions = []
+    for tile in range(N_TILES):
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = 'RA---TAN', 'DEC--TAN'
+        wcs.wcs.crval = 150 + tile, 2
+        wcs.wcs.crpix = SIDE / 2, SIDE / 2
+        wcs.wcs.cdelt = -1e-4, 1e-4
+        for band in 'gr':
+            pixels = random.normal(size=(SIDE, SIDE)).astype(np.float32)
+            fits.PrimaryHDU(pixels, wcs.to_header()).writeto(folder / f'tile{tile}-{band}.fits')
+        positions.append(wcs.pixel_to_world(*random.uniform(10, SIDE - 10, (2, 15))))
+    coords = SkyCoord(
+        np.concatenate([[(c.ra.deg, c.dec.deg) for c in p] for p in positions]) * u.deg
+    )
+    coords = coords[random.permutation(len(coords))]
+    table = Table({'id': np.arange(60), 'ra': coords.ra, 'dec': coords.dec}, meta={'SURVEY': 'x'})
+    table['dec'][7] += 40
+    table['ra'][[11, 59]] = np.nan
+    table['mag'] = MaskedColumn(random.normal(20, 1, 60), unit='mag', mask=np.arange(60) == 40)
+    table['name'] = ['galaxy ' * (1 + row % 3) for row in range(60)]
+    table['name'].info.description = 'Its name'
+    write_table(table, folder / 'survey.fits')
+    return folder
+
+
+@pytest.fixture
+def tiles(folder):
+    return Mosaics(str(folder / 'tile*-{band}.fits'))
+
+
+@pytest.fixture
+def small_windows(monkeypatch):
+    monkeypatch.setattr(streaming, 'WINDOW', 25)
+    monkeypatch.setattr(streaming, 'PART', 6)
+
+
+def columns_of(path):
+    """Give the bytes of each column of a file, and of its mask."""
+    table = read_table(path)
+    return {
+        name: (np.asarray(column).tobytes(), np.ma.getmaskarray(np.ma.asarray(column)).tobytes())
+        for name, column in table.columns.items()
+    }
+
+
+@pytest.mark.parametrize(
+    'ending', ['.fits', '.fits.gz', '.parquet', '.h5', '.ecsv', '.vot', '.csv']
+)
+def test_file_is_that_of_annotate(folder, tiles, small_windows, tmp_path, ending):
+    require(ending)
+    path = tmp_path / f'survey{ending}'
+    write_table(read_table(folder / 'survey.fits'), path)
+    counts = annotate_file(MODEL, path, tmp_path / f'out{ending}', source=tiles, verbose=False)
+    write_table(annotate(MODEL, read_table(path), source=tiles), tmp_path / f'whole{ending}')
+    found, expected = (read_table(tmp_path / f'{name}{ending}') for name in ('out', 'whole'))
+    # The date of the run stands in what is said of it.
+    for table in (found, expected):
+        for meta in (table.meta, table['morph_class'].info.meta):
+            meta.pop('MORPHDAT', None)
+    assert_same_table(found, expected)
+    assert counts == {'ok': 57, 'no_coverage': 1, 'no_coordinates': 2}
+    assert found['morph_status'][[7, 11, 59]].tolist() == ['no_coverage'] + ['no_coordinates'] * 2
+    assert sorted(os.listdir(tmp_path)) == sorted(
+        f'{n}{ending}' for n in ('survey', 'out', 'whole')
+    )
+
+
+def test_mosaics_are_opened_once_a_part(folder, tiles, tmp_path, monkeypatch):
+    opened = Counter()
+    read = SkyImage.read
+    monkeypatch.setattr(SkyImage, 'read', lambda image: opened.update([image.path]) or read(image))
+    monkeypatch.setattr(streaming, 'PART', 10)
+    annotate_file(MODEL, folder / 'survey.fits', tmp_path / 'o.fits', source=tiles, verbose=False)
+    # Six parts of four tiles in order: five ends of a part lie within a tile, at most.
+    assert len(opened) == 2 * N_TILES
+    assert opened.total() <= 2 * (N_TILES + 5)
+
+
+class Interrupted(BrightnessModel):
+    """A model that is interrupted after some batches; it counts the images it has seen."""
+
+    def __init__(self, after):
+        self.n_left = after
+        self.n_seen = 0
+
+    def run(self, samples):
+        if not self.n_left:
+            raise KeyboardInterrupt
+        self.n_left -= 1
+        self.n_seen += len(samples)
+        return super().run(samples)
+
+
+class TestResume:
+    def run(self, folder, tiles, output, model=MODEL, **options):
+        return annotate_file(
+            model, folder / 'survey.fits', output, source=tiles, verbose=False, **options
+        )
+
+    def interrupt(self, folder, tiles, output, **options):
+        with pytest.raises(KeyboardInterrupt):
+            self.run(folder, tiles, output, Interrupted(4), **options)
+        assert not output.exists()
+        assert sorted(os.listdir(output.parent)) == [f'{output.name}.parts']
+
+    def test_goes_on_behind_the_last_part(self, folder, tiles, small_windows, tmp_path):
+        self.interrupt(folder, tiles, tmp_path / 'out.fits')
+        rest = Interrupted(1000)
+        counts = self.run(folder, tiles, tmp_path / 'out.fits', rest, resume=True)
+        assert rest.n_seen <= 57 - 3 * 6 + 3
+        assert counts.total() == 60
+        self.run(folder, tiles, tmp_path / 'undisturbed.fits')
+        assert columns_of(tmp_path / 'out.fits') == columns_of(tmp_path / 'undisturbed.fits')
+        assert sorted(os.listdir(tmp_path)) == ['out.fits', 'undisturbed.fits']
+
+    def test_begins_if_there_is_nothing_to_go_on_with(self, folder, tiles, tmp_path):
+        assert self.run(folder, tiles, tmp_path / 'out.fits', resume=True)['ok'] == 57
+
+    def test_stopped_run_is_not_begun_anew(self, folder, tiles, small_windows, tmp_path):
+        self.interrupt(folder, tiles, tmp_path / 'out.fits')
+        for overwrite in (False, True):
+            with pytest.raises(FileExistsError, match='run that was stopped; use resume=True'):
+                self.run(folder, tiles, tmp_path / 'out.fits', overwrite=overwrite)
+
+    def test_other_runs_are_told_apart(self, folder, tiles, small_windows, tmp_path):
+        self.interrupt(folder, tiles, tmp_path / 'out.fits')
+        with pytest.raises(ValueError, match='another run, whose prefix is morph_, not m_; go on'):
+            self.run(folder, tiles, tmp_path / 'out.fits', resume=True, prefix='m_')
+        other = Interrupted(1)
+        other.spec = MODEL.spec.__class__(**(vars(MODEL.spec) | {'identifier': 'other'}))
+        with pytest.raises(ValueError, match='another run, whose model is'):
+            self.run(folder, tiles, tmp_path / 'out.fits', other, resume=True)
+        write_table(read_table(folder / 'survey.fits')[:50], tmp_path / 'short.fits')
+        with pytest.raises(ValueError, match='another run, whose catalogue is'):
+            annotate_file(
+                MODEL, tmp_path / 'short.fits', tmp_path / 'out.fits', source=tiles, resume=True
+            )
+
+    def test_killed_anywhere_the_columns_are_the_same(self, folder, tmp_path):
+        # Killed as a file is about to get its name: that of the settings, of parts, of what the
+        # output is made of, of the output.
+        code = (
+            'import os, signal, sys; from pathlib import Path; '
+            'from astro_morph import streaming; '
+            'from astro_morph.tests.helpers import BrightnessModel\n'
+            'streaming.WINDOW, streaming.PART = 25, 6\n'
+            'count, replace = int(sys.argv[3]), Path.replace\n'
+            'def kill_or_replace(path, target):\n'
+            '    global count\n'
+            '    count -= 1\n'
+            '    if count == 0: os.kill(os.getpid(), signal.SIGKILL)\n'
+            '    return replace(path, target)\n'
+            'Path.replace = kill_or_replace\n'
+            'streaming.annotate_file(BrightnessModel(), sys.argv[1], sys.argv[2], '
+            "source='tile*-{band}.fits', resume=True, verbose=False)\n"
+        )
+
+        def run(output, count):
+            arguments = [sys.executable, '-c', code, folder / 'survey.fits', output, str(count)]
+            return subprocess.run(arguments, cwd=folder, capture_output=True, text=True)
+
+        assert run(tmp_path / 'undisturbed.fits', 0).returncode == 0
+        for count in (2, 5, 13, 5):
+            assert run(tmp_path / 'out.fits', count).returncode == -signal.SIGKILL
+            assert not (tmp_path / 'out.fits').exists()
+        done = run(tmp_path / 'out.fits', 0)
+        assert done.returncode == 0, done.stderr
+        assert columns_of(tmp_path / 'out.fits') == columns_of(tmp_path / 'undisturbed.fits')
+
+
+class TestRefusal:
+    def test_file_and_columns_are_replaced_only_if_asked(self, folder, tiles, tmp_path):
+        path = tmp_path / 'out.fits'
+        annotate_file(MODEL, folder / 'survey.fits', path, source=tiles, verbose=False)
+        with pytest.raises(FileExistsError, match='there already; use overwrite=True'):
+            annotate_file(MODEL, folder / 'survey.fits', path, source=tiles)
+        with pytest.raises(ValueError, match=r"the columns .*'morph_class'.* already"):
+            annotate_file(MODEL, path, tmp_path / 'again.fits', source=tiles)
+        before = columns_of(path)
+        annotate_file(MODEL, path, path, source=tiles, overwrite=True, verbose=False)
+        assert columns_of(path) == before
+        assert os.listdir(tmp_path) == ['out.fits']
+
+    def test_text_that_the_format_does_not_take(self, folder, tiles, tmp_path, small_windows):
+        table = read_table(folder / 'survey.fits')
+        table['name'] = ['a'] * 59 + ['é']
+        write_table(table, tmp_path / 'survey.ecsv')
+        with pytest.raises(ValueError, match='FITS takes ASCII text only'):
+            annotate_file(
+                Interrupted(0), tmp_path / 'survey.ecsv', tmp_path / 'o.fits', source=tiles
+            )
+        assert os.listdir(tmp_path) == ['survey.ecsv']
+
+    def test_no_catalogue(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match='there is no file'):
+            annotate_file(MODEL, tmp_path / 'nothing.fits', tmp_path / 'out.fits')
+
+    def test_failure_of_a_source_ends_the_run(self, folder, tmp_path):
+        class Broken(CutoutSource):
+            def fetch(self, X, *, size=None):
+                msg = 'the tape is torn'
+                raise ValueError(msg)
+
+        with pytest.raises(ValueError, match='the tape is torn'):
+            annotate_file(MODEL, folder / 'survey.fits', tmp_path / 'out.fits', source=Broken())
+        assert not (tmp_path / 'out.fits').exists()
+
+
+class Flat(CutoutSource):
+    """Images that hold the row's number."""
+
+    def fetch(self, X, *, size=None):
+        images = np.broadcast_to(np.reshape(X['id'], (-1, 1, 1, 1)) / 1e4, (len(X), 2, 8, 8))
+        return CutoutSet(images, bands='gr', table=X)
+
+
+class TestLength:
+    @pytest.mark.parametrize('ending', ['.fits', '.csv'])
+    def test_memory_does_not_grow_with_the_catalogue(self, tmp_path, monkeypatch, ending):
+        monkeypatch.setattr(streaming, 'WINDOW', 500)
+        monkeypatch.setattr(streaming, 'PART', 100)
+        monkeypatch.setattr('astro_morph.catalog.io.rows._CSV_ROWS', 500)
+        # How many batches threads are ahead of each other, at most a few, is left to chance.
+        monkeypatch.setattr(streaming, 'draw_ahead', iter)
+        peaks = []
+        for n in (500, 1000, 5000):  # the first call also imports
+            table = Table({'id': np.arange(n)})
+            for name in 'abcdefgh':
+                table[name] = np.random.default_rng(0).normal(size=n)
+            write_table(table, tmp_path / f'{n}{ending}')
+            del table
+            tracemalloc.start()
+            annotate_file(
+                MODEL,
+                tmp_path / f'{n}{ending}',
+                tmp_path / f'o{n}{ending}',
+                source=Flat(),
+                verbose=False,
+            )
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        assert peaks[2] < 1.1 * peaks[1]
+
+    def test_progress_counts_the_rows_that_are_left(
+        self, folder, tiles, small_windows, tmp_path, monkeypatch
+    ):
+        bars = []
+
+        class Bar:
+            def __init__(self, total, description, *, unit, done, verbose):
+                self.total, self.unit, self.done, self.n_updated = total, unit, done, 0
+                bars.append(self)
+
+            def update(self, n):
+                self.n_updated += n
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *error):
+                pass
+
+        monkeypatch.setattr(streaming, 'progress_bar', Bar)
+        path = folder / 'survey.fits'
+        with pytest.raises(KeyboardInterrupt):
+            annotate_file(Interrupted(4), path, tmp_path / 'out.fits', source=tiles)
+        annotate_file(MODEL, path, tmp_path / 'out.fits', source=tiles, resume=True)
+        first, second = bars
+        assert (first.total, first.unit, first.done) == (60, 'rows', 0)
+        assert 0 < second.done < 60
+        assert second.done + second.n_updated == 60
+
+    def test_catalogue_without_rows(self, folder, tiles, tmp_path):
+        write_table(read_table(folder / 'survey.fits')[:0], tmp_path / 'none.fits')
+        counts = annotate_file(
+            MODEL, tmp_path / 'none.fits', tmp_path / 'out.fits', source=tiles, verbose=False
+        )
+        found = read_table(tmp_path / 'out.fits')
+        assert (counts.total(), len(found), found.colnames[-1]) == (0, 0, 'morph_status')
+
+
+def test_file_of_cutouts(folder, tiles, tmp_path, small_windows):
+    pytest.importorskip('h5py')
+    catalogue = read_table(folder / 'survey.fits')
+    cutouts = tiles.fetch(catalogue, size=8)
+    cutouts.write(tmp_path / 'cutouts.h5')
+    annotate_file(MODEL, tmp_path / 'cutouts.h5', tmp_path / 'out.ecsv', verbose=False)
+    found, expected = read_table(tmp_path / 'out.ecsv'), annotate(MODEL, cutouts)
+    assert found.colnames == expected.colnames
+    assert found['morph_class'].tolist() == expected['morph_class'].tolist()
+    assert found['id'].tolist() == catalogue['id'].tolist()
