@@ -3,6 +3,6 @@
 
 import sys
 
-from astro_morph.cli.main import main
+from astro_morph.cli import main
 
 sys.exit(main())

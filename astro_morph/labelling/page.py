@@ -73,7 +73,7 @@ def make_app(session, token):
         msg = "the labelling page needs Flask; pip install 'astro-morph[label]'"
         raise ImportError(msg) from error
 
-    app = Flask(__name__, static_folder=None)
+    app = Flask(__name__, static_folder=None, template_folder='.')
     app.config['TRUSTED_HOSTS'] = HOSTS
     learning = Learning(session)
     # Classes may be numbers, the page knows text.

@@ -103,8 +103,7 @@ def measured_stretch(cutouts):
 
     Returns
     -------
-    stretch : `~astro_morph.models.stretch.FluxStretch` or
-    `~astro_morph.models.stretch.PictureStretch`
+    stretch : FluxStretch or PictureStretch
         Flux gets the brightness of the pictures on which the bundled encoder was trained; of
         pictures it is only written down what they are like.
     """

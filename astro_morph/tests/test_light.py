@@ -135,7 +135,7 @@ write_table(classifier.annotate(read_table('survey.fits')), 'script.ecsv')
 
 def test_annotate_on_the_command_line(run, folder):
     result = run(
-        'from astro_morph.cli.main import main; sys.exit(main(sys.argv[1:]))',
+        'from astro_morph.cli import main; sys.exit(main(sys.argv[1:]))',
         *('annotate', '--model', 'model.onnx', '--images', 'sdss-{band}.fits'),
         *('survey.fits', 'command.ecsv'),
     )

@@ -23,8 +23,7 @@ class AutoEncoder(nn.Module):
     ----------
     encoder : `torch.nn.Module`
         Network to train, with an attribute ``n_features``.
-    views : `~astro_morph.learning.training.views.RandomViews` or
-    `~astro_morph.learning.training.views.FluxViews`
+    views : RandomViews or FluxViews
         Draws the views.
     n_bands, size : int
         Bands, and side in pixels, of the views.

@@ -61,8 +61,7 @@ class MoCo(nn.Module):
     ----------
     encoder : `torch.nn.Module`
         Network to train, with an attribute ``n_features``.
-    views : `~astro_morph.learning.training.views.RandomViews` or
-    `~astro_morph.learning.training.views.FluxViews`
+    views : RandomViews or FluxViews
         Draws the views.
     queue_size : int
         Keys kept.

@@ -35,8 +35,7 @@ class MoCoV3(nn.Module):
     ----------
     encoder : `torch.nn.Module`
         Network to train, with an attribute ``n_features``.
-    views : `~astro_morph.learning.training.views.RandomViews` or
-    `~astro_morph.learning.training.views.FluxViews`
+    views : RandomViews or FluxViews
         Draws the views.
     temperature : float, optional
         The temperature T.

@@ -21,8 +21,7 @@ class Supervised(nn.Module):
     ----------
     encoder, head : `torch.nn.Module`
         Images to features, and features to logits.
-    views : `~astro_morph.learning.training.views.RandomViews` or
-    `~astro_morph.learning.training.views.FluxViews`
+    views : RandomViews or FluxViews
         Draws the views.
     target : `torch.Tensor`, shape (n, n_classes)
         Probability of each class, for each row of the training images.

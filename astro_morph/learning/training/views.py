@@ -397,8 +397,7 @@ def training_views(network, spec, recipe, *, survey=None):
 
     Returns
     -------
-    views : `~astro_morph.learning.training.views.RandomViews` or
-    `~astro_morph.learning.training.views.FluxViews`
+    views : RandomViews or FluxViews
         Takes what `training_images` gives.
     """
     views = RandomViews(spec.input_size or spec.size, field=spec.size, **recipe)

@@ -16,7 +16,8 @@ import pytest
 
 from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder, OnnxClassifier, conf
 from astro_morph.catalog.io.tables import read_table, write_table
-from astro_morph.cli.main import demo, main, make_parser
+from astro_morph.cli import demo
+from astro_morph.cli.parser import main, make_parser
 from astro_morph.evaluation import evaluate
 from astro_morph.simulation import SimulatedSurvey, serve
 from astro_morph.simulation.services import faults
@@ -173,7 +174,7 @@ class TestFetch:
         np.testing.assert_allclose(64 * cutouts.pixel_scale, 4 * table['petroR90_r'])
 
     def test_interrupted_call_goes_on_from_there(self, done, run, folder, serving, monkeypatch):
-        monkeypatch.setattr('astro_morph.cli.main.BATCH', 8)
+        monkeypatch.setattr('astro_morph.cli.parser.BATCH', 8)
         count = 0
 
         def interrupt(cutouts, bar):
@@ -186,7 +187,7 @@ class TestFetch:
 
         with serving() as server:
             with monkeypatch.context() as patch:
-                patch.setattr('astro_morph.cli.main._counting', interrupt)
+                patch.setattr('astro_morph.cli.parser._counting', interrupt)
                 code, output, error = run(f'{self.COMMAND} --output half.h5')
             assert (code, output) == (130, '')
             assert error == 'astro-morph: interrupted; images that were fetched are kept\n'
@@ -359,7 +360,7 @@ class TestAnnotate:
 
     def test_an_onnx_model_needs_no_torch(self, folder):
         code = (
-            'import sys; from astro_morph.cli.main import main; code = main(sys.argv[1:]); '
+            'import sys; from astro_morph.cli import main; code = main(sys.argv[1:]); '
             "print(code, sorted({'torch', 'torchvision', 'astroquery'} & set(sys.modules)))"
         )
         arguments = 'annotate survey.fits light.fits --model model.onnx --images sdss-{band}.fits'

@@ -7,7 +7,7 @@ from astropy.table import Table
 
 from astro_morph import OnnxClassifier
 from astro_morph.catalog.io.tables import read_table
-from astro_morph.cli.main import demo
+from astro_morph.cli import demo
 from astro_morph.cutouts import Mosaics
 
 

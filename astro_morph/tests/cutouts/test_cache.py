@@ -21,7 +21,7 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph import conf
-from astro_morph.cli.main import main
+from astro_morph.cli import main
 from astro_morph.cutouts import Hips2Fits
 from astro_morph.cutouts.fetching import cache as cache_module
 from astro_morph.cutouts.fetching.cache import NO_COVERAGE, CutoutCache, CutoutKey
@@ -600,7 +600,7 @@ class TestSharing:
         # In a process of its own, because this one has threads.
         program = f"""
 import os
-from astro_morph.cutouts import database
+from astro_morph.utils import database
 from astro_morph.cutouts.fetching.cache import CutoutCache
 from astro_morph.tests.cutouts.test_cache import count_right, hammer
 cache = CutoutCache({str(path)!r}, max_size=1e9)

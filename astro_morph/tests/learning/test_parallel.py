@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from astro_morph import MorphologyEncoder
-from astro_morph.cli.main import main
+from astro_morph.cli import main
 from astro_morph.learning.training import processes as parallel
 from astro_morph.tests.helpers import make_blobs
 
@@ -145,7 +145,8 @@ def test_command_line_pretrains_in_several_processes(tmp_path):
 def test_processes_with_other_images_are_told_so(tmp_path):
     (tmp_path / 'script.py').write_text(
         'import numpy as np\n'
-        'from astro_morph import MorphologyEncoder, parallel\n'
+        'from astro_morph import MorphologyEncoder\n'
+        'from astro_morph.learning.training import processes as parallel\n'
         'images = np.ones((8 + parallel.rank(), 1, 20, 20))\n'
         'MorphologyEncoder(epochs=1, preprocessing=None, verbose=0).fit(images)\n'
     )

@@ -263,7 +263,7 @@ class TestCheckpoint:
     )
     def test_killed_process_goes_on_as_if_undisturbed(self, number, interval, tmp_path):
         code = (
-            'from astro_morph import checkpoints\n'
+            'from astro_morph.learning.training import checkpoints\n'
             'from astro_morph.tests.learning.test_training import fit\n'
             f'checkpoints.INTERVAL = {interval}\n'
             f'fit("moco", checkpoint={str(tmp_path / "run.pt")!r},'
