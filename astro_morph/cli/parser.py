@@ -87,11 +87,11 @@ def fetch(options):
     """Get the images of a catalogue, and keep them in a file of cutouts."""
     from tqdm import tqdm
 
-    from astro_morph.cutouts import RemoteSource, as_source, catalogue_of, stream_cutouts
+    from astro_morph.cutouts import RemoteSource, as_source, catalog_of, stream_cutouts
     from astro_morph.cutouts.storage import read_cutouts, write_batches
 
     catalogue, source = _read_catalogue(options)
-    catalogue = catalogue_of(catalogue)
+    catalogue = catalog_of(catalogue)
     source = as_source(source, catalogue, bands=options.bands)
     if options.plan:
         is_remote = isinstance(source, RemoteSource)

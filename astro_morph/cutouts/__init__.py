@@ -13,7 +13,7 @@ from astro_morph.cutouts.rendering import as_pictures
 from astro_morph.cutouts.samples import (
     as_cutouts,
     as_source,
-    catalogue_of,
+    catalog_of,
     holds_images,
     stream_cutouts,
 )
@@ -47,7 +47,7 @@ __all__ = [
     'as_cutouts',
     'as_pictures',
     'as_source',
-    'catalogue_of',
+    'catalog_of',
     'grid_of',
     'holds_cutouts',
     'holds_images',

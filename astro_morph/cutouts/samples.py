@@ -17,7 +17,7 @@ from astro_morph.cutouts.rendering import as_pictures
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.urls import find_files
 
-__all__ = ['as_cutouts', 'as_source', 'catalogue_of', 'holds_images', 'stream_cutouts']
+__all__ = ['as_cutouts', 'as_source', 'catalog_of', 'holds_images', 'stream_cutouts']
 
 
 def holds_images(X):
@@ -51,7 +51,7 @@ def holds_images(X):
     return False
 
 
-def catalogue_of(X):
+def catalog_of(X):
     """
     Give the table behind some samples.
 
@@ -67,10 +67,10 @@ def catalogue_of(X):
 
     Examples
     --------
-    >>> from astro_morph.cutouts import catalogue_of
+    >>> from astro_morph.cutouts import catalog_of
     >>> from astro_morph.simulation import SimulatedSurvey
     >>> survey = SimulatedSurvey(n_galaxies=4)
-    >>> len(catalogue_of(survey.fetch(survey.catalogue)))
+    >>> len(catalog_of(survey.fetch(survey.catalogue)))
     4
     """
     if isinstance(X, CutoutSet):

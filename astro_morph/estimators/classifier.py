@@ -19,7 +19,7 @@ from sklearn.utils.validation import (
 
 import astro_morph
 from astro_morph.catalog import as_table, read_labels
-from astro_morph.cutouts import CutoutSource, as_cutouts, catalogue_of, holds_images
+from astro_morph.cutouts import CutoutSource, as_cutouts, catalog_of, holds_images
 from astro_morph.estimators.encoder import MorphologyEncoder
 from astro_morph.estimators.starting import clone_with_encoder, starting_encoder
 from astro_morph.evaluation import evaluate
@@ -744,7 +744,7 @@ def _held_out(validation, n, rows, target):
 
 def _is_without_labels(X, label_column):
     """Tell whether no table holds labels."""
-    table = catalogue_of(X) if holds_images(X) else None
+    table = catalog_of(X) if holds_images(X) else None
     return table is None or label_column not in table.colnames
 
 
@@ -752,7 +752,7 @@ def _is_unlabelled(X, label_column):
     """Tell for each row whether it lacks a label; where no table holds labels, all do."""
     if _is_without_labels(X, label_column):
         return np.ones(len(X), bool)
-    return ~read_labels(catalogue_of(X), label_column)[1]
+    return ~read_labels(catalog_of(X), label_column)[1]
 
 
 def _some(images, target):

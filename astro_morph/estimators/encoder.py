@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import astro_morph
-from astro_morph.cutouts import CutoutSource, as_cutouts, catalogue_of, holds_images
+from astro_morph.cutouts import CutoutSource, as_cutouts, catalog_of, holds_images
 from astro_morph.learning.fitting import fetch, seconds, seeded, survey_of, usable
 from astro_morph.learning.labels import encode_labels, labels_of
 from astro_morph.learning.neighbors import nearest
@@ -405,7 +405,7 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _labels(self, X, y):
         """Give the labels to learn from, or to watch, masked where there is none; or None."""
         if self.method != 'supervised':
-            y, table = None, catalogue_of(X)
+            y, table = None, catalog_of(X)
             if table is None or self.label_column not in table.colnames:
                 return None
         labels, is_labelled = labels_of(X, y, self.label_column)

@@ -20,7 +20,7 @@ from sklearn.utils.validation import (
 import astro_morph
 from astro_morph.catalog import as_table, read_numbers, write_numbers
 from astro_morph.catalog.vote_tree import VoteTree
-from astro_morph.cutouts import CutoutSource, catalogue_of, holds_images
+from astro_morph.cutouts import CutoutSource, catalog_of, holds_images
 from astro_morph.estimators.encoder import MorphologyEncoder
 from astro_morph.estimators.starting import clone_with_encoder, starting_encoder
 from astro_morph.learning.fitting import fetch, seeded, usable
@@ -342,7 +342,7 @@ class MorphologyVotes(RegressorMixin, BaseEstimator):
 
     def _counts(self, X, y, tree):
         """Give the votes for each answer, from y or the catalogue."""
-        table = catalogue_of(X) if holds_images(X) else None
+        table = catalog_of(X) if holds_images(X) else None
         if table is None and (y is None or isinstance(self.voters, str)):
             msg = (
                 f'{type(self).__name__} requires y to be passed and voters to be a number where '

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_curve
 
 from astro_morph.catalog import read_labels
-from astro_morph.cutouts import catalogue_of
+from astro_morph.cutouts import catalog_of
 from astro_morph.models.calibration import expected_calibration_error, prediction_sets, reliability
 
 __all__ = ['Evaluation', 'compare', 'evaluate', 'known_classes']
@@ -380,7 +380,7 @@ def known_classes(X, y, label_column):
     >>> labels[is_labelled].tolist()
     ['E', 'S']
     """
-    table = catalogue_of(X) if y is None else Table([y], names=[label_column])
+    table = catalog_of(X) if y is None else Table([y], names=[label_column])
     if table is None:
         msg = 'y is None, and X is no table that could hold the true classes; pass them as y'
         raise ValueError(msg)

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from astro_morph import plotting
 from astro_morph.catalog.flags import FLAGS, decode_flags
-from astro_morph.cutouts import as_cutouts, catalogue_of, holds_images
+from astro_morph.cutouts import as_cutouts, catalog_of, holds_images
 from astro_morph.evaluation.evaluation import compare, known_classes
 from astro_morph.images.pictures import data_uris
 from astro_morph.prediction.predict import predict, request
@@ -213,7 +213,7 @@ def _pictures(spec, X, rows, source):
 
 def _facts(X, rows):
     """Give what the catalogue says of some rows: names and values, as a table shows them."""
-    table = catalogue_of(X) if holds_images(X) else None
+    table = catalog_of(X) if holds_images(X) else None
     if table is None:
         return [[]] * len(rows)
     table = table[rows]

@@ -456,7 +456,7 @@ def start(X, path, *, classifier=None, classes=None, strategy='diverse'):
     6
     """
     from astro_morph import MorphologyClassifier
-    from astro_morph.cutouts import as_cutouts, catalogue_of
+    from astro_morph.cutouts import as_cutouts, catalog_of
     from astro_morph.estimators.starting import starting_encoder
     from astro_morph.learning.fitting import usable
 
@@ -466,7 +466,7 @@ def start(X, path, *, classifier=None, classes=None, strategy='diverse'):
         raise ValueError(msg)
     column = classifier.label_column
     # A file that can't be written is known before the images are fetched.
-    open_table(catalogue_of(X), path, classes=classes, label_column=column)
+    open_table(catalog_of(X), path, classes=classes, label_column=column)
     cutouts = as_cutouts(X, source=classifier.source, size=classifier.size, bands=classifier.bands)
     usable(cutouts)
     encoder = starting_encoder(classifier, cutouts).adapt(cutouts)

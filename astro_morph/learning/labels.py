@@ -6,7 +6,7 @@ from astropy.table import Table
 from sklearn.utils.validation import check_consistent_length
 
 from astro_morph.catalog import read_labels
-from astro_morph.cutouts import catalogue_of, holds_images
+from astro_morph.cutouts import catalog_of, holds_images
 
 __all__ = ['encode_labels', 'labels_of']
 
@@ -39,7 +39,7 @@ def labels_of(X, y, label_column):
     if y is not None:
         check_consistent_length(X, y)
         return read_labels(Table([y], names=['y']), 'y')
-    table = catalogue_of(X) if holds_images(X) else None
+    table = catalog_of(X) if holds_images(X) else None
     if table is None:
         msg = (
             'to learn from labels requires y to be passed, but the target y is None: '

@@ -6,7 +6,7 @@ from astropy.table import Table
 from astropy.time import Time
 
 from astro_morph.catalog import write_predictions
-from astro_morph.cutouts import CutoutSet, catalogue_of, holds_images
+from astro_morph.cutouts import CutoutSet, catalog_of, holds_images
 from astro_morph.prediction.predict import join_predictions, predict
 
 __all__ = ['add_columns', 'annotate', 'provenance', 'rows_of']
@@ -109,7 +109,7 @@ def add_columns(
 
 def rows_of(X):
     """Give the catalogue of samples; one of row numbers where there is none."""
-    table = catalogue_of(X) if holds_images(X) else None
+    table = catalog_of(X) if holds_images(X) else None
     return Table({'row': np.arange(len(X))}) if table is None else table
 
 

@@ -15,7 +15,7 @@ from astro_morph.cutouts import (
     Mosaics,
     as_cutouts,
     as_source,
-    catalogue_of,
+    catalog_of,
     holds_images,
     stream_cutouts,
 )
@@ -138,12 +138,12 @@ def test_anything_else_is_refused():
 
 
 def test_catalogue_behind_the_samples(catalogue):
-    assert catalogue_of(catalogue) is catalogue
-    assert catalogue_of(IMAGES) is None
-    assert catalogue_of(CutoutSet(IMAGES)) is None
+    assert catalog_of(catalogue) is catalogue
+    assert catalog_of(IMAGES) is None
+    assert catalog_of(CutoutSet(IMAGES)) is None
     rows = Table({'id': range(5)})
-    assert catalogue_of(CutoutSet(IMAGES, table=rows)) is rows
-    assert catalogue_of(SkyCoord([1, 2], [3, 4], unit='deg')).colnames == ['coord']
+    assert catalog_of(CutoutSet(IMAGES, table=rows)) is rows
+    assert catalog_of(SkyCoord([1, 2], [3, 4], unit='deg')).colnames == ['coord']
 
 
 class TestSource:
