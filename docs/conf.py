@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Settings of the documentation, on top of those that Astropy's packages share."""
+"""Settings of the documentation, added to those that Astropy's packages share."""
 
 import re
 import socket
@@ -11,6 +11,10 @@ from sphinx_astropy.conf.v3 import *
 
 import astro_morph
 
+# Sphinx pickles its settings, and functions can't be pickled: the gallery's are given by name.
+sys.path.insert(0, str(Path(__file__).parent))
+import rooms
+
 with (Path(__file__).parents[1] / 'pyproject.toml').open('rb') as file:
     metadata = tomllib.load(file)['project']
 
@@ -19,13 +23,11 @@ author = metadata['authors'][0]['name']
 copyright = f'2026, {author}'
 version = release = metadata['version']
 html_title = f'{project} {release}'
-# Visits to these pages are not Astropy's to count.
+# Astropy's analytics must not count visits to these pages.
 html_theme_options = {'goatcounter_analytics_url': False}
 
 extensions += ['sphinx_design', 'sphinx_gallery.gen_gallery']
 
-# Sphinx keeps its settings in a file, which holds no functions: they go by name.
-sys.path.insert(0, str(Path(__file__).parent))
 sphinx_gallery_conf = {
     'examples_dirs': '../examples',
     'gallery_dirs': 'gallery',
@@ -38,18 +40,18 @@ sphinx_gallery_conf = {
     'show_signature': False,
     'write_computation_times': False,
 }
-# Sources of the gallery, beside the pages that are made of them.
+# Sources of the gallery, which lie beside the pages generated from them.
 exclude_patterns += ['gallery/*.ipynb', 'gallery/*.py', 'gallery/*.md5']
 
-# The diagrams need Graphviz, which is not a Python package.
+# Inheritance diagrams need Graphviz, which is not a Python package.
 automodapi_inheritance_diagram = False
 nitpicky = True
-# In the text that torch.nn.Module.forward hands down.
+# From the docstring inherited from torch.nn.Module.forward.
 nitpick_ignore = [('py:class', 'Module')]
 
 
 def has_network():
-    """Tell whether the inventories of other projects can be fetched."""
+    """Check whether the inventories of other projects can be downloaded."""
     try:
         socket.create_connection(('docs.astropy.org', 443), timeout=5).close()
     except OSError:
@@ -66,17 +68,17 @@ if has_network():
         'torch': ('https://docs.pytorch.org/docs/stable/', None),
     }
 else:
-    # Links into other projects cannot be checked; those into this one still are.
+    # Without a network, only links inside this project are checked.
     intersphinx_mapping = {}
     nitpick_ignore_regex = [
         (r'py:.*', r'(?!astro_morph\b)[a-z]\w*\..+'),
-        # In the text of the methods that scikit-learn gives to an estimator.
+        # From the docstrings of methods inherited from scikit-learn.
         (r'std:(ref|term)', r'metadata_routing|meta-estimator'),
     ]
 
 
 def resolve_public_name(app, env, node, contnode):
-    """Lead from any name of a public object to the page of its public name."""
+    """Resolve any name of a public object to the page of its public name."""
     names = '|'.join(astro_morph.__all__)
     match = re.search(rf'\b({names})\b.*', node['reftarget'])
     if node.get('refdomain') == 'py' and match:
@@ -87,4 +89,5 @@ def resolve_public_name(app, env, node, contnode):
 
 
 def setup(app):
+    app.add_directive('modules', rooms.Modules)
     app.connect('missing-reference', resolve_public_name)

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""How the scripts of the gallery are run, and how their figures come into its pages."""
+"""Settings of the gallery: how its scripts run, and how their figures get into its pages."""
 
 import warnings
 
@@ -9,7 +9,7 @@ __all__ = ['be_strict', 'scrape']
 
 
 def scrape(block, block_vars, gallery_conf):
-    """Show the ``figure`` of a block: the package draws without pyplot, which keeps a list."""
+    """Save the ``figure`` of a block: the package uses no pyplot, which would list it."""
     figure = block_vars['example_globals'].pop('figure', None)
     if figure is None:
         return ''
@@ -19,7 +19,7 @@ def scrape(block, block_vars, gallery_conf):
 
 
 def be_strict(gallery_conf, fname, when):
-    """Make the warnings of an example errors, and those of Sphinx warnings again."""
+    """Turn warnings into errors while an example runs, and reset the filters afterwards."""
     if when == 'before':
         warnings.filterwarnings('error')
     else:

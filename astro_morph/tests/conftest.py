@@ -1,11 +1,11 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""What several test files look at: fitted models, made once, and a browser."""
+"""Fixtures of several test files: fitted models, a browser, and a cache for the tests."""
 
 import pytest
 
 from astro_morph import MorphologyClassifier, MorphologyEncoder
 from astro_morph.tests.browser import open_browser
-from astro_morph.tests.helpers import make_blobs
+from astro_morph.tests.helpers import keep_out_of_the_users_cache, make_blobs  # noqa: F401
 
 
 @pytest.fixture(scope='session')

@@ -3,12 +3,29 @@
 
 import astropy.units as u
 import numpy as np
+import pytest
 from astropy.table import Table
 
-from astro_morph import CutoutSet
+from astro_morph import CutoutSet, conf
 from astro_morph.models.spec import ModelSpec
 
-__all__ = ['BrightnessModel', 'at_corners', 'cut_from_sky', 'gaussian', 'make_blobs', 'moments']
+__all__ = [
+    'BrightnessModel',
+    'at_corners',
+    'cut_from_sky',
+    'gaussian',
+    'keep_out_of_the_users_cache',
+    'make_blobs',
+    'moments',
+]
+
+
+@pytest.fixture(autouse=True, scope='session')
+def keep_out_of_the_users_cache(tmp_path_factory):
+    """Keep the images that tests fetch in a folder of their own."""
+    path = tmp_path_factory.mktemp('cache') / 'cutouts.sqlite'
+    with conf.set_temp('cache_file', str(path)):
+        yield
 
 
 def gaussian(size, *, sigma=2.0, axis_ratio=1.0, angle=0.0, x=0.0, y=0.0):

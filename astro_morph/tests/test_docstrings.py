@@ -1,14 +1,18 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Docstrings: complete as numpydoc sees it, and with an example wherever the reference leads."""
+"""Docstrings: complete by numpydoc's rules, with true defaults, and examples in the reference."""
 
 import importlib
 import inspect
 import pkgutil
 import re
 from pathlib import Path
+from pydoc import locate
 from types import FunctionType
 
+import astropy.units as u
+import numpy as np
 import pytest
+from numpydoc.docscrape import get_doc_object
 from numpydoc.hooks.validate_docstrings import parse_config
 from numpydoc.validate import validate
 
@@ -19,7 +23,7 @@ REFERENCE = sorted((ROOT / 'docs' / 'reference').glob('*.rst'))
 
 pytestmark = pytest.mark.skipif(not REFERENCE, reason='the sources are not a checkout')
 
-# The checks that hold here, and why others don't.
+# The checks that apply here; pyproject.toml explains those that are left out.
 CONFIG = parse_config(ROOT)
 
 MODULES = [
@@ -30,17 +34,17 @@ MODULES = [
 
 
 def public_objects(module):
-    """Give the classes and functions that a module has made public, whatever file they are in."""
+    """Return the classes and functions that a module makes public, wherever they are defined."""
     module = importlib.import_module(module)
     objects = (getattr(module, name) for name in getattr(module, '__all__', ()))
     return [item for item in objects if inspect.isclass(item) or inspect.isfunction(item)]
 
 
 def with_methods(item):
-    """Give the full names of an object, and of the public methods that are written in it."""
+    """Return the full names of an object and of the public methods defined in it."""
     name = f'{item.__module__}.{item.__qualname__}'
     methods = vars(item).items() if inspect.isclass(item) else ()
-    # Not Astropy's read and write, properties too, which write text of their own.
+    # Astropy's read and write are left out: their docstrings are generated.
     kinds = (FunctionType, classmethod, staticmethod, property)
     return [name] + [
         f'{name}.{method}'
@@ -69,6 +73,43 @@ def test_docstrings_are_complete(module):
     assert not found, '\n'.join(found)
 
 
+def stated_default(text):
+    """Return the default at the end of a parameter's type, evaluated where it is Python."""
+    text = re.search(r'(?:^|, )default=(.+)$', text)[1].strip('`')
+    try:
+        return eval(text, {'np': np, 'u': u})
+    except (NameError, SyntaxError):
+        return text
+
+
+def false_defaults(name):
+    """Return a message for each documented parameter whose default is missing or wrong."""
+    item = locate(name)
+    signature = {} if isinstance(item, property) else inspect.signature(item).parameters
+    found = []
+    for entry in get_doc_object(item)['Parameters'] if signature else ():
+        parameter = signature.get(entry.name)
+        # Several parameters in a line share a type; one without a type refers to another function.
+        if parameter is None or not entry.type or parameter.default is parameter.empty:
+            continue
+        default = parameter.default
+        if 'default=' not in entry.type:
+            found.append(f'{name}: {entry.name} : {entry.type} lacks default={default!r}')
+        elif stated_default(entry.type) not in (default, repr(default), str(default)):
+            found.append(f'{name}: {entry.name} : {entry.type} differs from default={default!r}')
+    return found
+
+
+@pytest.mark.parametrize('module', MODULES)
+def test_docstrings_state_the_defaults(module):
+    found = []
+    for item in public_objects(module):
+        if item.__module__ == module and (inspect.getdoc(item) or '').count('\n'):
+            for name in with_methods(item):
+                found += false_defaults(name)
+    assert not found, '\n'.join(found)
+
+
 def referred_modules():
     pages = [page.read_text(encoding='utf-8') for page in REFERENCE]
     return sorted(set(re.findall(r'automodapi:: ([\w.]+)', '\n'.join(pages))))
@@ -85,5 +126,5 @@ def test_what_the_reference_shows_has_an_example(module):
 
 
 def issubclass_of_error(item):
-    """Tell exceptions: an example of one is that of what raises it."""
+    """Check for an exception, whose example is in the docstring of what raises it."""
     return inspect.isclass(item) and issubclass(item, Exception)
