@@ -19,7 +19,8 @@ from astro_morph import (
 from astro_morph.catalog.io import tables as table_io
 from astro_morph.cutouts import FirstOf, ImageColumns, ImageFiles, Mosaics, as_cutouts
 from astro_morph.evaluation import evaluate
-from astro_morph.learning.training import views as augmentation
+from astro_morph.learning.training.conditions import RandomConditions
+from astro_morph.learning.training.views import RandomViews
 from astro_morph.models import calibration
 from astro_morph.models.networks import square_views
 from astro_morph.models.novelty import fit_novelty
@@ -87,10 +88,10 @@ CALLS = {
     'smoothness': lambda given: structure.smoothness(given.image, CENTRE, RADIUS, sky=given.image),
     'galaxy_region': lambda given: structure.galaxy_region(given.image, CENTRE, RADIUS),
     'square_views': lambda given: square_views(torch.from_numpy(given.images)),
-    'RandomViews': lambda given: augmentation.RandomViews(32, grey=0.5, noise=0.1, band_gain=0.1)(
+    'RandomViews': lambda given: RandomViews(32, grey=0.5, noise=0.1, band_gain=0.1)(
         torch.from_numpy(given.images), torch.Generator().manual_seed(0)
     ),
-    'RandomConditions': lambda given: augmentation.RandomConditions.of('gr')(
+    'RandomConditions': lambda given: RandomConditions.of('gr')(
         torch.from_numpy(given.images), torch.Generator().manual_seed(0)
     ),
     'fit_temperature': lambda given: calibration.fit_temperature(

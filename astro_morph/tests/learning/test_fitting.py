@@ -11,10 +11,10 @@ from astro_morph import CutoutSet, conf, surveys
 from astro_morph.cutouts import Hips2Fits, as_cutouts
 from astro_morph.learning.fitting import survey_of, usable
 from astro_morph.learning.training.batches import training_images
+from astro_morph.learning.training.conditions import RandomConditions
 from astro_morph.learning.training.views import (
     CLASSIFICATION,
     CONTRAST,
-    RandomConditions,
     RandomViews,
     training_views,
 )

@@ -10,13 +10,14 @@ from astropy.utils.exceptions import AstropyUserWarning
 from torch import nn
 
 from astro_morph import MorphologyEncoder
+from astro_morph.learning.training.conditions import RandomConditions
 from astro_morph.learning.training.monitoring import (
     Monitor,
     effective_rank,
     feature_scatter,
     neighbor_accuracy,
 )
-from astro_morph.learning.training.views import CONTRAST, FluxViews, RandomConditions, RandomViews
+from astro_morph.learning.training.views import CONTRAST, FluxViews, RandomViews
 from astro_morph.models.stretch import FluxStretch
 from astro_morph.tests.helpers import make_blobs
 
