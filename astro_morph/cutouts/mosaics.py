@@ -15,6 +15,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from scipy.spatial import cKDTree
 
 from astro_morph.catalog import as_table, read_positions
+from astro_morph.catalog.bands import sort_bands
 from astro_morph.cutouts.cutout_set import CutoutSet
 from astro_morph.cutouts.framing import framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
@@ -27,8 +28,6 @@ __all__ = ['Mosaics']
 
 # Pixel scales that agree to this part are one: tiles of one survey differ by less.
 _SAME_SCALE = 0.01
-
-_WAVELENGTH_ORDER = 'ugrizyYJHK'
 
 
 class Mosaics(CutoutSource):
@@ -301,7 +300,7 @@ def _find_bands(pattern):
             'name of letters and digits; pass a mapping of bands to files'
         )
         raise ValueError(msg)
-    return sorted(found, key=lambda band: (_WAVELENGTH_ORDER.find(band), band))
+    return sort_bands(found)
 
 
 def _find_tiles(files, bands, hdu):

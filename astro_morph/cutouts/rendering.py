@@ -6,12 +6,10 @@ import io
 import astropy.units as u
 import numpy as np
 
+from astro_morph.catalog.bands import sort_bands
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
 
 __all__ = ['as_pictures']
-
-# The bands that can be drawn in red, green and blue, the best first.
-COLOURS = (('i', 'z'), ('r',), ('g',))
 
 # How bright a nanomaggy of each band is drawn: those of i, r and g give galaxies the colours that
 # they have in the pictures of Galaxy Zoo. In z they are about 1.35 times as bright as in i.
@@ -88,8 +86,9 @@ def as_pictures(cutouts):
 
 def _find_bands(bands):
     """Return the bands to draw in red, green and blue."""
-    found = [next((band for band in choice if band in bands), None) for choice in COLOURS]
-    if None in found:
+    # The three bluest, so that z stands for i only where there is no i.
+    found = sort_bands(band for band in bands if band in SCALES)[2::-1]
+    if found[1:] != ['r', 'g']:
         msg = (
             f"bands must hold g, r and i, or z for i, for flux to be drawn as 'rgb' pictures, got "
             f'{list(bands)}; fetch these bands'

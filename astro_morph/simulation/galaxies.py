@@ -8,19 +8,14 @@ from astropy.modeling.models import Sersic1D
 from scipy.ndimage import gaussian_filter
 from scipy.special import k1
 
-__all__ = ['KINDS', 'WAVELENGTHS', 'Canvas', 'Galaxy', 'draw_faint_galaxy', 'draw_galaxy']
+from astro_morph.catalog.bands import band_wavelength
 
-#: Mean wavelength of each band in micrometres.
-WAVELENGTHS = {'u': 0.36, 'g': 0.47, 'r': 0.62, 'i': 0.75, 'z': 0.89, 'y': 0.96}
+__all__ = ['KINDS', 'Canvas', 'Galaxy', 'draw_faint_galaxy', 'draw_galaxy']
 
 # AB magnitudes relative to r of the oldest and the youngest stars of nearby galaxies. An 'age'
 # from 0 to 1 mixes the two: ellipticals are near 1, discs half-way, star-forming arms near 0.
 _OLD = {'u': 2.60, 'g': 0.86, 'r': 0.0, 'i': -0.41, 'z': -0.72, 'y': -0.86}
 _YOUNG = {'u': 1.00, 'g': 0.20, 'r': 0.0, 'i': -0.05, 'z': -0.06, 'y': -0.06}
-
-# Dust dims the blue more: its optical depth is inverse to the wavelength, near enough
-# (Cardelli, Clayton & Mathis 1989, ApJ 345, 245).
-_DUST = {band: WAVELENGTHS['r'] / wavelength for band, wavelength in WAVELENGTHS.items()}
 
 # Half-light radius of an exponential disc in scale lengths.
 _DISC_HALF_LIGHT = 1.678
@@ -186,7 +181,9 @@ def _mix(lights, dust, bands):
     ]
     flux = np.tensordot(weights, images, axes=1)
     if np.any(dust):
-        flux *= np.exp([-_DUST[band] * dust for band in bands])
+        # The optical depth is about inverse to the wavelength (Cardelli et al. 1989, ApJ 345, 245).
+        depths = [band_wavelength('r') / band_wavelength(band) for band in bands]
+        flux *= np.exp([-depth * dust for depth in depths])
     return flux
 
 

@@ -17,19 +17,14 @@ from scipy.signal import oaconvolve
 
 from astro_morph import surveys
 from astro_morph.catalog import as_table, read_positions
+from astro_morph.catalog.bands import band_wavelength
 from astro_morph.catalog.flags import BITS
 from astro_morph.cutouts.cutout_set import CutoutSet
 from astro_morph.cutouts.framing import framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.stitching import cut_tiles, north_up
 from astro_morph.images.tiles import DownloadedImage, Tile, TilePixels
-from astro_morph.simulation.galaxies import (
-    KINDS,
-    WAVELENGTHS,
-    Canvas,
-    draw_faint_galaxy,
-    draw_galaxy,
-)
+from astro_morph.simulation.galaxies import KINDS, Canvas, draw_faint_galaxy, draw_galaxy
 
 __all__ = ['SimulatedSurvey']
 
@@ -370,7 +365,7 @@ class SimulatedSurvey(CutoutSource):
         rng = self._rng(_FIELD, 1)
         stars = self._field_objects(rng, _STAR_COUNTS)
         temperatures = 10 ** rng.uniform(3.46, 3.82, (len(stars), 1)) * u.K
-        wavelengths = [WAVELENGTHS[band] for band in ('r', *self.bands)] * u.um
+        wavelengths = [band_wavelength(band) for band in ('r', *self.bands)] * u.um
         spectra = BlackBody(temperatures)(wavelengths).value
         colours = spectra[:, 1:] / spectra[:, :1]
         for (x, y, magnitude), colour in zip(stars, colours, strict=True):
