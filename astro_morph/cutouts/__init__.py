@@ -4,13 +4,13 @@
 from astro_morph.cutouts.cutout_set import CutoutSet
 from astro_morph.cutouts.fetching.cache import CutoutCache
 from astro_morph.cutouts.fetching.failures import FetchError, OutageError
-from astro_morph.cutouts.first_of import FirstOf
-from astro_morph.cutouts.framing import grid_of
+from astro_morph.cutouts.fallback import FirstOf
+from astro_morph.cutouts.sizes import grid_of
 from astro_morph.cutouts.image_columns import ImageColumns
 from astro_morph.cutouts.image_files import ImageFiles
 from astro_morph.cutouts.mosaics import Mosaics
-from astro_morph.cutouts.rendering import as_pictures
-from astro_morph.cutouts.samples import (
+from astro_morph.cutouts.sdss_pictures import as_pictures
+from astro_morph.cutouts.inputs import (
     as_cutouts,
     as_source,
     catalog_of,

@@ -5,7 +5,8 @@ import astropy.units as u
 import numpy as np
 from astropy.io.registry import UnifiedReadWrite, UnifiedReadWriteMethod
 
-from astro_morph.cutouts.framing import framing_of
+from astro_morph.cutouts.sizes import framing_of
+from astro_morph.utils.messages import as_written
 
 __all__ = ['PICTURE_BANDS', 'CutoutSet']
 
@@ -230,7 +231,8 @@ class CutoutSet:
             kind = 'pictures, not flux' if self.kind == 'picture' else 'flux, not pictures'
             msg = (
                 f'bands {missing} are not among the bands of the cutouts, {list(self.bands)}; '
-                f'the cutouts are {kind}; choose among these, or fetch others with bands='
+                f'the cutouts are {kind}; choose among these, or fetch others with '
+                f'{as_written("bands")}='
             )
             raise ValueError(msg)
         if tuple(bands) == self.bands:

@@ -12,9 +12,10 @@ import numpy as np
 from astro_morph.catalog import as_table, find_image_column
 from astro_morph.catalog.flags import BITS
 from astro_morph.cutouts.cutout_set import CutoutSet
-from astro_morph.cutouts.framing import framing_of
+from astro_morph.cutouts.sizes import framing_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.reading import ImageError, read_image
+from astro_morph.utils.messages import as_written
 
 __all__ = ['ImageFiles']
 
@@ -247,8 +248,8 @@ def check_size(size, shape):
         size = size[0]
     if not isinstance(size, (int, np.integer)) or not 0 < size <= native:
         msg = (
-            f'size must be a number of pixels from 1 to {native}, the size of the images, '
-            f'got {size!r}'
+            f'{as_written("size")} must be a number of pixels from 1 to {native}, the size of the '
+            f'images, got {size!r}'
         )
         raise ValueError(msg)
     return int(size)

@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from astro_morph.catalog import as_table, read_positions
 from astro_morph.catalog.bands import sort_bands
 from astro_morph.cutouts.cutout_set import CutoutSet
-from astro_morph.cutouts.framing import framing_of, grid_of
+from astro_morph.cutouts.sizes import framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.reading import ImageError
 from astro_morph.images.stitching import LATTICE, STENCIL, cut_tiles, find_near, north_up

@@ -20,7 +20,7 @@ from astro_morph.catalog import as_table, read_positions
 from astro_morph.catalog.bands import band_wavelength
 from astro_morph.catalog.flags import BITS
 from astro_morph.cutouts.cutout_set import CutoutSet
-from astro_morph.cutouts.framing import framing_of, grid_of
+from astro_morph.cutouts.sizes import framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.stitching import cut_tiles, north_up
 from astro_morph.images.tiles import DownloadedImage, Tile, TilePixels

@@ -1,35 +1,34 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Good manners on the network: how often to ask a host, and when to ask again."""
+"""Send HTTP requests politely: limits for each host, retries, and mirror servers."""
 
 import random
 import threading
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib.metadata import metadata
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
 
 from astro_morph import __version__, conf
 from astro_morph.cutouts.fetching.failures import FetchError, network_failure
 
 __all__ = ['PoliteAdapter', 'be_polite']
 
-# Seconds before the second try; each further one waits twice as long.
+# Seconds before the second try; each further wait is twice as long.
 BACK_OFF = 1.0
 
-# Seconds. Where a host wants to be left alone for longer, requests fail at once: the same call
-# can be made later.
+# Seconds. If a host asks for a longer pause, requests fail at once and can be made again later.
 LONGEST_WAIT = 300.0
 
 
 def be_polite(session, *, servers=(), is_over=None):
     """
-    Make a session keep the limits of each host, and try again where that may help.
+    Make a session keep the limits of each host, and retry where that may help.
 
     Parameters
     ----------
@@ -41,7 +40,7 @@ def be_polite(session, *, servers=(), is_over=None):
     Returns
     -------
     adapter : `PoliteAdapter`
-        What now sends the session's requests.
+        The adapter that now sends the session's requests.
     """
     adapter = PoliteAdapter(servers=servers, is_over=is_over)
     session.mount('http://', adapter)
@@ -49,30 +48,12 @@ def be_polite(session, *, servers=(), is_over=None):
     # For a debug log, astroquery decodes every image as text, which takes half of the time.
     session.hooks['response'].clear()
     session.headers['User-Agent'] = f'{_user_agent()} {session.headers["User-Agent"]}'
-    session.merge_environment_settings = _read_environment_once(session)
     return adapter
-
-
-def _read_environment_once(session):
-    """Remember the proxy of each host: requests looks for it anew, a quarter of the time."""
-    read = session.merge_environment_settings
-    remembered = {}
-
-    def merge_environment_settings(url, *settings):
-        # Settings of a single request, which are rare, can't be told apart here.
-        if any(settings):
-            return read(url, *settings)
-        host = urlsplit(url)[:2]
-        if host not in remembered:
-            remembered[host] = read(url, *settings)
-        return dict(remembered[host])
-
-    return merge_environment_settings
 
 
 @cache
 def _user_agent():
-    """Name the package, its version and its home, so that who runs a service can ask about it."""
+    """Return name, version and home page of the package, for those who run the service."""
     homes = metadata('astro-morph').get_all('Project-URL', [])
     home = f' ({homes[0].partition(", ")[2]})' if homes else ''
     return f'astro-morph/{__version__}{home}'
@@ -80,27 +61,27 @@ def _user_agent():
 
 class PoliteAdapter(HTTPAdapter):
     """
-    Sends the requests of a session with good manners.
+    Transport adapter that limits and retries the requests of a session.
 
     All threads of a process share the limits of a host, ``requests_at_once`` and
-    ``requests_per_second`` of ``astro_morph.conf``. A try takes ``timeout`` seconds at most.
-    Time-outs, broken connections, 429 and 5xx are tried again, ``tries`` times in all, after a
-    wait that doubles each time, or as long as the host's ``Retry-After`` says.
+    ``requests_per_second`` of ``astro_morph.conf``. Each try takes at most ``timeout`` seconds.
+    Time-outs, broken connections, 429 and 5xx are retried, ``tries`` times in all. The wait between
+    tries doubles each time, or is what the host's ``Retry-After`` asks for.
 
     Parameters
     ----------
-    servers : sequence of str, optional
-        Base addresses that give the same answers. Where one fails, the next is tried, and kept;
-        but one that said when to come back is waited for.
-    is_over : `threading.Event`, optional
-        Once it is set, nothing is sent any more.
+    servers : sequence of str, default=()
+        Base addresses of mirrors. If one fails, the next is used from then on; a server that sent
+        ``Retry-After`` is waited for instead.
+    is_over : `threading.Event`, default=None
+        Nothing more is sent after it is set.
 
     Attributes
     ----------
     last_code : int or None
         The HTTP code of the last answer.
     last_failure : `FetchError` or None
-        What the last request raised, because some clients hide it.
+        The error of the last request, because some clients hide it.
     """
 
     def __init__(self, *, servers=(), is_over=None):
@@ -113,22 +94,26 @@ class PoliteAdapter(HTTPAdapter):
     def send(self, request, stream=False, timeout=None, **options):
         """Send a request as `requests` does, or raise `FetchError` once all tries have failed."""
         self.last_failure = None
-        for attempt in range(conf.tries):
-            if attempt > 0:
-                self._is_over.wait(_back_off(attempt))
+        # Not mounted as max_retries: inside urllib3 a retry can't change the server, read a body
+        # again that broke off, or hold back other threads.
+        retries = _Retries(conf.tries - 1, status_forcelist={429, *range(500, 600)})
+        while True:
             self._readdress(request)
             host = _host(urlsplit(request.url).netloc)
             try:
-                return self._try(host, request, stream=stream, **options)
+                return self._try(host, retries, request, stream=stream, **options)
             except FetchError as error:
                 failure = error
             if not host.is_resting:
-                # The next server, which for most services is the same one.
+                # The next server; most services have only one.
                 self._servers = self._servers[1:] + self._servers[:1]
-        self.last_failure = failure
-        raise failure
+            if retries.total == 0:
+                self.last_failure = failure
+                raise failure
+            retries = retries.increment(error=failure)
+            self._is_over.wait(retries.get_backoff_time())
 
-    def _try(self, host, request, **options):
+    def _try(self, host, retries, request, **options):
         with host.turn():
             if self._is_over.is_set():
                 raise FetchError(status='interrupted')
@@ -136,18 +121,18 @@ class PoliteAdapter(HTTPAdapter):
             try:
                 response = super().send(request, timeout=conf.timeout, **options)
                 if not options['stream']:
-                    # Read here, where a connection that breaks half-way is tried again.
+                    # Read here, so that a connection that breaks half-way is retried.
                     _ = response.content
             except requests.RequestException as error:
                 if (failure := network_failure(error)) is None:
                     raise
                 raise failure from error
         self.last_code = code = response.status_code
-        if code != 429 and code < 500:
+        if code not in retries.status_forcelist:
             return response
         failure = FetchError(f'http_{code}', f'{response.url} answers {code}', is_network=True)
         response.close()
-        if (seconds := _retry_after(response)) is not None:
+        if (seconds := retries.get_retry_after(response)) is not None:
             host.rest(seconds, failure)
         raise failure
 
@@ -157,6 +142,20 @@ class PoliteAdapter(HTTPAdapter):
             if request.url.startswith(server):
                 request.url = self._servers[0] + request.url.removeprefix(server)
                 return
+
+
+class _Retries(Retry):
+    """The count of tries, with a random wait before the second, so that threads spread out."""
+
+    def get_backoff_time(self):
+        return BACK_OFF * 2 ** (len(self.history) - 1) * random.uniform(0.5, 1)  # noqa: S311
+
+    def get_retry_after(self, response):
+        """Return how many seconds a host asks to be left alone, None if it does not say."""
+        try:
+            return super().get_retry_after(response)
+        except InvalidHeader:
+            return None
 
 
 class _Host:
@@ -206,25 +205,10 @@ class _Host:
             wait = max(self._next_start, self._rests_until) - now
             if wait <= 0:
                 self._next_start = now + 1 / conf.requests_per_second
-            return max(wait, 0)
+                return 0
+            return wait
 
 
 @cache
 def _host(netloc):
     return _Host()
-
-
-def _back_off(attempt):
-    """Seconds to wait before a try, by its number; at random, so that threads come apart."""
-    return BACK_OFF * 2 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
-
-
-def _retry_after(response):
-    """Return how many seconds a host asks to be left alone, None if it does not say."""
-    value = response.headers.get('Retry-After', '')
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        return (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-    except (TypeError, ValueError):
-        return None

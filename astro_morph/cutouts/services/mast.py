@@ -14,9 +14,10 @@ from astropy.wcs.utils import proj_plane_pixel_area
 
 from astro_morph.cutouts.fetching.failures import FetchError
 from astro_morph.cutouts.services.fields import share_fields
-from astro_morph.cutouts.services.native import cut_for_request
+from astro_morph.cutouts.services.reprojection import cut_for_request
 from astro_morph.cutouts.services.remote import RemoteSource
 from astro_morph.images.reading import read_pixels
+from astro_morph.utils.messages import as_written
 
 __all__ = ['MastCutouts']
 
@@ -58,7 +59,7 @@ class MastCutouts(RemoteSource):
 
     def __init__(self, survey='hst-hap', *, bands=None, **options):
         if bands == 'rgb':
-            msg = "MAST has no colour pictures: bands must be names of filters, got 'rgb'"
+            msg = f"{as_written('bands')} must be names of filters, MAST has no pictures, got 'rgb'"
             raise ValueError(msg)
         super().__init__(survey, bands=bands, **options)
 

@@ -17,10 +17,10 @@ from astropy.utils.exceptions import AstropyWarning
 from astro_morph import conf, surveys
 from astro_morph.catalog import as_table, read_positions
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
-from astro_morph.cutouts.fetching.album import Album
+from astro_morph.cutouts.fetching.builder import Album
 from astro_morph.cutouts.fetching.cache import NO_COVERAGE, CutoutCache, CutoutKey
 from astro_morph.cutouts.fetching.failures import FetchError, OutageError, as_failure
-from astro_morph.cutouts.framing import framing_of, grid_of
+from astro_morph.cutouts.sizes import framing_of, grid_of
 from astro_morph.cutouts.services.fields import Places, share_fields
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.utils.threads import work_in_threads

@@ -13,8 +13,9 @@ from astropy.table import Table
 from astro_morph.cutouts.fetching.downloads import RecentDownloads, fetch_image
 from astro_morph.cutouts.fetching.failures import FetchError, as_failure
 from astro_morph.cutouts.services.fields import Places
-from astro_morph.cutouts.services.native import cut_from_images
+from astro_morph.cutouts.services.reprojection import cut_from_images
 from astro_morph.cutouts.services.remote import RemoteSource
+from astro_morph.utils.messages import as_written
 
 __all__ = ['SdssFrames']
 
@@ -71,7 +72,7 @@ class SdssFrames(RemoteSource):
     def __init__(self, survey='sdss-dr9', **options):
         super().__init__(survey, **options)
         if self.kind == 'picture':
-            msg = "bands must be bands of SDSS, which has no frames in colour, got 'rgb'"
+            msg = f"{as_written('bands')} must be bands: SDSS has no frames in colour, got 'rgb'"
             raise ValueError(msg)
 
     @property

@@ -12,8 +12,9 @@ from astropy.table import Table
 
 from astro_morph.cutouts.fetching.downloads import RecentDownloads, fetch_image
 from astro_morph.cutouts.fetching.failures import FetchError, as_failure
-from astro_morph.cutouts.services.native import cut_for_request
+from astro_morph.cutouts.services.reprojection import cut_for_request
 from astro_morph.cutouts.services.remote import RemoteSource
+from astro_morph.utils.messages import as_written
 
 __all__ = ['SiaImages']
 
@@ -82,7 +83,7 @@ class SiaImages(RemoteSource):
     def __init__(self, survey, **options):
         super().__init__(survey, **options)
         if self.kind == 'picture':
-            msg = "bands must be names of bands, these services have no colour pictures, got 'rgb'"
+            msg = f"{as_written('bands')} must be names: SIA has no colour pictures, got 'rgb'"
             raise ValueError(msg)
         if 'sia' not in self.survey.ids:
             msg = (

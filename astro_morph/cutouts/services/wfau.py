@@ -11,9 +11,10 @@ from astropy.io import fits
 
 from astro_morph.cutouts.fetching.failures import FetchError
 from astro_morph.cutouts.services.fields import share_fields
-from astro_morph.cutouts.services.native import cut_for_request
+from astro_morph.cutouts.services.reprojection import cut_for_request
 from astro_morph.cutouts.services.remote import RemoteSource
 from astro_morph.images.reading import decode_fits_file, find_image_hdu, read_pixels
+from astro_morph.utils.messages import as_written
 
 __all__ = ['WfauImages']
 
@@ -72,7 +73,7 @@ class WfauImages(RemoteSource):
             msg = f"survey must have a programme in ids['wfau'], which {self.survey.name} has not"
             raise ValueError(msg)
         if self.kind == 'picture':
-            msg = "bands must be bands of the survey, because WFAU has no pictures, got 'rgb'"
+            msg = f"{as_written('bands')} must be names: WFAU has no colour pictures, got 'rgb'"
             raise ValueError(msg)
 
     def _make_client(self):

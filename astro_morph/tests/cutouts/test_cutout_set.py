@@ -9,7 +9,7 @@ from astropy.table import MaskedColumn, QTable, Table
 
 from astro_morph import CutoutSet
 from astro_morph.cutouts import CutoutSource
-from astro_morph.cutouts.framing import framing_of, grid_of
+from astro_morph.cutouts.sizes import framing_of, grid_of
 
 
 @pytest.fixture

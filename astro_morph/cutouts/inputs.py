@@ -13,7 +13,7 @@ from astro_morph.cutouts.cutout_set import PICTURE_BANDS, CutoutSet
 from astro_morph.cutouts.image_columns import ImageColumns
 from astro_morph.cutouts.image_files import ImageFiles
 from astro_morph.cutouts.mosaics import Mosaics
-from astro_morph.cutouts.rendering import as_pictures
+from astro_morph.cutouts.sdss_pictures import as_pictures
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.urls import find_files
 

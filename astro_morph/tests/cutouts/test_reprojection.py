@@ -14,7 +14,7 @@ from astropy.wcs import WCS
 
 from astro_morph.cutouts import Mosaics
 from astro_morph.cutouts.services.fields import Places, share_fields
-from astro_morph.cutouts.services.native import cut_for_request, cut_from_images
+from astro_morph.cutouts.services.reprojection import cut_for_request, cut_from_images
 from astro_morph.images.reading import ImageError, decode_fits_file
 
 CENTRE = SkyCoord(150, 30, unit='deg')
