@@ -14,7 +14,7 @@ from astro_morph import CutoutSet
 from astro_morph.catalog.flags import BITS
 from astro_morph.cutouts import CutoutSource
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
-from astro_morph.cutouts.framing import framing_of, grid_of
+from astro_morph.cutouts.sizes import framing_of, grid_of
 from astro_morph.models.building import describe
 from astro_morph.models.calibration import conformity_scores
 from astro_morph.models.running import BATCH_SIZE, compute
