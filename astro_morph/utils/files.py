@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+from astro_morph.utils.messages import as_written
+
 __all__ = ['atomic_file', 'check_new']
 
 
@@ -26,7 +28,7 @@ def check_new(path, *, overwrite=False):
         If the file exists and ``overwrite`` is false.
     """
     if os.path.exists(path) and not overwrite:
-        msg = f'{os.fspath(path)} exists already; use overwrite=True to replace it'
+        msg = f'{os.fspath(path)} exists already; use {as_written("overwrite", True)} to replace it'
         raise FileExistsError(msg)
 
 
