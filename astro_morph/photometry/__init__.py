@@ -1,11 +1,11 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Photometric clean-up and classical measures of cutouts."""
+"""Photometry of cutouts: cleaning, sky, segmentation, and classical measures of morphology."""
 
 import importlib
 
 __all__ = ['Preprocessor', 'measure']
 
-# Imported when first asked for: a light installation has neither scikit-learn nor photutils.
+# Imported on first use: a light installation has neither scikit-learn nor photutils.
 _HOMES = {
     'Preprocessor': 'astro_morph.photometry.preprocessor',
     'measure': 'astro_morph.photometry.measures',

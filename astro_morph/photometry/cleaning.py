@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The clean image of a galaxy: defects filled, sky subtracted, neighbours removed, frame set."""
+"""Clean cutouts: fill defects, subtract the sky, remove neighbours, recentre, rotate, rescale."""
 
 import dataclasses
 import math
@@ -27,45 +27,46 @@ from astro_morph.utils.cores import n_cores
 
 __all__ = ['Cleaner', 'preprocess']
 
-# Cutouts at once: their arrays fit into the cache of a core, and threads have enough to share.
+# Cutouts per thread: few enough for the cache of a core, and many enough to keep threads busy.
 CHUNK = 32
 
-# What is a neighbour: to which share of its peak the light must fall between it and the galaxy.
+# A source is a neighbour if the light between it and the galaxy falls to this fraction of its peak.
 SADDLES = {'detached': 0.4, 'all': 0.8}
 
-# Below this signal-to-noise ratio the centre and the shape of a galaxy are uncertain.
+# Below this signal-to-noise ratio, the centre and the shape of a galaxy are uncertain.
 LEAST_SIGNAL = 20
 
-# In units of the noise: the core of a source that may be saturated.
+# Signal-to-noise ratio per pixel above which a core may be saturated.
 BRIGHT = 100
 
-# With less of the cutout left as sky, its level is off by a fifth of its noise in every second
-# simulated galaxy.
+# If a smaller fraction of the cutout is sky, its level is off by a fifth of the noise in half of
+# the simulated galaxies.
 LEAST_SKY = 0.3
 
-# Part of the side by which a galaxy is larger than its segment: there is light below the noise.
+# Width of the halo of faint light around a segment, as a fraction of the side.
 HALO = 1 / 8
 
-# One side of a galaxy is so many times brighter than the other, at most.
+# Largest ratio of the brightness of the two sides of a galaxy.
 BRIGHTER = 2
 
-# Standard deviation in pixels of the window in which the centre is measured, about that of the
-# seeing, and the turns after which it stands still.
+# Standard deviation in pixels of the window in which the centroid is measured, about that of the
+# seeing, and the iterations after which it has converged.
 WINDOW = 3.0
-TURNS = 5
+CENTROID_STEPS = 5
 
-# A galaxy no further from the centre stays where it is: moving it correlates its noise.
+# A galaxy within this distance of the centre, in pixels, is not moved: resampling correlates noise.
 OFF_CENTRE = 0.5
 
-# Part of the side at which a common radius is put: twice the radius is inside the frame, nearly.
-# Images are enlarged or reduced no more than this for it.
+# The common radius as a fraction of the side, so that about twice the radius is inside the frame;
+# and the largest factor by which images are enlarged or reduced.
 RADIUS_AT = 0.3
 LARGEST_ZOOM = 4.0
 
-# The Kron radius is so many times the first moment: there 90 % of the light is inside it.
+# Kron aperture in units of the Kron radius, the first moment of the light, as in photutils: it
+# holds 90 % of the light.
 KRON = 2.5
 
-# Profile of the seeing, as measured on stars of SDSS frames, out to so many half-widths.
+# Moffat profile of the seeing, as measured on stars in SDSS frames, and its extent in half-widths.
 MOFFAT_EXPONENT = 2.8
 PSF_EXTENT = 6
 
@@ -73,12 +74,12 @@ PSF_EXTENT = 6
 @dataclasses.dataclass(frozen=True)
 class Cleaner:
     """
-    What `~astro_morph.photometry.Preprocessor` does, where there is no scikit-learn.
+    Clean cutouts as `~astro_morph.photometry.Preprocessor` does, without scikit-learn.
 
     Parameters
     ----------
     neighbours, recentre, rotate, scale, psf_fwhm, saturation
-        As for `~astro_morph.photometry.Preprocessor`, which looks at them.
+        As for `~astro_morph.photometry.Preprocessor`, which validates them.
     """
 
     neighbours: str | None = 'detached'
@@ -105,14 +106,14 @@ class Cleaner:
         Raises
         ------
         ValueError
-            If a setting does not fit the cutouts.
+            If a setting does not apply to the cutouts.
         """
         images, flags = cutouts.images.astype(np.float32), cutouts.flags.copy()
         zoom = np.ones(len(cutouts))
         if self._sets_frame and cutouts.shape[2] != cutouts.shape[3]:
             msg = (
-                f'only square cutouts can be moved, turned and scaled, got {cutouts.shape[2:]}; '
-                'cut them, or leave recentre, rotate and scale out'
+                f'cutouts have {cutouts.shape[2]} x {cutouts.shape[3]} pixels, but recentre, '
+                'rotate and scale need square ones; fetch square cutouts, or leave these out'
             )
             raise ValueError(msg)
         clean = self._clean_flux if cutouts.kind == 'flux' else _clean_pictures
@@ -120,11 +121,11 @@ class Cleaner:
 
         def work(rows):
             images[rows], found, zoom[rows] = clean(images[rows], radii[rows], widths[rows])
-            # The source knows best where the images end.
+            # The source of the cutouts knows where the survey images end.
             is_partial = flags[rows] & BITS['partial_coverage'] > 0
             flags[rows] |= np.where(is_partial, found & ~BITS['missing_pixels'], found)
 
-        # numpy and scipy let other threads run where the time goes.
+        # numpy and scipy release the global interpreter lock in the slow parts.
         with ThreadPoolExecutor(n_cores()) as pool:
             list(pool.map(work, _chunks(cutouts)))
         is_empty = np.isnan(images).all(axis=(1, 2, 3))
@@ -140,7 +141,7 @@ class Cleaner:
 
     def segment(self, cutouts):
         """
-        Tell galaxy, neighbours and sky apart.
+        Segment cutouts into galaxy, neighbours and sky.
 
         Parameters
         ----------
@@ -150,11 +151,11 @@ class Cleaner:
         Returns
         -------
         segments : ndarray of int, shape (n, y, x)
-            0 for sky, 1 for the galaxy, 2 and more for the others.
+            0 for sky, 1 for the galaxy, 2 and more for its neighbours.
         """
         segments = np.zeros((len(cutouts), *cutouts.shape[2:]), int)
         for rows in _chunks(cutouts):
-            segments[rows] = self._look(cutouts.images[rows])[2]
+            segments[rows] = self._prepare(cutouts.images[rows])[2]
         return segments
 
     @property
@@ -162,28 +163,30 @@ class Cleaner:
         return self.recentre is not None or self.rotate or self.scale is not None
 
     def _clean_flux(self, images, radii, widths):
-        """Clean images in flux; give them, their flags, and how much larger their pixels are."""
-        images, noise, segments, flags = self._look(images)
+        """Return clean images in flux, their flags, and the factor by which pixels grew."""
+        images, noise, segments, flags = self._prepare(images)
         if self.neighbours:
             is_neighbour = grow(segments > 1, GROWTH) & (segments != 1)
             flags |= _flag('neighbour_removed', is_neighbour)
             images = self._remove(images, is_neighbour, noise, segments)
         if self.psf_fwhm is not None:
-            # Not before, so that the noise in place of neighbours is like that of the sky.
+            # Not before, so that the noise in place of neighbours is correlated like the sky's.
             images = _match_psf(images, widths)
             noise = measure_sky(images).noise
         if self._sets_frame:
             return self._reframe(images, noise, segments, flags, radii)
         return images, flags, 1
 
-    def _look(self, images):
-        """Mend images and subtract their sky; give them, their noise, segments and flags."""
+    def _prepare(self, images):
+        """Fill defects, subtract the sky, and return images, noise, segments and flags."""
         is_missing = find_missing(images)
         images = fill_small_holes(images, is_missing)
         sky = measure_sky(images)
         light = images - sky.level
         is_bright = light > BRIGHT * sky.noise[..., np.newaxis, np.newaxis]
-        is_full = find_saturated(images, is_bright, is_missing=is_missing, level=self.saturation)
+        is_saturated = find_saturated(
+            images, is_bright, is_missing=is_missing, level=self.saturation
+        )
         is_ray = find_cosmic_rays(light, sky.noise)
         images = fill_small_holes(light, is_ray | np.isnan(light))
         saddle = SADDLES.get(self.neighbours, 0)
@@ -192,16 +195,16 @@ class Cleaner:
         flags = (
             _flag('missing_pixels', is_missing & ~is_band_missing[..., np.newaxis, np.newaxis])
             | _flag('missing_band', is_band_missing)
-            | _flag('saturated', is_full)
+            | _flag('saturated', is_saturated)
             | _flag('cosmic_ray', is_ray)
             | _flag('no_source', ~(segments == 1).any(axis=(1, 2)))
             | _flag('low_signal', _signal_of_galaxy(images, sky.noise, segments) < LEAST_SIGNAL)
-            | _flag('uncertain_sky', sky.share < LEAST_SKY)
+            | _flag('uncertain_sky', sky.fraction < LEAST_SKY)
         )
         return images, sky.noise, segments, flags
 
     def _remove(self, images, is_neighbour, noise, segments):
-        """Replace the neighbours by noise, or near the galaxy by its other side."""
+        """Replace neighbours by noise, or near the galaxy by the light opposite its centre."""
         near = grow(segments == 1, math.ceil(HALO * images.shape[2]))
         overlaps = (is_neighbour & near).any(axis=(1, 2))
         signal = smooth(signal_to_noise(images[overlaps], noise[overlaps]))
@@ -217,9 +220,9 @@ class Cleaner:
         return images
 
     def _reframe(self, images, noise, segments, flags, radii):
-        """Move, turn and scale the galaxies to the common frame."""
-        side = np.array(images.shape[2:])
-        middle = (side - 1) / 2
+        """Recentre, rotate and rescale the galaxies."""
+        side = images.shape[3]
+        middle = np.full(2, (side - 1) / 2)
         images, zoom = images.copy(), np.ones(len(images))
         signal = smooth(signal_to_noise(images, noise))
         centres = _centres(signal, segments)
@@ -227,7 +230,7 @@ class Cleaner:
         is_moved = (distance > OFF_CENTRE) & (distance <= (self.recentre or 0))
         for i in np.flatnonzero((segments == 1).any(axis=(1, 2))):
             angle, radius = self._measure_frame(signal[i], segments[i], centres[i], radii[i])
-            ratio = radius / (RADIUS_AT * min(side))
+            ratio = radius / (RADIUS_AT * side)
             zoom[i] = np.clip(ratio, 1 / LARGEST_ZOOM, LARGEST_ZOOM) if ratio > 0 else 1
             if is_moved[i] or angle or zoom[i] != 1:
                 centre = centres[i] if is_moved[i] else middle
@@ -235,7 +238,7 @@ class Cleaner:
         return images, flags | _flag('recentred', is_moved), zoom
 
     def _measure_frame(self, signal, segments, centre, radius):
-        """Give the angle by which to turn a galaxy, and the radius to scale, NaN for none."""
+        """Return the position angle of a galaxy in radians, and the radius to be scaled."""
         from photutils.segmentation import SegmentationImage, SourceCatalog
 
         is_others = segments > 1
@@ -250,27 +253,27 @@ class Cleaner:
         return angle, radius
 
     def _radii(self, cutouts):
-        """Give the radii that the table holds, in pixels; NaN where there are none."""
+        """Return the radii in the table column ``scale``, in pixels; NaN if there are none."""
         radii = np.full(len(cutouts), np.nan)
         if self.scale in (None, 'kron', 'petrosian'):
             return radii
         if cutouts.table is None or cutouts.pixel_scale is None:
             msg = (
-                f"scale must be 'kron' or 'petrosian' for cutouts without a table and a pixel "
-                f'scale, got {self.scale!r}'
+                f'scale is {self.scale!r}, a column of the table, but the cutouts have no table or '
+                "no pixel scale; set scale='kron' or scale='petrosian'"
             )
             raise ValueError(msg)
         return (read_sizes(cutouts.table, self.scale) / cutouts.pixel_scale).to_value(u.one)
 
     def _psf_widths(self, cutouts):
-        """Give the width of the point-spread function of each row and band, in pixels."""
+        """Return the FWHM of the point-spread function of each row and band, in pixels."""
         if self.psf_fwhm is None:
             return np.zeros(len(cutouts))
         fwhm = u.Quantity(self.psf_fwhm, u.arcsec)
         if fwhm.shape != (len(cutouts.bands),) or cutouts.pixel_scale is None:
             msg = (
-                f'psf_fwhm must have one width a band, for cutouts with a pixel scale, got '
-                f'{self.psf_fwhm} for the bands {cutouts.bands} of {cutouts.pixel_scale}'
+                f'psf_fwhm is {self.psf_fwhm} for the bands {cutouts.bands} with pixel scale '
+                f'{cutouts.pixel_scale}, expected one width per band and a known pixel scale'
             )
             raise ValueError(msg)
         scale = np.broadcast_to(cutouts.pixel_scale, len(cutouts), subok=True)
@@ -279,14 +282,14 @@ class Cleaner:
 
 def preprocess(cutouts, settings):
     """
-    Clean cutouts as a model wants them.
+    Clean cutouts with the settings of a model.
 
     Parameters
     ----------
     cutouts : `~astro_morph.CutoutSet`
         The cutouts.
     settings : dict or None
-        What `~astro_morph.photometry.Preprocessor.settings` gives; None leaves them as they are.
+        As returned by `~astro_morph.photometry.Preprocessor.settings`; None for no cleaning.
 
     Returns
     -------
@@ -297,13 +300,13 @@ def preprocess(cutouts, settings):
 
 
 def _chunks(cutouts):
-    """Split the rows that have an image."""
+    """Split the rows with an image into chunks."""
     rows = np.flatnonzero(cutouts.is_ok)
     return np.split(rows, range(CHUNK, len(rows), CHUNK)) if len(rows) else []
 
 
 def _flag(name, is_set):
-    """Give the bit of a flag in the rows where anything is set."""
+    """Return the bit of a flag in each row in which anything is set, else 0."""
     return BITS[name] * is_set.reshape(len(is_set), -1).any(axis=1)
 
 
@@ -313,7 +316,7 @@ def _clean_pictures(images, *_):
 
 
 def _signal_of_galaxy(images, noise, segments):
-    """Give the signal-to-noise ratio of the light in the segment of each galaxy."""
+    """Return the signal-to-noise ratio of the light in the segment of each galaxy."""
     is_galaxy = segments == 1
     signal = np.sum(signal_to_noise(images, noise) * is_galaxy, axis=(1, 2))
     return signal / np.sqrt(is_galaxy.sum(axis=(1, 2)).clip(1))
@@ -321,53 +324,54 @@ def _signal_of_galaxy(images, noise, segments):
 
 def _centres(signal, segments):
     """
-    Find the centres (y, x) of the galaxies, the middle where there is none.
+    Measure the centres (x, y) of the galaxies; the middle of the cutout if there is none.
 
-    The centroid of the segment is moved to that of the light in a Gaussian window about it, again
-    and again, as SExtractor's windowed positions are.
+    The centroid of the segment is refined in a Gaussian window, iteratively, as SExtractor's
+    windowed positions are.
     """
     light = np.where(segments == 1, signal, 0).clip(0)
     y, x = (np.arange(n, dtype=np.float32) for n in light.shape[1:])
-    centres = np.tile((np.array(light.shape[1:]) - 1) / 2, (len(light), 1))
-    for width in (math.inf, *[WINDOW] * TURNS):
-        along_y, along_x = (
+    centres = np.tile((np.array(light.shape[:0:-1]) - 1) / 2, (len(light), 1))
+    for width in (math.inf, *[WINDOW] * CENTROID_STEPS):
+        along_x, along_y = (
             np.exp(-(((steps - centre[:, np.newaxis]) / width) ** 2) / 2)
-            for steps, centre in zip((y, x), centres.T, strict=True)
+            for steps, centre in zip((x, y), centres.T, strict=True)
         )
         rows = np.einsum('nyx,nx->ny', light, along_x) * along_y
         columns = np.einsum('nyx,ny->nx', light, along_y) * along_x
         total = rows.sum(axis=1)
-        step = np.stack([rows @ y, columns @ x], axis=1) / np.where(total > 0, total, 1)[:, None]
+        moments = np.stack([columns @ x, rows @ y], axis=1)
+        centroid = moments / np.where(total > 0, total, 1)[:, None]
         # Twice the step: the window pulls the centroid half-way back to its own centre.
         factor = 1 if math.isinf(width) else 2
-        centres = np.where(total[:, None] > 0, centres + factor * (step - centres), centres)
+        centres = np.where(total[:, None] > 0, centres + factor * (centroid - centres), centres)
     return centres
 
 
 def _mirror(image, signal, mask, is_near, centre):
-    """Put, in place, the galaxy's light from opposite its centre where it is masked."""
+    """Replace, in place, masked light of the galaxy by the light opposite its centre (x, y)."""
     here = np.stack(np.nonzero(mask & is_near))
-    there = np.rint(2 * centre[:, np.newaxis] - here).astype(int)
+    there = np.rint(2 * centre[::-1, np.newaxis] - here).astype(int)
     is_inside = ((there >= 0) & (there < np.reshape(mask.shape, (2, 1)))).all(axis=0)
     here, there = here[:, is_inside], there[:, is_inside]
-    # A galaxy is not brighter than the galaxy and the neighbour together.
+    # The galaxy is not brighter than galaxy and neighbour together.
     is_likely = signal[*there] < BRIGHTER * signal[*here].clip(THRESHOLD)
     is_seen = is_near[*there] & ~mask[*there] & is_likely
     image[:, *here[:, is_seen]] = image[:, *there[:, is_seen]]
 
 
 def _resample(image, noise, centre, angle, zoom):
-    """Draw an image about another centre, at another angle and scale, with noise outside it."""
-    n_bands, *shape = image.shape
+    """Resample a square image about a centre (x, y), rotated and scaled, with noise outside it."""
+    n_bands, side, _ = image.shape
+    middle = (side - 1) / 2
     sine, cosine = np.sin(angle), np.cos(angle)
     jacobian = zoom * np.array([[cosine, -sine], [sine, cosine]])
-    bands = [jacobian] * n_bands, [centre[::-1]] * n_bands
-    resampled = resample_stamps(image, *map(np.array, bands), shape[0])
-    y, x = np.indices(shape) - (np.reshape(shape, (2, 1, 1)) - 1) / 2
-    old_x, old_y = np.tensordot(jacobian, [x, y], axes=1) + np.reshape(centre[::-1], (2, 1, 1))
-    is_outside = (np.abs(old_x - (shape[1] - 1) / 2) > shape[1] / 2) | (
-        np.abs(old_y - (shape[0] - 1) / 2) > shape[0] / 2
+    resampled = resample_stamps(
+        image, np.array([jacobian] * n_bands), np.array([centre] * n_bands), side
     )
+    offsets = np.indices((side, side))[::-1] - middle
+    old = np.tensordot(jacobian, offsets, axes=1) + np.reshape(centre, (2, 1, 1))
+    is_outside = (np.abs(old - middle) > side / 2).any(axis=0)
     random = np.random.default_rng(zlib.crc32(image.tobytes()))
     normal = random.standard_normal((n_bands, np.count_nonzero(is_outside)))
     resampled[:, is_outside] = zoom * noise[:, np.newaxis] * normal
@@ -375,7 +379,7 @@ def _resample(image, noise, centre, angle, zoom):
 
 
 def _match_psf(images, widths):
-    """Blur all bands to the widest point-spread function of each row."""
+    """Convolve all bands of each row to its widest point-spread function."""
     from photutils.psf_matching import make_kernel
 
     matched = np.nan_to_num(images)
@@ -391,7 +395,7 @@ def _match_psf(images, widths):
 
 
 def _psf(fwhm, widest):
-    """Draw a point-spread function on a grid that holds the widest one."""
+    """Compute a point-spread function on a grid large enough for the widest one."""
     half = int(np.ceil(PSF_EXTENT * widest))
     y, x = np.mgrid[-half : half + 1, -half : half + 1]
     core = fwhm / 2 / np.sqrt(2 ** (1 / MOFFAT_EXPONENT) - 1)

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Pixels of a cutout that show no sky: missing ones, cosmic rays, saturated cores."""
+"""Find defects of images: missing pixels, cosmic rays, saturated cores; and fill small holes."""
 
 import numpy as np
 from scipy.ndimage import binary_opening, gaussian_filter
@@ -8,27 +8,27 @@ from astro_morph.photometry.segmentation import grow
 
 __all__ = ['fill_small_holes', 'find_cosmic_rays', 'find_missing', 'find_saturated']
 
-# Services write zeros where they have no data. In real numbers a pixel is exactly zero once in
-# a million, and never in a square of this side.
+# Side of the smallest block of zeros that is missing data, as some services write it. Single pixels
+# of real numbers are exactly zero once in a million; such a block never is.
 ZEROS = 2
 
-# A cosmic ray is this many times brighter than the noise, and than the pixels on both sides:
-# the seeing spreads a star over its neighbours, in steps of at most 2 for a FWHM of 2 pixels.
+# A cosmic ray exceeds the noise, and the pixels on both sides, by these factors. The seeing spreads
+# the light of stars: adjacent pixels differ at most by a factor of 2 for a FWHM of 2 pixels.
 RAY_NOISE = 10
 RAY_CONTRAST = 4
 
-# A core is saturated where so many pixels have one and the same value.
+# A core is saturated if at least so many pixels share its highest value.
 PLATEAU = 3
 
-# Holes are filled by the mean of the pixels around, weighted by a Gaussian of this width, where
-# these have at least so much of its weight: in gaps up to 5 pixels wide.
+# Holes are filled with the mean of the pixels around, weighted by a Gaussian of this standard
+# deviation in pixels, if they have at least this fraction of its weight: up to 5 pixels wide.
 FILLING = 1.27
 LEAST_WEIGHT = 0.04
 
 
 def find_missing(images):
     """
-    Find the pixels that hold no measurement.
+    Find the missing pixels.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def find_missing(images):
     Returns
     -------
     is_missing : ndarray of bool, shape (n, band, y, x)
-        Where a pixel is not finite, or lies in a block of zeros in an image that is not of counts.
+        Pixels that are not finite, or lie in a block of zeros in an image that is not of counts.
     """
     is_missing = ~np.isfinite(images)
     is_zero = images == 0
@@ -53,14 +53,14 @@ def find_missing(images):
 
 def find_cosmic_rays(images, noise):
     """
-    Find single pixels and thin tracks that are sharper than any star.
+    Find cosmic rays: single pixels and thin tracks that are sharper than any star.
 
-    A pixel is hit in one band only: what is sharp in several is in the sky.
+    Cosmic rays hit a pixel in one band only; what is sharp in several bands is a source.
 
     Parameters
     ----------
     images : ndarray of float32, shape (n, band, y, x)
-        Cutouts in flux, without sky.
+        Sky-subtracted cutouts in flux.
     noise : ndarray, shape (n, band)
         Noise of a pixel.
 
@@ -81,25 +81,25 @@ def find_cosmic_rays(images, noise):
 
 def find_saturated(images, is_bright, *, is_missing=False, level=None):
     """
-    Find the pixels at which the detector was full.
+    Find saturated pixels.
 
-    Several of them share the highest value, or a pipeline has cut them out of a bright core.
+    Several of them share the highest value, or a pipeline has masked them in a bright core.
 
     Parameters
     ----------
     images : ndarray of float32, shape (n, band, y, x)
         Cutouts in flux, with their sky.
     is_bright : ndarray of bool, shape (n, band, y, x)
-        Where the light is far above the noise.
-    is_missing : ndarray of bool, shape (n, band, y, x), optional
-        Pixels that were missing, and are filled.
-    level : float, optional
-        Flux from which a pixel is saturated, instead of the highest value.
+        Pixels far above the noise.
+    is_missing : ndarray of bool, shape (n, band, y, x), default=False
+        Pixels that were missing before they were filled.
+    level : float, default=None
+        Saturation level in flux, used instead of the highest value.
 
     Returns
     -------
     is_saturated : ndarray of bool, shape (n, band, y, x)
-        The pixels.
+        The saturated pixels.
     """
     if level is not None:
         return (images >= level) | (is_missing & is_bright)
@@ -108,7 +108,7 @@ def find_saturated(images, is_bright, *, is_missing=False, level=None):
     n_highest = is_plateau.sum(axis=(2, 3))
     for i in np.argwhere(n_highest >= PLATEAU):
         lower = images[*i][images[*i] < highest[*i]]
-        # In an image that was enlarged by repeating pixels, every value is there several times.
+        # In an image enlarged by repeating pixels, every value occurs several times.
         n_next = np.count_nonzero(lower == lower.max(initial=-np.inf))
         is_plateau[*i] &= n_highest[*i] >= PLATEAU * n_next
     is_plateau[n_highest < PLATEAU] = False
@@ -117,7 +117,7 @@ def find_saturated(images, is_bright, *, is_missing=False, level=None):
 
 def fill_small_holes(images, is_missing):
     """
-    Fill missing pixels from those around them, where the hole is small.
+    Fill small holes with the mean of the pixels around them.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def fill_small_holes(images, is_missing):
     Returns
     -------
     filled : ndarray of float32, shape (n, band, y, x)
-        A copy; NaN in the large holes.
+        A copy of the images; NaN in large holes.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def fill_small_holes(images, is_missing):
     width = (0, FILLING, FILLING)
     weight = gaussian_filter((~holes).astype(np.float32), width, mode='constant')
     known = gaussian_filter(np.nan_to_num(filled[rows, bands]), width, mode='constant')
-    # What is next to a pixel that can't be filled belongs to the same large hole.
+    # Pixels next to one that can't be filled belong to the same large hole.
     is_small = holes & ~grow(holes & (weight < LEAST_WEIGHT), 3)
     patches = filled[rows, bands]
     patches[is_small] = known[is_small] / weight[is_small]

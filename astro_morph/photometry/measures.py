@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Classical measures of the galaxies of a catalogue, as a table: Gini, M20, concentration..."""
+"""Measure the morphology of galaxies classically: a table of Gini, M20, CAS, shapes and radii."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from astropy.table import Column, MaskedColumn, QTable, vstack
 from astropy.utils.masked import Masked
 
 from astro_morph.catalog.flags import BITS
-from astro_morph.photometry.cleaning import LEAST_SKY
+from astro_morph.photometry.cleaning import KRON, LEAST_SKY
 from astro_morph.photometry.defects import find_cosmic_rays, find_missing
 from astro_morph.photometry.segmentation import segment
 from astro_morph.photometry.sky import measure_sky
@@ -25,25 +25,22 @@ from astro_morph.photometry.structure import (
 
 __all__ = ['measure', 'stack']
 
-# Below this mean signal-to-noise of a pixel, the measures depend on the noise (Lotz et al. 2006,
-# ApJ 636, 592).
+# Below this mean signal-to-noise ratio per pixel, the measures depend on the noise (Lotz et al.
+# 2006, ApJ 636, 592).
 LEAST_SNR = 2.5
 
-# Part of the galaxy's circle that may be outside the cutout or behind a neighbour.
+# Fraction of the aperture that may be outside the cutout or covered by a neighbour.
 MOST_HIDDEN = 0.1
 
-# A Petrosian radius of fewer pixels: smoothness has no box, and the seeing shapes all else.
-SMALLEST = 8
+# Below this Petrosian radius in pixels, smoothness is undefined, and the seeing dominates the rest.
+SMALLEST_RADIUS = 8
 
-# The Kron aperture is so many times the Kron radius, as in photutils by default.
-KRON = 2.5
-
-# Cutouts that photutils gets as one image: its catalogue of one source takes as long as of many.
+# Cutouts that photutils gets as one image: a catalogue of one source takes as long as one of many.
 TILES = 64
 
 
 class _Measure(NamedTuple):
-    """A column of the table."""
+    """One column of the table of measures."""
 
     name: str
     unit: str
@@ -52,61 +49,58 @@ class _Measure(NamedTuple):
 
 
 _MEASURES = (
-    _Measure('gini', None, 'src.morph.param', 'Gini coefficient, how unequal the pixels are'),
-    _Measure('m20', None, 'src.morph.param', 'M20, log of the second moment of the brightest 20 %'),
+    _Measure('gini', None, 'src.morph.param', 'Gini coefficient of the pixel values'),
+    _Measure('m20', None, 'src.morph.param', 'M20, log second moment of brightest 20 %'),
     _Measure('concentration', None, 'src.morph.param', 'Concentration C, 5 log10(r80 / r20)'),
-    _Measure('asymmetry', None, 'src.morph.param', 'Asymmetry A under half a turn'),
-    _Measure(
-        'smoothness', None, 'src.morph.param', 'Smoothness S, the part of the light in clumps'
-    ),
-    _Measure('ellipticity', None, 'src.ellipticity', '1 - b / a, from second moments'),
-    _Measure('elongation', None, 'src.morph.param', 'a / b, from second moments'),
-    _Measure('orientation', 'deg', 'pos.posAng', 'Angle of the major axis, from x to y'),
-    _Measure('petrosian_radius', 'pix', 'phys.angSize;src', 'Petrosian radius of circles'),
-    _Measure('kron_radius', 'pix', 'phys.angSize.smajAxis;src', 'Major half-axis of the Kron flux'),
-    _Measure('half_light_radius', 'pix', 'phys.angSize;src', 'Circle of half of the Kron flux'),
-    _Measure('segment_flux', None, 'phot.flux;src', 'Flux of the segment, as in the images'),
-    _Measure('segment_snr', None, 'stat.snr;phot.flux', 'Flux of the segment over its noise'),
+    _Measure('asymmetry', None, 'src.morph.param', 'Asymmetry A under rotation by 180 deg'),
+    _Measure('smoothness', None, 'src.morph.param', 'Smoothness S, fraction of light in clumps'),
+    _Measure('ellipticity', None, 'src.ellipticity', 'Ellipticity 1 - b / a, from second moments'),
+    _Measure('elongation', None, 'src.morph.param', 'Elongation a / b, from second moments'),
+    _Measure('orientation', 'deg', 'pos.posAng', 'Angle of the major axis from x to y'),
+    _Measure('petrosian_radius', 'pix', 'phys.angSize;src', 'Circular Petrosian radius'),
+    _Measure('kron_radius', 'pix', 'phys.angSize.smajAxis;src', 'Semi-major axis of Kron aperture'),
+    _Measure('half_light_radius', 'pix', 'phys.angSize;src', 'Radius with half of the Kron flux'),
+    _Measure('segment_flux', None, 'phot.flux;src', 'Flux in the segment, in image units'),
+    _Measure('segment_snr', None, 'stat.snr;phot.flux', 'Signal-to-noise ratio of segment_flux'),
 )
 
 
 def measure(cutouts, *, band=None):
     """
-    Measure the galaxies at the centres of cutouts.
+    Measure the morphology of the galaxies at the centres of cutouts.
 
-    Sky is subtracted, neighbours and defects are left out. Ellipticity, elongation, orientation,
-    Kron and half-light radii and the flux of the segment are those of
-    `photutils.segmentation.SourceCatalog`. The Gini coefficient is that of
-    `photutils.morphology.gini` in the region of `~astro_morph.photometry.structure.galaxy_region`;
-    the other measures are the functions of `astro_morph.photometry.structure` of their names. What
-    the papers leave open is chosen as in statmorph (Rodriguez-Gomez et al. 2019, MNRAS 483, 4140),
-    so that the numbers compare.
+    The sky is subtracted; neighbours and defects are masked. Ellipticity, elongation, orientation,
+    Kron and half-light radii and the segment flux are those of
+    `photutils.segmentation.SourceCatalog`. The Gini coefficient is `photutils.morphology.gini` in
+    the region of `~astro_morph.photometry.structure.galaxy_region`; the other measures are the
+    functions of the same names in `astro_morph.photometry.structure`. Details that the papers
+    leave open follow statmorph (Rodriguez-Gomez et al. 2019, MNRAS 483, 4140), so that the values
+    can be compared.
 
     Parameters
     ----------
     cutouts : `~astro_morph.CutoutSet`
         Cutouts in flux, n of them.
-    band : str, optional
-        The band to measure in. By default r, the band of most published measures, or else the
-        middle one; a sum of bands would mix their seeing, and its measures compare with no others.
-        Where the galaxy is, all bands tell together.
+    band : str, default=None
+        The band to measure in: by default r, the band of most published measures, or the middle
+        band if there is no r. All bands together are used to detect the galaxy.
 
     Returns
     -------
     measures : `~astropy.table.QTable`
-        Of n rows, with ``gini``, ``m20``, ``concentration``, ``asymmetry``, ``smoothness``,
-        ``ellipticity``, ``elongation``, ``orientation``, ``petrosian_radius``, ``kron_radius``,
-        ``half_light_radius``, ``segment_flux`` and ``segment_snr``, masked where there is no
-        number. Radii are in arcsec where the pixel scale is known, else in pixels.
-        ``measure_flags`` tells when not to trust them, see `astro_morph.decode_flags`;
-        ``measure_status`` is ``'ok'``, or why there is no image, or ``'no_source'`` where nothing
-        is at the centre, or ``'no_petrosian_radius'`` where the galaxy ends outside of the cutout
-        and only what photutils measures is there.
+        A table of n rows with the columns ``gini``, ``m20``, ``concentration``, ``asymmetry``,
+        ``smoothness``, ``ellipticity``, ``elongation``, ``orientation``, ``petrosian_radius``,
+        ``kron_radius``, ``half_light_radius``, ``segment_flux`` and ``segment_snr``, masked where
+        they could not be measured. Radii are in arcsec if the pixel scale is known, else in
+        pixels. ``measure_flags`` has bits for unreliable measures, see `astro_morph.decode_flags`.
+        ``measure_status`` is ``'ok'``, or the reason why there is no image; ``'no_source'`` if
+        there is no source at the centre; or ``'no_petrosian_radius'`` if the galaxy extends beyond
+        the cutout, so that only the measures of photutils are given.
 
     Raises
     ------
     ValueError
-        If the images are pictures, which are not linear in flux, or lack the band.
+        If the images are pictures, which are not linear in flux, or the band is missing.
 
     Examples
     --------
@@ -121,19 +115,19 @@ def measure(cutouts, *, band=None):
     """
     if cutouts.kind != 'flux':
         msg = (
-            f'cutouts must be linear in flux to be measured, got the kind {cutouts.kind!r}; fetch '
-            'bands, not colour pictures'
+            f'cutouts are of kind {cutouts.kind!r}, but must be linear in flux to be measured; '
+            'fetch bands, not colour pictures'
         )
         raise ValueError(msg)
     band = _default_band(cutouts.bands) if band is None else band
-    cutouts.select_bands([band])  # complains where there is none
+    cutouts.select_bands([band])  # raises an error if there is no such band
     rows = np.flatnonzero(cutouts.is_ok)
     records = [{} for _ in range(len(cutouts))]
     flags = np.zeros(len(cutouts), np.int32)
     status = cutouts.status.copy()
     if rows.size:
         sky = measure_sky(cutouts.images[rows])
-        flags[rows] = BITS['uncertain_sky'] * (sky.share < LEAST_SKY)
+        flags[rows] = BITS['uncertain_sky'] * (sky.fraction < LEAST_SKY)
         images, noise, segments = _prepare(cutouts.images[rows], sky, cutouts.bands.index(band))
         flux = np.sum(images, axis=(1, 2), where=(segments == 1) & np.isfinite(images))
         is_seen = flux > 0
@@ -149,17 +143,17 @@ def measure(cutouts, *, band=None):
 
 def stack(tables):
     """
-    Put the measures of batches of cutouts below each other.
+    Stack the measures of several batches of cutouts.
 
     Parameters
     ----------
     tables : list of `~astropy.table.QTable`
-        Results of `measure`. One without any image need not have the others' unit of radii.
+        Results of `measure`. The unit of radii may differ in a table without any source.
 
     Returns
     -------
     measures : `~astropy.table.QTable`
-        The rows of all.
+        The rows of all tables.
 
     Examples
     --------
@@ -178,7 +172,7 @@ def stack(tables):
 
 
 def _in_units(table, units):
-    """Give a table whose columns have these units; those of other ones hold no numbers."""
+    """Return a table with these units; columns of other units, which are empty, are masked."""
     table = table.copy()
     for name, unit in units.items():
         if table[name].info.unit != unit:
@@ -191,7 +185,7 @@ def _default_band(bands):
 
 
 def _prepare(images, sky, index):
-    """Give one band without sky, NaN where there is no pixel; its noise; and the segments."""
+    """Return one band, sky-subtracted and NaN in missing pixels, its noise, and the segments."""
     images = images - sky.level
     is_defect = find_missing(images) | find_cosmic_rays(images, sky.noise)
     images = np.where(is_defect, np.nan, images)
@@ -200,7 +194,7 @@ def _prepare(images, sky, index):
 
 
 def _measure_sources(images, noise, segments):
-    """Yield what is measured on each image, by name, and the flags."""
+    """Yield the measures of each image and its flags, by name."""
     for start in range(0, len(images), TILES):
         batch = slice(start, start + TILES)
         arrays = images[batch], noise[batch], segments[batch]
@@ -209,16 +203,16 @@ def _measure_sources(images, noise, segments):
 
 
 def _photometry(images, noise, segments):
-    """Yield what photutils measures on each image."""
+    """Yield the measures that photutils makes of each image."""
     from photutils.segmentation import SegmentationImage, SourceCatalog
 
     n, ny, nx = images.shape
-    # Apertures that leave a tile must not reach the next.
+    # Apertures that extend beyond a tile must not reach the next one.
     margin = max(ny, nx) // 2
 
-    def tile(stack, fill):
+    def tile(images, fill):
         frame = (0, 0), (margin, margin), (margin, margin)
-        return np.pad(stack, frame, constant_values=fill).reshape(-1, nx + 2 * margin)
+        return np.pad(images, frame, constant_values=fill).reshape(-1, nx + 2 * margin)
 
     labels = np.arange(1, n + 1)[:, np.newaxis, np.newaxis]
     labels = np.where(segments == 1, labels, np.where(segments > 1, n + 1, 0))
@@ -243,7 +237,7 @@ def _photometry(images, noise, segments):
 
 
 def _measure_structure(image, noise, segments):
-    """Measure what depends on the Petrosian radius, if there is one."""
+    """Compute the measures that depend on the Petrosian radius; none if there is no such radius."""
     from photutils.morphology import gini
 
     galaxy = np.where(segments > 1, np.nan, image)
@@ -266,7 +260,7 @@ def _measure_structure(image, noise, segments):
     flags = {
         'measures_cut': area < (1 - MOST_HIDDEN) * np.pi * (EXTENT * radius) ** 2,
         'measures_noisy': pixels.mean() < LEAST_SNR * noise,
-        'measures_small': radius < SMALLEST,
+        'measures_small': radius < SMALLEST_RADIUS,
         'measures_off_centre': is_off,
     }
     return {
@@ -281,24 +275,24 @@ def _measure_structure(image, noise, segments):
 
 
 def _centroid(image, is_galaxy):
-    position = np.array(np.nonzero(is_galaxy & np.isfinite(image)))
-    flux = image[*position]
-    return position @ flux / flux.sum()
+    y, x = np.nonzero(is_galaxy & np.isfinite(image))
+    flux = image[y, x]
+    return np.array([x @ flux, y @ flux]) / flux.sum()
 
 
 def _ellipse(image, is_galaxy, centre):
-    """Give the shape of the second moments about a point; photutils' are about the centroid."""
-    position = np.array(np.nonzero(is_galaxy & np.isfinite(image)))
-    flux = image[*position]
-    offset = position - np.reshape(centre, (2, 1))
-    (yy, xy), (_, xx) = moments = (flux * offset) @ offset.T / flux.sum()
-    # Faint sources may have negative ones; a single pixel has 1 / 12.
+    """Return the shape of the second moments about a point; photutils' are about the centroid."""
+    y, x = np.nonzero(is_galaxy & np.isfinite(image))
+    flux = image[y, x]
+    offset = np.array([x, y]) - np.reshape(centre, (2, 1))
+    (xx, xy), (_, yy) = moments = (flux * offset) @ offset.T / flux.sum()
+    # Moments of faint sources may be negative; that of a single pixel is 1 / 12.
     minor, major = np.sqrt(np.maximum(np.linalg.eigvalsh(moments), 1 / 12))
     return {'elongation': major / minor, 'orientation': np.arctan2(2 * xy, xx - yy) / 2}
 
 
 def _as_table(records, flags, status, pixel_scale):
-    """Put the records into the rows of a table."""
+    """Build the table of measures from a record per row."""
     table = QTable()
     for column in _MEASURES:
         values = np.array([record.get(column.name, np.nan) for record in records], float)
@@ -315,12 +309,12 @@ def _as_table(records, flags, status, pixel_scale):
         )
     table['measure_flags'] = Column(
         flags,
-        description='When not to trust the measures, as bits',
+        description='Bits for unreliable measures, see decode_flags',
         meta={'ucd': 'meta.code.qual'},
     )
     table['measure_status'] = Column(
         status,
-        description='ok, or why measures are missing',
+        description='ok, or the reason why measures are missing',
         meta={'ucd': 'meta.code.status'},
     )
     return table

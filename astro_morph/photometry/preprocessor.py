@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The clean-up of cutouts, as a transformer of scikit-learn."""
+"""The Preprocessor, a scikit-learn transformer that cleans cutouts."""
 
 from numbers import Real
 
@@ -15,41 +15,42 @@ __all__ = ['Preprocessor']
 
 class Preprocessor(TransformerMixin, BaseEstimator):
     """
-    Clean cutouts of galaxies: defects, sky, neighbours and frame.
+    Clean cutouts of galaxies: fill defects, subtract the sky, remove neighbours.
 
-    Missing pixels and those hit by cosmic rays are filled where they are few. The sky is measured
-    and subtracted. Other sources are replaced by noise, from a seed that depends on the image
-    alone: the same image always gives the same result. On demand the galaxy is moved to the
-    centre, turned and scaled. What is found is flagged, see `astro_morph.decode_flags`.
+    Small groups of missing pixels and cosmic rays are filled. The sky is measured and subtracted.
+    Neighbours are replaced by noise, with a random seed that depends only on the image, so that
+    the same image always gives the same result. Optionally, galaxies are recentred, rotated and
+    rescaled. Whatever is found is flagged, see `astro_morph.decode_flags`.
 
-    Each image is measured by itself: there is nothing to fit. Of pictures, which are not linear in
-    flux, only missing pixels are filled.
+    Each image is cleaned by itself, so there is nothing to fit. In pictures, which are not linear
+    in flux, only missing pixels are filled.
 
     Parameters
     ----------
-    neighbours : {'detached', 'all', None}, optional
-        Which other sources are replaced by the noise of the sky, or, where they hide the galaxy,
-        by what is opposite to them. ``'detached'`` are those between which and the galaxy the
-        light falls to 0.4 of their peak: few mergers lose a partner and hardly a spiral an arm.
-        ``'all'`` takes 0.8: it takes more stars off galaxies, and half of all mergers apart.
-    recentre : float, optional
-        The largest distance in pixels by which a galaxy is moved to the centre; by default none
-        is moved.
-    rotate : bool, optional
-        Whether to turn the major axis to the x axis.
-    scale : str, optional
-        Radius that is brought to 0.3 of the side: ``'kron'``, ``'petrosian'``, or a column of the
-        table that holds angles (arcsec where it has no unit). By default the scale stays.
-    psf_fwhm : sequence of float, optional
-        Full width at half maximum of the point-spread function in arcsec, one a band: all bands
-        are brought to the widest (`photutils.psf_matching.make_kernel`).
-    saturation : float, optional
-        Value from which a pixel is flagged as saturated; by default where several pixels of a
-        bright core share the highest value.
+    neighbours : {'detached', 'all'} or None, default='detached'
+        Which other sources to replace by noise or, where they overlap the galaxy, by the light on
+        its opposite side. ``'detached'`` are sources for which the light between them and the
+        galaxy falls to 0.4 of their peak: mergers seldom lose a component, and spirals hardly ever
+        an arm. ``'all'`` raises this to 0.8, which removes more foreground stars, but separates
+        half of all mergers.
+    recentre : float, default=None
+        Largest distance in pixels by which a galaxy is moved to the centre; None moves none.
+    rotate : bool, default=False
+        Whether to rotate the major axis to the x axis.
+    scale : str, default=None
+        Radius that is scaled to 0.3 of the side: ``'kron'``, ``'petrosian'``, or a column of the
+        table with angles (in arcsec if it has no unit). None keeps the pixel scale.
+    psf_fwhm : sequence of float, default=None
+        Full width at half maximum of the point-spread function in arcsec, one per band. All bands
+        are convolved to the widest one (`photutils.psf_matching.make_kernel`); None does not
+        convolve.
+    saturation : float, default=None
+        Flux from which a pixel is flagged as saturated. By default, pixels are saturated if
+        several pixels of a bright core share the highest value.
 
     See Also
     --------
-    astro_morph.plotting.preprocessing : Draws cutouts before and after.
+    astro_morph.plotting.preprocessing : Draw cutouts before and after cleaning.
 
     Examples
     --------
@@ -94,12 +95,12 @@ class Preprocessor(TransformerMixin, BaseEstimator):
 
     def fit(self, X=None, y=None):
         """
-        Do nothing but look at the settings.
+        Validate the parameters; there is nothing to fit.
 
         Parameters
         ----------
-        X, y : object
-            Not used.
+        X, y : object, default=None
+            Ignored.
 
         Returns
         -------
@@ -116,7 +117,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : `~astro_morph.CutoutSet` or ndarray
-            The cutouts, or images (n, band, y, x).
+            The cutouts, or images of shape (n, band, y, x).
 
         Returns
         -------
@@ -126,35 +127,35 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a setting does not fit the cutouts.
+            If X are not cutouts, or a setting does not apply to them.
         """
         return self._cleaner().clean(as_cutouts(X))
 
     def segment(self, X):
         """
-        Tell galaxy, neighbours and sky apart, as `transform` does.
+        Segment cutouts into galaxy, neighbours and sky, as `transform` does.
 
         Parameters
         ----------
         X : `~astro_morph.CutoutSet` or ndarray
-            Cutouts in flux.
+            Cutouts in flux, or images of shape (n, band, y, x).
 
         Returns
         -------
         segments : ndarray of int, shape (n, y, x)
-            0 for sky, 1 for the galaxy, 2 and more for the others; all zero without a galaxy at
-            the centre, or without an image.
+            0 for sky, 1 for the galaxy, 2 and more for its neighbours; all zero without a galaxy
+            at the centre, or without an image.
         """
         return self._cleaner().segment(as_cutouts(X))
 
     def settings(self):
         """
-        Give the parameters as plain values, which JSON can hold.
+        Return the parameters as plain values that JSON can store.
 
         Returns
         -------
         settings : dict
-            What makes the same preprocessor again: ``Preprocessor(**settings)``.
+            The parameters: ``Preprocessor(**settings)`` is the same preprocessor.
         """
         parameters = self.get_params()
         if self.psf_fwhm is not None:

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Which pixels of a cutout belong to the galaxy, which to its neighbours, and which are sky."""
+"""Segment cutouts into galaxy, neighbours and sky: detection and deblending of sources."""
 
 import math
 
@@ -8,58 +8,59 @@ from scipy.ndimage import gaussian_filter, label, maximum_filter
 
 __all__ = ['detect', 'grow', 'quantiles', 'segment', 'signal_to_noise', 'smooth']
 
-# Width of the filter in pixels: a FWHM of 3, near that of the seeing in ground-based images.
+# Standard deviation of the filter in pixels: a FWHM of 3, about that of ground-based seeing.
 SMOOTHING = 1.27
 
-# The noise that the filter leaves, 0.22 of that of a pixel where pixels are independent and up to
-# all of it where a resampling has correlated them, is read from two quantiles of the pixels, so low
-# that a galaxy over half of a cutout hardly moves them; and where they lie in a Gaussian. At least,
-# it is that of images without any.
+# The noise after filtering is 0.22 of that before if pixels are independent, and up to all of it if
+# resampling has correlated them. It is estimated from two quantiles of the pixels, so low that a
+# galaxy over half of the cutout hardly changes them, and their positions in a standard normal
+# distribution. The lower limit is for images without noise.
 QUANTILES = (0.03, 0.1)
 SIGMAS = (-1.8808, -1.2816)
 LEAST_NOISE = 1e-3
 
-# A source is so many times brighter than the noise, and what is fainter may still lead from one to
-# the next: the lumps of a halo are no sources.
+# Signal-to-noise ratio of the pixels of a source; and of pixels that may connect two sources, so
+# that the clumps of a halo are not separate sources.
 THRESHOLD = 4.5
 FAINT = 3.0
 
-# Pixels of the smallest source: fewer are noise.
+# Number of pixels of the smallest source.
 SMALLEST = 5
 
-# A source is central if it has a pixel as near to the centre as this part of the side: positions
-# of galaxies with bright knots are off by a few pixels.
+# The central source has a pixel within this fraction of the side of the centre: positions of
+# galaxies with bright knots are off by a few pixels.
 REACH = 1 / 16
 
-# A peak that rises above the way to a higher one by less, in units of the noise, is noise.
+# A peak is noise if it rises less than this, in units of the noise, above the saddle to a higher
+# peak.
 LEAST_RISE = 4.0
 
-# Connects the pixels of one cutout, and not those of the next.
+# Connects the pixels of one cutout, but not those of two.
 IN_ONE_CUTOUT = np.zeros((3, 3, 3), bool)
 IN_ONE_CUTOUT[1] = True
 
-# Steps (y, x) to the eight neighbours of a pixel; the last four lead to each pair once.
+# Steps (y, x) to the eight neighbours of a pixel; the last four reach each pair of pixels once.
 STEPS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 
 
 def signal_to_noise(images, noise):
     r"""
-    Sum the bands to the image in which sources are searched.
+    Combine the bands into the image in which sources are detected.
 
-    With :math:`x_b` the flux and :math:`\sigma_b` the noise of the B bands that a pixel has, it is
-    :math:`\sum_b x_b / \sigma_b / \sqrt B`, whose noise is 1.
+    With flux :math:`x_b` and noise :math:`\sigma_b` in the B bands in which a pixel is known, it is
+    :math:`\sum_b x_b / \sigma_b / \sqrt B`, which has unit noise.
 
     Parameters
     ----------
     images : array_like, shape (n, band, y, x)
-        Cutouts in flux, without sky; NaN where there is no pixel.
+        Sky-subtracted cutouts in flux; NaN in missing pixels.
     noise : array_like, shape (n, band) or (band,)
         Noise of a pixel.
 
     Returns
     -------
     signal : ndarray of float32, shape (n, y, x)
-        The image; zero where no band has a pixel.
+        The image; zero where all bands are missing.
     """
     noise = np.asarray(noise, np.float32)[..., np.newaxis, np.newaxis]
     is_known = np.isfinite(images) & (noise > 0)
@@ -70,42 +71,42 @@ def signal_to_noise(images, noise):
 
 def smooth(signal):
     """
-    Smooth an image by the width of the seeing, so that faint sources stand out.
+    Smooth an image with a filter of the width of the seeing, to detect faint sources.
 
     Parameters
     ----------
     signal : ndarray of float32, shape (n, y, x)
-        The image of `signal_to_noise`.
+        The image returned by `signal_to_noise`.
 
     Returns
     -------
     signal : ndarray of float32, shape (n, y, x)
-        The smooth image, in units of the noise that is left in it.
+        The smoothed image, in units of its noise.
     """
     signal = gaussian_filter(signal, (0, SMOOTHING, SMOOTHING))
     low, high = quantiles(signal.reshape(len(signal), math.prod(signal.shape[1:])), QUANTILES)
     noise = (high - low) / np.float32(SIGMAS[1] - SIGMAS[0])
-    # No more than there was before.
+    # Smoothing does not increase the noise.
     return signal / noise.clip(LEAST_NOISE, 1)[:, np.newaxis, np.newaxis]
 
 
 def quantiles(values, probabilities):
     """
-    Give quantiles of the last axis.
+    Compute quantiles along the last axis.
 
     Parameters
     ----------
     values : ndarray, shape (..., n)
-        The values; NaN where there is none.
+        The values; NaN where they are missing.
     probabilities : sequence of float
-        Which quantiles.
+        Probabilities of the quantiles, from 0 to 1.
 
     Returns
     -------
     quantiles : ndarray, shape (n_probabilities, ...)
-        The values next above them; NaN where there is no value at all.
+        The next higher values; NaN if all values are missing.
     """
-    # Ten times as fast as numpy's; NaNs are sorted to the end.
+    # Ten times as fast as numpy.nanquantile; NaNs are sorted to the end.
     values = np.sort(values)
     n_known = np.isfinite(values).sum(axis=-1, keepdims=True)
     rank = (np.asarray(probabilities) * n_known).astype(int)
@@ -114,19 +115,19 @@ def quantiles(values, probabilities):
 
 def detect(signal):
     """
-    Find the pixels of all sources.
+    Detect the pixels of all sources.
 
     Parameters
     ----------
     signal : ndarray of float32, shape (n, y, x)
-        The image of `smooth`.
+        The image returned by `smooth`.
 
     Returns
     -------
     is_source : ndarray of bool, shape (n, y, x)
-        Where a source is.
+        Whether a pixel belongs to a source.
     """
-    # All cutouts at once, which is as fast as one.
+    # All cutouts at once takes as long as one.
     labels, _ = label(signal > THRESHOLD, IN_ONE_CUTOUT)
     is_source = np.bincount(labels.ravel(), minlength=1) >= SMALLEST
     is_source[0] = False
@@ -135,48 +136,48 @@ def detect(signal):
 
 def grow(mask, pixels):
     """
-    Enlarge the masks of cutouts.
+    Grow masks by a number of pixels.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (n, y, x)
         The masks.
     pixels : int
-        By how many pixels.
+        Number of pixels on each side.
 
     Returns
     -------
     mask : ndarray of bool, shape (n, y, x)
-        The larger masks.
+        The grown masks.
     """
     return maximum_filter(mask.view(np.uint8), (1, 2 * pixels + 1, 2 * pixels + 1)).view(bool)
 
 
 def segment(images, noise, *, saddle=0.8):
     """
-    Tell the galaxy at the centre of each cutout from its neighbours and from the sky.
+    Segment each cutout into the galaxy at its centre, neighbours and sky.
 
-    Two peaks that touch are two sources if the light falls, on the brightest way from one to the
-    other, below a share of the fainter peak. What is between belongs to the peak to which the
-    steepest ascent leads. This finds faint galaxies beside bright stars as it finds faint stars
-    beside bright galaxies, and takes fewer arms off spirals than deblending by levels does.
+    Two connected peaks are two sources if the light at the saddle between them is below a fraction
+    of the fainter peak. The other pixels belong to the peak to which the steepest ascent leads.
+    Compared with deblending by multiple thresholds, this detaches fewer spiral arms, and finds
+    faint galaxies beside bright stars as well as faint stars beside bright galaxies.
 
     Parameters
     ----------
     images : array_like, shape (n, band, y, x)
-        Cutouts in flux, without sky; NaN where there is no pixel.
+        Sky-subtracted cutouts in flux; NaN in missing pixels.
     noise : array_like, shape (n, band) or (band,)
         Noise of a pixel.
-    saddle : float, optional
-        The share of the peak: at 0.8, half of all mergers are taken apart; at 0.4 hardly one, but
-        only stars that are bright or outside of the galaxy's body are told from it; at 0 nothing
-        that touches is.
+    saddle : float, default=0.8
+        The fraction of the peak. With 0.8, half of all mergers are separated. With 0.4, hardly any
+        merger is, but stars are separated only if they are bright or in the outskirts of the
+        galaxy. With 0, connected sources are never separated.
 
     Returns
     -------
     segments : ndarray of int, shape (n, y, x)
         0 for sky, 1 for the central source, 2 and more for the others; all zero in cutouts
-        without a source at the centre.
+        without a central source.
 
     Examples
     --------
@@ -196,7 +197,7 @@ def segment(images, noise, *, saddle=0.8):
 
 
 def _climb(signal, is_light):
-    """Follow the steepest ascent; give the flat index of the peak it leads to, -1 for sky."""
+    """Return the flat index of the peak to which the steepest ascent leads, -1 for sky."""
     n, ny, nx = signal.shape
     framed = np.full((n, ny + 2, nx + 2), -np.inf, np.float32)
     framed[:, 1:-1, 1:-1] = np.where(is_light, signal, -np.inf)
@@ -207,15 +208,15 @@ def _climb(signal, is_light):
         step[beside > highest] = dy * nx + dx
         np.maximum(highest, beside, out=highest)
     above = np.arange(signal.size) + step.ravel()
-    # Each turn doubles the distance that is climbed.
+    # Each iteration doubles the distance climbed.
     while not np.array_equal(above, further := above[above]):
         above = further
     return np.where(is_light, above.reshape(signal.shape), -1)
 
 
 def _merge(signal, peaks, saddle):
-    """Join peaks to higher ones, from the highest pass between two of them down."""
-    first, second, height = _passes(signal, peaks)
+    """Merge peaks into higher ones, from the highest saddle between two of them down."""
+    first, second, height = _saddles(signal, peaks)
     flat = signal.ravel()
     joined = np.arange(signal.size)
 
@@ -224,19 +225,19 @@ def _merge(signal, peaks, saddle):
             peak = joined[peak]
         return peak
 
-    for one, other, pass_height in zip(first, second, height, strict=True):
+    for one, other, saddle_height in zip(first, second, height, strict=True):
         high, low = sorted((top(one), top(other)), key=flat.__getitem__, reverse=True)
-        rise = flat[low] - pass_height
-        if pass_height > saddle * flat[low] or rise < LEAST_RISE:
+        rise = flat[low] - saddle_height
+        if saddle_height > saddle * flat[low] or rise < LEAST_RISE:
             joined[low] = high
-    # As deep as the longest row of peaks that were joined to each other.
+    # As many iterations as the longest chain of merged peaks needs.
     while not np.array_equal(joined, further := joined[joined]):
         joined = further
     return np.where(peaks >= 0, joined[peaks], -1)
 
 
-def _passes(signal, peaks):
-    """Give the pairs of peaks that touch and the height of the pass between, highest first."""
+def _saddles(signal, peaks):
+    """Return the pairs of connected peaks and the height of their saddles, highest first."""
     ny, nx = signal.shape[1:]
     pairs = []
     for dy, dx in STEPS[4:]:
@@ -248,13 +249,13 @@ def _passes(signal, peaks):
     one, other, height = map(np.concatenate, zip(*pairs, strict=True))
     highest_first = np.argsort(-height, kind='stable')
     pair = np.minimum(one, other) * signal.size + np.maximum(one, other)
-    _, is_pass = np.unique(pair[highest_first], return_index=True)
-    rows = highest_first[np.sort(is_pass)]
+    _, first = np.unique(pair[highest_first], return_index=True)
+    rows = highest_first[np.sort(first)]
     return one[rows].tolist(), other[rows].tolist(), height[rows].tolist()
 
 
 def _number(peaks):
-    """Give the sources of each cutout the numbers from 1 on, and the sky 0."""
+    """Renumber the sources of each cutout from 1; the sky is 0."""
     is_top = np.zeros(peaks.size + 1, int)
     is_top[peaks[peaks >= 0]] = 1
     labels = np.where(peaks >= 0, np.cumsum(is_top)[peaks], 0)
@@ -264,7 +265,7 @@ def _number(peaks):
 
 
 def _central_first(labels):
-    """Give the label 1 to the source at the centre, and shift those of the others."""
+    """Move the label 1 to the central source, and shift those of the others."""
     n, ny, nx = labels.shape
     y, x = np.ogrid[:ny, :nx]
     distance = np.hypot(y - (ny - 1) / 2, x - (nx - 1) / 2)

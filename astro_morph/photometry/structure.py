@@ -1,9 +1,9 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-What is measured on the image of one galaxy: its size, concentration, asymmetry, smoothness and M20.
+Compute Petrosian radius, concentration, asymmetry, smoothness and M20 of one galaxy.
 
-Images are without sky, and NaN where a pixel is missing or belongs to another object. Positions
-are (y, x), counted from the middle of the first pixel.
+Images are sky-subtracted, and NaN where a pixel is missing or belongs to another object. Positions
+are (x, y) as in photutils: the middle of the first pixel is (0, 0).
 """
 
 import functools
@@ -22,55 +22,56 @@ __all__ = [
     'smoothness',
 ]
 
-# Surface brightness at the Petrosian radius, as a part of its mean inside.
+# Surface brightness at the Petrosian radius, as a fraction of the mean inside it.
 ETA = 0.2
 
-# Concentration, asymmetry and smoothness look at the light inside so many Petrosian radii.
+# Aperture of concentration, asymmetry and smoothness, in Petrosian radii.
 EXTENT = 1.5
 
-# In Petrosian radii: the scale below which light is clumpy, the radius of the centre that
-# smoothness leaves out, and how far from its start the centre of symmetry may be.
+# In Petrosian radii: the box that smooths the image, the radius of the central part that smoothness
+# leaves out, and the largest distance of the centre of symmetry from its start.
 FINE = 0.25
 
-# In Petrosian radii: the width of the filter that outlines a galaxy.
+# Standard deviation of the filter that outlines a galaxy, in Petrosian radii.
 OUTLINE = 0.2
 
-# Steps to the far corner of the image in which the Petrosian radius is looked for, as in statmorph.
+# Number of radii at which the Petrosian radius is bracketed, as in statmorph.
 N_STEPS = 100
 
-# Ellipses from this major half-axis on are drawn with so many points along a pixel, a quarter of
-# the work, and at most 0.05 % off; smaller ones, and circles, exactly.
+# Ellipses with at least this semi-major axis are drawn with so many subpixels, which is four times
+# as fast and at most 0.05 % off; smaller ellipses, and circles, are exact.
 COARSE_FROM, SUBPIXELS = 10, 5
 
-# More than any asymmetry: where there is nothing to compare, from which the search turns back.
+# Larger than any asymmetry: returned where there are no pixels to compare, so that the search for
+# the centre turns back.
 WORST = 10.0
 
-# Pixels from the start to the other corners of the triangle with which the search for the centre
-# of symmetry begins: more than the half pixel in which an interpolation has minima of its own.
+# Side in pixels of the initial simplex of the search for the centre of symmetry: more than half a
+# pixel, where the interpolation has spurious minima.
 FIRST_STEP = 1.5
 
 
 def light_inside(image, centre, radius, *, elongation=1.0, orientation=0.0):
     """
-    Add up the pixels inside a circle or an ellipse.
+    Compute the flux inside a circle or an ellipse.
 
     Parameters
     ----------
     image : ndarray, shape (y, x)
         The image.
     centre : (float, float)
-        The centre (y, x).
+        The centre (x, y), in pixels.
     radius : float
-        Radius, or major half-axis, in pixels.
-    elongation : float, optional
-        Major over minor axis.
-    orientation : float, optional
-        Angle of the major axis from the x axis to the y axis, in radians.
+        Radius, or semi-major axis, in pixels.
+    elongation : float, default=1.0
+        Ratio of the major to the minor axis.
+    orientation : float, default=0.0
+        Angle from the x axis to the major axis, towards the y axis, in radians.
 
     Returns
     -------
     light : ndarray, shape (2,)
-        The flux, and its area in pixels without those that are missing.
+        The flux, and the area in pixels, without missing pixels.
 
     Examples
     --------
@@ -88,9 +89,9 @@ def light_inside(image, centre, radius, *, elongation=1.0, orientation=0.0):
 
 def petrosian_radius(image, centre, *, elongation=1.0, orientation=0.0):
     r"""
-    Find the radius where the surface brightness has fallen to a fifth of its mean inside.
+    Compute the radius where the surface brightness is a fifth of its mean inside.
 
-    It is the first radius, or major half-axis of an ellipse, with (Petrosian 1976, ApJ 210, L1;
+    It is the smallest radius, or semi-major axis of an ellipse, with (Petrosian 1976, ApJ 210, L1;
     Lotz et al. 2004, AJ 128, 163, equation 4)
 
     .. math:: |\mu(r)| = 0.2 \, |\bar\mu(<r)|
@@ -105,7 +106,7 @@ def petrosian_radius(image, centre, *, elongation=1.0, orientation=0.0):
     Returns
     -------
     radius : float
-        In pixels; NaN if there is none between the first pixel and the end of the image.
+        In pixels; NaN if there is none between one pixel and the edge of the image.
 
     Examples
     --------
@@ -121,18 +122,18 @@ def petrosian_radius(image, centre, *, elongation=1.0, orientation=0.0):
     def excess(radius):
         flux, area = light_inside(image, centre, radius, **ellipse)
         ring_flux, ring_area = _light_between(image, centre, radius - 0.5, radius + 0.5, **ellipse)
-        # No ring inside the image, or no light: there is no radius farther out.
+        # The ring is outside the image, or there is no light: larger radii have no root either.
         if ring_area <= 0 or flux == 0:
             return np.nan
         return abs(ring_flux / ring_area) / abs(flux / area) - ETA
 
-    # The ratio may fall and rise with the noise: which radius is the first depends on the steps.
+    # Noise may give several roots: the smallest one depends on the steps.
     return _first_root(excess, np.linspace(1, np.hypot(*image.shape) * elongation, N_STEPS))
 
 
 def concentration(image, centre, petrosian_radius):
     r"""
-    Measure how much of the light is near the centre.
+    Compute the concentration of the light.
 
     .. math:: C = 5 \log_{10}(r_{80} / r_{20})
 
@@ -150,8 +151,8 @@ def concentration(image, centre, petrosian_radius):
     Returns
     -------
     concentration : float
-        2.7 for an exponential disc and 4.3 for a de Vaucouleurs profile, less where the seeing
-        blurs them; NaN where there is no light.
+        2.7 for an exponential disc and 4.3 for a de Vaucouleurs profile, less if the seeing
+        blurs them; NaN without light.
 
     Examples
     --------
@@ -173,7 +174,7 @@ def concentration(image, centre, petrosian_radius):
 
 
 def _first_root(function, radii):
-    """Find where a function first falls to zero; NaN if that is not between two of the radii."""
+    """Return where a function first falls to zero; NaN if it does not between two of the radii."""
     at = next((i for i, radius in enumerate(radii) if not function(radius) > 0), 0)
     if at == 0 or np.isnan(function(radii[at])):
         return np.nan
@@ -182,35 +183,35 @@ def _first_root(function, radii):
 
 def asymmetry(image, start, petrosian_radius, *, sky=None):
     r"""
-    Compare a galaxy with itself after half a turn.
+    Compute the asymmetry of a galaxy under a rotation by 180 degrees.
 
     .. math:: A = \min_c \frac{\sum |I - I_{180}| - N B}{\sum |I|}
 
-    over the N pixels inside 1.5 Petrosian radii around the centre of the turn c, where B is the
-    mean :math:`|I - I_{180}|` of a pixel of sky (Conselice 2003, ApJS 147, 1; Lotz et al. 2004,
-    AJ 128, 163, equation 10). A pixel that is missing on one side is left out on both. The search
-    for the minimum begins at the start; if it ends farther away than 0.25 Petrosian radii, again
-    at the brightest pixel.
+    over the N pixels inside 1.5 Petrosian radii around the centre of rotation c, where B is the
+    mean :math:`|I - I_{180}|` of a sky pixel (Conselice 2003, ApJS 147, 1; Lotz et al. 2004,
+    AJ 128, 163, equation 10). A pixel that is missing on one side is ignored on both. The minimum
+    is searched from ``start``; if it is more than 0.25 Petrosian radii away, it is searched again
+    from the brightest pixel.
 
     Parameters
     ----------
     image : ndarray, shape (y, x)
         The image.
     start : (float, float)
-        Where to begin, (y, x); the centroid.
+        Where the search begins (x, y), such as the centroid.
     petrosian_radius : float
         In pixels, around the start.
-    sky : ndarray, shape (y, x), optional
-        Image of the sky, NaN elsewhere; without it B is zero.
+    sky : ndarray, shape (y, x), default=None
+        Image of the sky pixels, NaN elsewhere; without it B is zero.
 
     Returns
     -------
     asymmetry : float
-        0 for a symmetric galaxy; slightly negative where there is less noise than in the sky;
-        NaN where there is nothing to compare.
+        0 for a symmetric galaxy; slightly negative if there is less noise than in the sky; NaN
+        if there are no pixels to compare.
     centre : ndarray, shape (2,)
-        The centre of symmetry (y, x); NaN where none was found near the start, about which the
-        asymmetry then is.
+        The centre of symmetry (x, y). NaN if none was found near the start; the asymmetry is then
+        that about the start.
 
     Examples
     --------
@@ -230,8 +231,8 @@ def asymmetry(image, start, petrosian_radius, *, sky=None):
         _asymmetry_about, image=image, radius=EXTENT * petrosian_radius, noise=noise
     )
     for first in (start, _brightest_pixel(image, start, EXTENT * petrosian_radius)):
-        triangle = first + FIRST_STEP * np.array([[0, 0], [1, 0], [0, 1]])
-        options = {'initial_simplex': triangle, 'xatol': 0.01, 'fatol': 1e-4}
+        simplex = first + FIRST_STEP * np.array([[0, 0], [0, 1], [1, 0]])
+        options = {'initial_simplex': simplex, 'xatol': 0.01, 'fatol': 1e-4}
         minimum = minimize(about, first, method='Nelder-Mead', options=options)
         if minimum.fun < WORST and np.hypot(*(minimum.x - first)) <= FINE * petrosian_radius:
             return minimum.fun, minimum.x
@@ -240,21 +241,21 @@ def asymmetry(image, start, petrosian_radius, *, sky=None):
 
 
 def _brightest_pixel(image, centre, radius):
-    window, _ = _overlap(image.shape, centre, radius)
-    corner = [side.start for side in window]
-    pixels = image[window]
-    return np.add(corner, np.unravel_index(np.nanargmax(pixels), pixels.shape))
+    (rows, columns), _ = _overlap(image.shape, centre, radius)
+    pixels = image[rows, columns]
+    y, x = np.unravel_index(np.nanargmax(pixels), pixels.shape)
+    return np.array([columns.start + x, rows.start + y])
 
 
 def _asymmetry_about(centre, image, radius, noise):
     window, part = _overlap(image.shape, centre, radius)
     pixels = image[window]
-    # Pixel p of the window meets the point 2 * centre - p.
-    meeting = 2 * np.asarray(centre) - [side.start for side in window]
-    turned = ndimage.affine_transform(
-        image, [-1, -1], meeting, output_shape=pixels.shape, order=1, cval=np.nan
+    # A pixel p of the image is rotated to 2 * centre - p, in the order (y, x) of the axes.
+    offset = 2 * np.asarray(centre)[::-1] - [side.start for side in window]
+    rotated = ndimage.affine_transform(
+        image, [-1, -1], offset, output_shape=pixels.shape, order=1, cval=np.nan
     )
-    difference = np.abs(pixels - turned)
+    difference = np.abs(pixels - rotated)
     is_known = np.isfinite(difference)
     part = part[is_known]
     light = np.dot(part, np.abs(pixels[is_known]))
@@ -263,12 +264,12 @@ def _asymmetry_about(centre, image, radius, noise):
 
 def smoothness(image, centre, petrosian_radius, *, sky=None):
     r"""
-    Measure how much of the light is in clumps.
+    Compute the smoothness: the fraction of the light in clumps.
 
     .. math:: S = \frac{\sum \max(I - I_S, 0) - N B}{\sum I}
 
     over the N pixels from 0.25 to 1.5 Petrosian radii, where :math:`I_S` is the mean in a box of
-    0.25 Petrosian radii around a pixel, and B the mean :math:`\max(I - I_S, 0)` of a pixel of sky
+    0.25 Petrosian radii around a pixel, and B the mean :math:`\max(I - I_S, 0)` of a sky pixel
     (Conselice 2003, ApJS 147, 1, without his factor of 10; Lotz et al. 2004, AJ 128, 163,
     equation 11).
 
@@ -278,13 +279,13 @@ def smoothness(image, centre, petrosian_radius, *, sky=None):
         As in `light_inside`.
     petrosian_radius : float
         In pixels.
-    sky : ndarray, shape (y, x), optional
-        Image of the sky, NaN elsewhere; without it B is zero.
+    sky : ndarray, shape (y, x), default=None
+        Image of the sky pixels, NaN elsewhere; without it B is zero.
 
     Returns
     -------
     smoothness : float
-        0 for a smooth galaxy, more for a clumpy one; NaN for a Petrosian radius below 8 pixels,
+        0 for a smooth galaxy, larger for a clumpy one; NaN for a Petrosian radius below 8 pixels,
         where the box would be a single pixel.
 
     Examples
@@ -308,31 +309,31 @@ def smoothness(image, centre, petrosian_radius, *, sky=None):
 
 
 def _mean(values):
-    """Give the mean of what is known, or zero where nothing is."""
+    """Return the mean of the finite values, or zero if there are none."""
     known = values[np.isfinite(values)]
     return known.mean() if known.size else 0.0
 
 
 def _clumps(image, box):
-    """Give by how much pixels are brighter than their surroundings; else zero."""
+    """Return by how much pixels are brighter than their surroundings; zero for fainter ones."""
     return np.maximum(image - ndimage.uniform_filter(np.nan_to_num(image), box), 0)
 
 
 def galaxy_region(image, centre, petrosian_radius, *, elongation=1.0, orientation=0.0):
     """
-    Outline the galaxy for the Gini coefficient and M20.
+    Find the pixels of the galaxy for the Gini coefficient and M20.
 
-    The image is smoothed by a Gaussian whose standard deviation is 0.2 Petrosian radii. The galaxy
-    is where it is at least as bright as on average in a ring at the Petrosian radius, one pixel
-    wide, and connected to the brightest pixel (Lotz et al. 2004, AJ 128, 163, section 3.1;
-    Rodriguez-Gomez et al. 2019, MNRAS 483, 4140, section 4.4).
+    The image is smoothed by a Gaussian with a standard deviation of 0.2 Petrosian radii. A pixel
+    belongs to the galaxy if it is then at least as bright as the mean in a ring of one pixel at
+    the Petrosian radius, and connected to the brightest pixel (Lotz et al. 2004, AJ 128, 163,
+    section 3.1; Rodriguez-Gomez et al. 2019, MNRAS 483, 4140, section 4.4).
 
     Parameters
     ----------
     image, centre, elongation, orientation
         As in `light_inside`.
     petrosian_radius : float
-        Major half-axis in pixels, from `petrosian_radius` with this elongation and orientation.
+        Semi-major axis in pixels, from `petrosian_radius` with this elongation and orientation.
 
     Returns
     -------
@@ -366,16 +367,16 @@ def galaxy_region(image, centre, petrosian_radius, *, elongation=1.0, orientatio
 
 def m20(image, region):
     r"""
-    Measure how far the brightest parts lie from the centre.
+    Compute M20, the normalised second moment of the brightest 20 % of the light.
 
     .. math::
 
         M_{20} = \log_{10} \frac{\sum_{bright} M_i}{\sum_i M_i}, \quad
         M_i = I_i \, [(x_i - x_c)^2 + (y_i - y_c)^2]
 
-    where the bright pixels are the brightest that have 20 % of the light together, with all that
-    are as bright as the last of them, and the centre is the centroid, which makes the sum of all
-    the least (Lotz et al. 2004, AJ 128, 163, equations 7 and 8).
+    where the bright pixels are the brightest ones with 20 % of the light, including all that are
+    as bright as the last of them, and the centre is the centroid, which minimises the total moment
+    (Lotz et al. 2004, AJ 128, 163, equations 7 and 8).
 
     Parameters
     ----------
@@ -410,7 +411,7 @@ def m20(image, region):
 
 
 def _light_between(image, centre, inner, outer, **ellipse):
-    """Add up the pixels of a ring."""
+    """Compute the flux and the area of a ring."""
     within_outer, within_inner = (
         light_inside(image, centre, radius, **ellipse) for radius in (outer, inner)
     )
@@ -418,22 +419,22 @@ def _light_between(image, centre, inner, outer, **ellipse):
 
 
 def _overlap(shape, centre, radius, elongation=1.0, orientation=0.0):
-    """Give the window of an image that holds an ellipse, and how much of each pixel is inside."""
+    """Return the window (rows, columns) around an ellipse, and the fraction inside per pixel."""
     from photutils.geometry import circular_overlap_grid, elliptical_overlap_grid
 
-    sides = [
+    columns, rows = window = [
         slice(min(max(int(c - radius), 0), n), min(max(int(c + radius) + 2, 0), n))
-        for c, n in zip(centre, shape, strict=True)
+        for c, n in zip(centre, shape[::-1], strict=True)
     ]
-    ny, nx = (side.stop - side.start for side in sides)
+    nx, ny = (side.stop - side.start for side in window)
     if radius <= 0 or not ny or not nx:
-        return tuple(sides), np.zeros((ny, nx))
-    (bottom, top), (left, right) = (
-        (side.start - 0.5 - c, side.stop - 0.5 - c) for side, c in zip(sides, centre, strict=True)
+        return (rows, columns), np.zeros((ny, nx))
+    (left, right), (bottom, top) = (
+        (side.start - 0.5 - c, side.stop - 0.5 - c) for side, c in zip(window, centre, strict=True)
     )
     grid = left, right, bottom, top, nx, ny
     if elongation == 1:
-        return tuple(sides), circular_overlap_grid(*grid, radius, 1, 1)
+        return (rows, columns), circular_overlap_grid(*grid, radius, 1, 1)
     ellipse = radius, radius / elongation, orientation
     is_exact = radius < COARSE_FROM
-    return tuple(sides), elliptical_overlap_grid(*grid, *ellipse, is_exact, SUBPIXELS)
+    return (rows, columns), elliptical_overlap_grid(*grid, *ellipse, is_exact, SUBPIXELS)

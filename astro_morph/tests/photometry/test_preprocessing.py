@@ -55,7 +55,7 @@ class Field:
         self.noise = random.normal(size=(n, 3, SIDE, SIDE)) * per_band(NOISE)
 
     def signal_to_noise(self, light):
-        """Give the ratio that the best of all measurements of a known shape would have."""
+        """Return the signal-to-noise ratio of an optimal measurement of a known shape."""
         return np.sqrt(np.sum((self.in_bands(light) / per_band(NOISE)) ** 2, axis=(1, 2, 3)))
 
     def in_bands(self, light):
@@ -89,8 +89,8 @@ def is_bright(field):
     return field.signal_to_noise(field.galaxies) > 20
 
 
-def share_kept(mask, light):
-    """Give the share of the light that is outside a mask, a value a row."""
+def fraction_kept(mask, light):
+    """Return the fraction of the light outside a mask, one value per row."""
     return (light * ~mask).sum(axis=(1, 2)) / light.sum(axis=(1, 2))
 
 
@@ -133,9 +133,9 @@ class TestManyGalaxies:
         mask = (clean.images != untouched.images).any(axis=1)
         is_seen = is_bright & (field.signal_to_noise(field.neighbours) > 20)
         assert is_seen.sum() > 100
-        assert share_kept(mask, field.neighbours)[is_seen].max() < 0.05
+        assert fraction_kept(mask, field.neighbours)[is_seen].max() < 0.05
         assert flagged(clean, 'neighbour_removed')[is_seen].all()
-        assert share_kept(mask, field.galaxies)[is_bright].min() > 0.97
+        assert fraction_kept(mask, field.galaxies)[is_bright].min() > 0.97
 
 
 class TestSky:
@@ -255,7 +255,7 @@ class TestNeighbours:
 
 class TestFrame:
     def measure(self, cutouts):
-        """Give the centroids of the bright pixels from the centre, and their covariances."""
+        """Return centroids of the bright pixels, from the centre, and their covariances."""
         measured = []
         for image in cutouts.images.sum(axis=1):
             smooth = gaussian_filter(image, 1)
@@ -385,7 +385,7 @@ class TestDefects:
 
 
 def concentration(star):
-    """Give the share of a star's light in its core."""
+    """Return the fraction of the light of a star in its core."""
     y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
     return star[np.hypot(x, y) < 3].sum() / star[np.hypot(x, y) < 12].sum()
 
@@ -477,8 +477,11 @@ class TestTransformer:
         [
             ({'neighbours': 'some'}, "'neighbours' parameter of Preprocessor must be"),
             ({'recentre': -1}, "'recentre' parameter of Preprocessor must be"),
-            ({'scale': 'radius'}, "scale must be 'kron' or 'petrosian' for cutouts without"),
-            ({'psf_fwhm': [1.0]}, 'psf_fwhm must have one width a band'),
+            ({'scale': 'radius'}, "scale is 'radius', a column .* no table .* set scale='kron'"),
+            (
+                {'psf_fwhm': [1.0]},
+                r'psf_fwhm is \[1.0\] for the bands .* expected one width per band',
+            ),
         ],
     )
     def test_wrong_settings_are_refused(self, apart, parameters, message):
@@ -486,5 +489,5 @@ class TestTransformer:
             Preprocessor(**parameters).transform(apart.cutouts)
 
     def test_cutouts_that_are_not_square_are_not_turned(self):
-        with pytest.raises(ValueError, match=r'only square cutouts .* got \(20, 30\)'):
+        with pytest.raises(ValueError, match=r'cutouts have 20 x 30 pixels, .* need square ones'):
             Preprocessor(rotate=True).transform(np.ones((1, 1, 20, 30)))

@@ -19,7 +19,7 @@ def observe(light, level, *, n=30, random_state=0):
 
 
 def error(images, level):
-    """Give the largest error of the sky near the galaxy in units of the noise, a value a band."""
+    """Return the largest error of the sky near the galaxy in units of noise, per band."""
     sky = measure_sky(images)
     side = images.shape[2]
     middle = np.s_[..., side // 4 : -(side // 4), side // 4 : -(side // 4)]
@@ -69,26 +69,26 @@ def test_curved_sky_of_a_large_cutout():
     assert np.abs(level - wave)[..., 32:-32, 32:-32].mean() < 0.3
 
 
-def test_share_of_sky_is_what_sources_leave():
+def test_fraction_of_sky_is_what_sources_leave():
     images = observe(np.zeros((64, 64)), 0)
-    assert measure_sky(images).share.min() > 0.95
+    assert measure_sky(images).fraction.min() > 0.95
     images[:, :, 10:50, 20:40] += 100
     # With 3 to 8 pixels around the source: those over which it is smoothed, and those next to it.
-    share = measure_sky(images).share
-    assert share.min() > 1 - 56 * 36 / 64**2
-    assert share.max() < 1 - 46 * 26 / 64**2
+    fraction = measure_sky(images).fraction
+    assert fraction.min() > 1 - 56 * 36 / 64**2
+    assert fraction.max() < 1 - 46 * 26 / 64**2
 
 
 def test_galaxy_that_fills_the_cutout_leaves_little_sky():
     sky = measure_sky(observe(sersic(32, 1, 40, 200), 0))
-    assert sky.share.max() < 0.25
+    assert sky.fraction.max() < 0.25
     assert np.isfinite(sky.level).all()
 
 
 def test_bright_sky_is_subtracted_even_where_a_galaxy_leaves_little_of_it():
     light = 100 * gaussian(96, sigma=17)
     images = observe(light, 300, n=4)
-    assert measure_sky(images).share.max() < 0.1
+    assert measure_sky(images).fraction.max() < 0.1
     # A few times the noise is the light of the galaxy at the rim.
     assert error(images, 300).max() < 5
 

@@ -4,6 +4,8 @@
 import numpy as np
 import pytest
 from astropy.modeling.models import Sersic1D
+from photutils.aperture import CircularAperture
+from photutils.segmentation import SegmentationImage, SourceCatalog
 from scipy.integrate import quad
 from scipy.optimize import brentq
 
@@ -25,7 +27,7 @@ CENTRE = (48.0, 48.0)
 def draw(profile, *, centre=CENTRE, elongation=1.0, orientation=0.0, oversampling=5):
     """Draw a profile of the elliptical radius, as a mean over each pixel."""
     edge = (np.arange(SIZE * oversampling) + 0.5) / oversampling - 0.5
-    y, x = edge[:, np.newaxis] - centre[0], edge - centre[1]
+    x, y = edge - centre[0], edge[:, np.newaxis] - centre[1]
     along = x * np.cos(orientation) + y * np.sin(orientation)
     across = y * np.cos(orientation) - x * np.sin(orientation)
     fine = profile(np.hypot(along, across * elongation))
@@ -46,6 +48,29 @@ def true_petrosian_radius(profile):
 @pytest.fixture(params=[0.5, 1, 2.5], ids='n={}'.format)
 def sersic(request):
     return Sersic1D(amplitude=1, r_eff=7, n=request.param)
+
+
+def test_centres_are_x_and_y_as_those_of_photutils():
+    profile = Sersic1D(amplitude=1, r_eff=4, n=1)
+    image = draw(profile, centre=(60, 35))[:80]
+    centre = SourceCatalog(image, SegmentationImage((image > 0.1).astype(int)))[0].centroid
+    np.testing.assert_allclose(centre, (60, 35), atol=0.05)
+    radius = petrosian_radius(image, centre)
+    assert radius == pytest.approx(true_petrosian_radius(profile), rel=0.01)
+    aperture = CircularAperture(centre, radius)
+    assert light_inside(image, centre, radius)[0] == pytest.approx(
+        aperture.do_photometry(image)[0][0]
+    )
+    assert asymmetry(image, centre, radius)[0] == pytest.approx(0, abs=0.01)
+    np.testing.assert_allclose(asymmetry(image, (61, 34), radius)[1], (60, 35), atol=0.05)
+    in_the_middle = draw(profile)
+    for measure in (concentration, smoothness):
+        expected = measure(in_the_middle, CENTRE, radius)
+        assert measure(image, centre, radius) == pytest.approx(expected, abs=0.02)
+    assert (
+        galaxy_region(image, centre, radius).sum()
+        == galaxy_region(in_the_middle, CENTRE, radius).sum()
+    )
 
 
 def test_light_inside_leaves_out_missing_pixels():
@@ -100,7 +125,7 @@ def test_symmetric_galaxy_has_no_asymmetry_wherever_it_is(offset):
     image = gaussian(64, sigma=5, axis_ratio=0.5, angle=0.6, x=x, y=y)
     found, centre = asymmetry(image, (31.5, 31.5), 12)
     assert found == pytest.approx(0, abs=0.005)
-    np.testing.assert_allclose(centre, [31.5 + y, 31.5 + x], atol=0.05)
+    np.testing.assert_allclose(centre, [31.5 + x, 31.5 + y], atol=0.05)
 
 
 def test_asymmetry_of_light_on_one_side():
@@ -136,7 +161,7 @@ def test_centre_of_symmetry_stays_near_its_start():
     image = gaussian(65, sigma=6)
     image[32, 50] = 500
     _, centre = asymmetry(image, (32, 32), 20)
-    assert np.hypot(*(centre - 32)) <= 0.25 * 20 or np.hypot(*(centre - (32, 50))) <= 0.25 * 20
+    assert np.hypot(*(centre - 32)) <= 0.25 * 20 or np.hypot(*(centre - (50, 32))) <= 0.25 * 20
 
 
 def test_centre_of_symmetry_is_nan_where_there_is_none():
