@@ -8,6 +8,7 @@ import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 
 from astro_morph.catalog.tables import _ucd
+from astro_morph.utils.messages import as_written
 
 __all__ = ['probability_columns', 'write_numbers', 'write_predictions']
 
@@ -325,8 +326,8 @@ def _make_room(table, columns, prefix, overwrite):
     if not overwrite:
         if there:
             msg = (
-                f'the table has the columns {there} already; use overwrite=True to replace them, '
-                f'or another prefix than {prefix!r}'
+                f'the table has the columns {there} already; use {as_written("overwrite", True)} '
+                f'to replace them, or another prefix than {prefix!r}'
             )
             raise ValueError(msg)
         return

@@ -5,6 +5,7 @@ import astropy.units as u
 import numpy as np
 
 from astro_morph.catalog.tables import _column, _split_mask
+from astro_morph.utils.messages import as_written
 
 __all__ = ['read_numbers', 'read_sizes']
 
@@ -44,8 +45,9 @@ def read_sizes(table, name):
         unit = u.arcsec
     if values.dtype.kind not in 'iuf' or not unit.is_equivalent(u.arcsec):
         msg = (
-            f'size names the column {name!r} of type {values.dtype} and unit {str(unit)!r}, '
-            f'expected numbers that are angles; a column without a unit is taken as arcsec'
+            f'{as_written("size")} names the column {name!r} of type {values.dtype} and unit '
+            f'{str(unit)!r}, expected numbers that are angles; a column without a unit is taken as '
+            'arcsec'
         )
         raise ValueError(msg)
     sizes = unit.to(u.arcsec, values.astype(float))

@@ -6,6 +6,7 @@ import numpy as np
 from astropy.coordinates import Angle, SkyCoord
 
 from astro_morph.catalog.tables import _as_text, _column, _is_empty, _plain, _split_mask, _ucd
+from astro_morph.utils.messages import as_written
 
 __all__ = ['read_positions']
 
@@ -87,14 +88,14 @@ def _position_columns(table, coord_columns):
     names = _find_position_columns(table) if coord_columns is None else coord_columns
     if not isinstance(names, str):
         if len(names) != 2:
-            msg = f'coord_columns must be one name or two, got {names!r}'
+            msg = f'{as_written("coord_columns")} must be one name or two, got {names!r}'
             raise ValueError(msg)
         return tuple(_column(table, name, 'coord_columns') for name in names)
     sky = _column(table, names, 'coord_columns')
     if not isinstance(sky, SkyCoord):
         msg = (
-            f'coord_columns names {names!r}, which is not a SkyCoord column; name the columns of '
-            f'right ascension and declination, as in coord_columns=("ra", "dec")'
+            f'{as_written("coord_columns")} names {names!r}, which is not a SkyCoord column; name '
+            f'two columns, as in {as_written("coord_columns", ("ra", "dec"))}'
         )
         raise ValueError(msg)
     return sky.icrs.ra, sky.icrs.dec
@@ -112,7 +113,7 @@ def _find_position_columns(table):
     problem = f'several positions, {found}' if found else 'no position'
     msg = (
         f'the table has {problem}, among the columns {table.colnames}; name the columns to use '
-        f'in the source of cutouts, as in coord_columns=("ra", "dec")'
+        f'in the source of cutouts, as in {as_written("coord_columns", ("ra", "dec"))}'
     )
     raise ValueError(msg)
 

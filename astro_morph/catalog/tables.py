@@ -8,6 +8,8 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Column, QTable, Table
 from astropy.utils.masked import get_data_and_mask
 
+from astro_morph.utils.messages import as_written
+
 __all__ = ['as_table']
 
 
@@ -58,13 +60,16 @@ def _column(table, name, argument):
     """Get the column that an argument names, which has one value a row."""
     if name not in table.colnames:
         msg = (
-            f'{argument} names {name!r}, which is not among the columns {table.colnames}; name one '
-            'of them'
+            f'{as_written(argument)} names {name!r}, which is not among the columns '
+            f'{table.colnames}; name one of them'
         )
         raise ValueError(msg)
     column = table[name]
     if len(column.shape) > 1:
-        msg = f'{argument} is the column {name!r} of shape {column.shape}, expected one value a row'
+        msg = (
+            f'{as_written(argument)} is the column {name!r} of shape {column.shape}, expected one '
+            'value a row'
+        )
         raise ValueError(msg)
     return column
 

@@ -16,6 +16,7 @@ from astro_morph.cutouts.mosaics import Mosaics
 from astro_morph.cutouts.sdss_pictures import as_pictures
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.urls import find_files
+from astro_morph.utils.messages import as_written
 
 __all__ = ['as_cutouts', 'as_source', 'catalog_of', 'holds_images', 'stream_cutouts']
 
@@ -78,7 +79,7 @@ def catalog_of(X):
     return None if isinstance(X, np.ndarray) else as_table(X)
 
 
-def as_source(source, table, *, bands=None):
+def as_source(source, table, *, bands=None, coord_columns=None):
     """
     Find the source of a table's images.
 
@@ -94,6 +95,9 @@ def as_source(source, table, *, bands=None):
     bands : sequence of str or 'rgb', optional
         The bands to ask the service of a survey for; all of them by default. ``'rgb'`` asks for
         colour pictures.
+    coord_columns : str or (str, str), default=None
+        The columns of the position, see `astro_morph.catalog.read_positions`. Not used if
+        ``source`` is a `CutoutSource`.
 
     Returns
     -------
@@ -126,12 +130,12 @@ def as_source(source, table, *, bands=None):
             return ImageColumns(columns)
         source = _configured(table)
     if surveys.is_known(source):
-        return _service_of(surveys.get(source), bands)
+        return _service_of(surveys.get(source), bands, coord_columns)
     if find_files(os.fspath(source).replace('{band}', '*')):
-        return Mosaics(source)
+        return Mosaics(source, coord_columns=coord_columns)
     msg = (
-        f'source must be a CutoutSource, the name of a survey, or the path or pattern of '
-        f'FITS mosaics, got {source!r}, which matches no file and none of the surveys '
+        f'{as_written("source")} must be a CutoutSource, the name of a survey, or the path or '
+        f'pattern of FITS mosaics, got {source!r}, which matches no file and none of the surveys '
         f'{list(surveys.SURVEYS)}'
     )
     raise ValueError(msg)
@@ -235,12 +239,13 @@ def _keep_bands(cutouts, bands):
     return cutouts.select_bands(bands)
 
 
-def _service_of(survey, bands):
+def _service_of(survey, bands, coord_columns):
     """Make the source that serves a survey by default."""
     from astro_morph import cutouts
 
     service = getattr(cutouts, survey.service)
-    return service(survey, bands='rgb' if _band_names(bands) == PICTURE_BANDS else bands)
+    bands = 'rgb' if _band_names(bands) == PICTURE_BANDS else bands
+    return service(survey, bands=bands, coord_columns=coord_columns)
 
 
 def _configured(table):
@@ -249,8 +254,9 @@ def _configured(table):
 
     if not conf.survey:
         msg = (
-            f"source='auto' found neither image paths nor images among the columns "
-            f'{table.colnames}, and astro_morph.conf.survey is empty; pass source= a source of '
+            f'{as_written("source", "auto")} found neither image paths nor images among the '
+            f'columns {table.colnames}, and astro_morph.conf.survey is empty; pass '
+            f'{as_written("source")}= a source of '
             "cutouts, the name of a survey such as 'legacy-dr10', or the pattern of your FITS "
             "mosaics such as 'tiles/*.fits'"
         )
@@ -268,7 +274,7 @@ def _name_images(images, bands):
     if bands is not None and len(bands) != images.shape[1]:
         msg = (
             f'X has {images.shape[1]} bands, expected {len(bands)}: {list(bands)}; pass images of '
-            'these, or others as bands='
+            f'these, or others as {as_written("bands")}='
         )
         raise ValueError(msg)
     # Few images are looked at whole: they may be more than memory can hold.

@@ -8,6 +8,7 @@ import numpy as np
 
 from astro_morph.catalog.bands import sort_bands
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
+from astro_morph.utils.messages import as_written
 
 __all__ = ['as_pictures']
 
@@ -90,8 +91,8 @@ def _find_bands(bands):
     found = sort_bands(band for band in bands if band in SCALES)[2::-1]
     if found[1:] != ['r', 'g']:
         msg = (
-            f"bands must hold g, r and i, or z for i, for flux to be drawn as 'rgb' pictures, got "
-            f'{list(bands)}; fetch these bands'
+            f"{as_written('bands')} must hold g, r and i, or z for i, for flux to be drawn as "
+            f"'rgb' pictures, got {list(bands)}; fetch these bands"
         )
         raise ValueError(msg)
     return found

@@ -7,6 +7,7 @@ import astropy.units as u
 import numpy as np
 
 from astro_morph.catalog import read_sizes
+from astro_morph.utils.messages import as_written
 
 __all__ = ['framing_of', 'grid_of']
 
@@ -105,7 +106,10 @@ def _read_framing(text):
     match = _FRAMING.fullmatch(text.strip())
     factor = float(match['before'] or match['after'] or 1) if match else 0
     if factor == 0:
-        msg = f"size must be a column and a factor, as in '4 * petroR90_r', got {text!r}"
+        msg = (
+            f"{as_written('size')} must be a column and a factor, as in '4 * petroR90_r', got "
+            f'{text!r}'
+        )
         raise ValueError(msg)
     return factor, match['scaled'] or match['plain']
 
@@ -117,6 +121,8 @@ def _side_in_pixels(size, pixel_scale):
     if isinstance(size, u.Quantity):
         size = round((size / pixel_scale).to_value(u.one))
     if not isinstance(size, int | np.integer) or size < 1:
-        msg = f'size must be a number of pixels above zero or an angle, got {size!r}'
+        msg = (
+            f'{as_written("size")} must be a number of pixels above zero or an angle, got {size!r}'
+        )
         raise ValueError(msg)
     return int(size)

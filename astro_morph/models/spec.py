@@ -9,6 +9,7 @@ import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
+from astro_morph.utils.messages import as_written
 
 __all__ = ['ModelSpec']
 
@@ -120,8 +121,8 @@ class ModelSpec:
                     'as pictures'
                 )
             msg = (
-                f'X holds {_KINDS[cutouts.kind]}, the model was trained on {_KINDS[self.kind]}; '
-                f'{remedy}'
+                f'{as_written("X")} holds {_KINDS[cutouts.kind]}, the model was trained on '
+                f'{_KINDS[self.kind]}; {remedy}'
             )
             raise ValueError(msg)
         expected = {'bands': self.bands, 'pixels a side': (self.size, self.size)}
@@ -129,8 +130,8 @@ class ModelSpec:
         for what, value in expected.items():
             if came[what] != value:
                 msg = (
-                    f'X has {what} {came[what]}, the model was trained on {value}; fetch or cut '
-                    'the images so'
+                    f'{as_written("X")} has {what} {came[what]}, the model was trained on '
+                    f'{value}; fetch or cut the images so'
                 )
                 raise ValueError(msg)
         difference = self._compare_scale(cutouts)
