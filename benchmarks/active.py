@@ -1,10 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Accuracy against the number of labels, where each strategy of query chooses them, or chance does.
+Accuracy against the number of labels, where each criterion chooses them, or chance does.
 
 Frozen features of the bundled encoder with a linear head, on the table kaggle4.csv: from 20 labels
 on, 20 are asked for at a time. Each repetition has its own 200 galaxies to test on and its own
-first labels, the same for all strategies.
+first labels, the same for all criteria.
 
     python benchmarks/active.py FOLDER
 """
@@ -19,7 +19,7 @@ from sklearn.model_selection import train_test_split
 
 from astro_morph import MorphologyClassifier
 from astro_morph.cutouts import ImageFiles
-from astro_morph.learning.active import STRATEGIES, choose
+from astro_morph.learning.active import CRITERIA, choose
 from astro_morph.learning.strategies import fit_features
 from astro_morph.prediction.predict import Predictions, predict
 
@@ -38,22 +38,24 @@ def main():
     features, target = encode(table, options.folder)
     numbers = np.arange(STEP, MOST + 1, STEP)
     curves = {
-        strategy: np.array(
-            [run(strategy, features, target, numbers, seed) for seed in range(options.repetitions)]
+        criterion: np.array(
+            [run(criterion, features, target, numbers, seed) for seed in range(options.repetitions)]
         )
-        for strategy in ('random', *STRATEGIES)
+        for criterion in ('random', *CRITERIA)
     }
     print('labels      ', *(f'{n:>12}' for n in numbers))
-    for strategy, accuracies in curves.items():
+    for criterion, accuracies in curves.items():
         errors = accuracies.std(axis=0, ddof=1) / np.sqrt(options.repetitions)
         figures = zip(accuracies.mean(axis=0), errors, strict=True)
-        print(f'{strategy:12}', *(f'{mean:.3f}+-{error:.3f}' for mean, error in figures))
-    print('\nlabels that reach what chance reaches with so many:')
+        print(f'{criterion:12}', *(f'{mean:.3f}+-{error:.3f}' for mean, error in figures))
+    print('\nlabels needed for the accuracy of so many random labels:')
     wanted = numbers[numbers > 4 * STEP]
     print(f'{"random":12}', *(f'{n:>5}' for n in wanted))
-    for strategy in STRATEGIES:
-        needed = labels_needed(numbers, curves['random'], curves[strategy], wanted)
-        print(f'{strategy:12}', *(f'{n:5.0f}' for n in needed), f'  {np.mean(needed / wanted):.0%}')
+    for criterion in CRITERIA:
+        needed = labels_needed(numbers, curves['random'], curves[criterion], wanted)
+        print(
+            f'{criterion:12}', *(f'{n:5.0f}' for n in needed), f'  {np.mean(needed / wanted):.0%}'
+        )
 
 
 def encode(table, folder):
@@ -64,7 +66,7 @@ def encode(table, folder):
     return features.astype(float), np.unique(table['morphology'], return_inverse=True)[1]
 
 
-def run(strategy, features, target, numbers, seed):
+def run(criterion, features, target, numbers, seed):
     """Give the accuracy after each number of labels."""
     pool, test = train_test_split(
         np.arange(len(target)), test_size=N_TEST, stratify=target, random_state=seed
@@ -77,7 +79,7 @@ def run(strategy, features, target, numbers, seed):
         predicted = model.run(features[test])[0].argmax(axis=1)
         accuracies.append(np.mean(predicted == target[test]))
         rest = np.setdiff1d(pool, labelled)
-        chosen = choose_from(strategy, model, features[rest], STEP, random)
+        chosen = choose_from(criterion, model, features[rest], STEP, random)
         labelled = np.append(labelled, rest[chosen])
     return accuracies
 
@@ -101,19 +103,19 @@ def learn(features, target):
     return model
 
 
-def choose_from(strategy, model, features, n, random):
-    """Choose rows by a strategy, or at random."""
-    if strategy == 'random':
+def choose_from(criterion, model, features, n, random):
+    """Choose rows by a criterion, or at random."""
+    if criterion == 'random':
         return random.permutation(len(features))[:n]
     logits, _, novelty = model.run(features)
     status, flags = np.full(len(features), 'ok'), np.zeros(len(features), int)
     predictions = Predictions(log_softmax(logits, axis=1), novelty, features, status, flags)
-    return choose(predictions, n, strategy=strategy, random_state=int(random.integers(2**31)))
+    return choose(predictions, n, criterion=criterion, random_state=int(random.integers(2**31)))
 
 
-def labels_needed(numbers, of_chance, of_strategy, wanted):
+def labels_needed(numbers, of_chance, of_criterion, wanted):
     """Read off the mean curve, made monotonic, where it reaches that of chance."""
-    chance, curve = (np.maximum.accumulate(c.mean(axis=0)) for c in (of_chance, of_strategy))
+    chance, curve = (np.maximum.accumulate(c.mean(axis=0)) for c in (of_chance, of_criterion))
     # A curve that is flat over some numbers has reached its height at the first.
     curve += 1e-9 * np.arange(len(curve))
     return np.interp(np.interp(wanted, numbers, chance), curve, numbers)

@@ -69,7 +69,7 @@ def main():
     model = fit(cutouts[train], options.strategy)
     normal = p_values(model, cutouts[test])
     print(f'kaggle4, trained on {len(train)}; {np.mean(normal < NOVEL_BELOW):.1%} of the others')
-    print('are flagged. Area, and share flagged, of:')
+    print('are flagged. Area, and fraction flagged, of:')
     for name, pictures in odd.items():
         report(name, normal, p_values(model, as_set(pictures)))
 
