@@ -91,7 +91,7 @@ def _find_bands(bands):
     found = sort_bands(band for band in bands if band in SCALES)[2::-1]
     if found[1:] != ['r', 'g']:
         msg = (
-            f"{as_written('bands')} must hold g, r and i, or z for i, for flux to be drawn as "
+            f'{as_written("bands")} must hold g, r and i, or z for i, for flux to be drawn as '
             f"'rgb' pictures, got {list(bands)}; fetch these bands"
         )
         raise ValueError(msg)
