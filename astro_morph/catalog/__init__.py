@@ -1,10 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""What a catalogue says, and the columns written into it."""
+"""Read positions, sizes and labels from a catalogue, and write columns into it."""
 
 from astro_morph.catalog.columns import probability_columns, write_numbers, write_predictions
 from astro_morph.catalog.image_paths import find_image_column
 from astro_morph.catalog.labels import read_labels
-from astro_morph.catalog.numbers import read_numbers, read_sizes
+from astro_morph.catalog.numbers import read_sizes
 from astro_morph.catalog.positions import read_positions
 from astro_morph.catalog.tables import as_table
 
@@ -13,7 +13,6 @@ __all__ = [
     'find_image_column',
     'probability_columns',
     'read_labels',
-    'read_numbers',
     'read_positions',
     'read_sizes',
     'write_numbers',

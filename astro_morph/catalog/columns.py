@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Write predictions as columns of a catalogue."""
+"""Write the columns of a prediction into a catalogue: names, descriptions, UCDs, masks."""
 
 import re
 import unicodedata
@@ -7,31 +7,30 @@ import unicodedata
 import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 
-from astro_morph.catalog.tables import _ucd
-from astro_morph.utils.messages import as_written
+from astro_morph.catalog.tables import get_ucd
+from astro_morph.utils.messages import as_written, cut_list
 
 __all__ = ['probability_columns', 'write_numbers', 'write_predictions']
 
 _PROBABILITY_UCD = 'stat.probability;src.morph.type'
 
-
-# PostgreSQL cuts a column name after 63 characters; this leaves room for the prefix and a number.
+# PostgreSQL truncates column names to 63 characters; this leaves room for the prefix and a number.
 _LONGEST_CLASS_NAME = 40
 
 
 def probability_columns(classes, *, prefix='morph_'):
     """
-    Name the column of the probability of each class.
+    Return the name of the probability column of each class.
 
-    The names have letters without accents, digits and underscores only, and differ in more than
-    case, so that FITS, VOTable and SQL take them.
+    The names consist of unaccented letters, digits and underscores, and differ in more than case,
+    so that they are valid in FITS, VOTable and SQL.
 
     Parameters
     ----------
     classes : sequence
         The classes, in order.
-    prefix : str, optional
-        What every column name begins with.
+    prefix : str, default='morph_'
+        The beginning of every column name.
 
     Returns
     -------
@@ -66,42 +65,43 @@ def write_predictions(
     Parameters
     ----------
     table : `~astropy.table.Table`
-        The catalogue, with n rows; it stays as it is.
+        The catalogue, with n rows; it is not changed.
     classes : sequence
         The K classes.
     probabilities : array_like, shape (n, K)
         The probability of each class.
     status : array_like of str, shape (n,)
-        ``'ok'``, or why the row has no prediction.
+        ``'ok'``, or the reason why the row has no prediction.
     flags : array_like of int, shape (n,)
         Quality flags, see `astro_morph.decode_flags`.
     provenance : dict
-        What made the predictions, for the table's ``meta``: text or numbers, under names that a
-        FITS header takes, such as ``MORPHVER``.
-    novelty : array_like, shape (n,), optional
-        P-values of `~astro_morph.models.novelty.Novelty`; NaN where they are not known.
-    measures : `~astropy.table.Table`, optional
-        More columns, which go under their names with the prefix; see
+        The origin of the predictions, for the table's ``meta``: text or numbers, with names that
+        are valid in a FITS header, such as ``MORPHVER``.
+    novelty : array_like, shape (n,), default=None
+        P-values of `~astro_morph.models.novelty.Novelty`; NaN where unknown.
+    measures : `~astropy.table.Table`, default=None
+        Further columns, which are added with the prefix in front of their names; see
         `astro_morph.photometry.measure`.
-    prefix : str, optional
-        What the name of every new column begins with.
-    overwrite : bool, optional
-        Whether the columns of an earlier prediction may be replaced.
+    prefix : str, default='morph_'
+        The beginning of the name of every new column.
+    overwrite : bool, default=False
+        Whether to replace the columns of an earlier prediction.
 
     Returns
     -------
     annotated : `~astropy.table.Table`
-        A table of the same class with the same rows and these new columns, which have no unit:
+        A table of the same class with the same rows and these new columns, without units:
         ``morph_class``, ``morph_p_<class>`` for each class, ``morph_confidence`` (the highest
-        probability), ``morph_entropy`` (Shannon entropy in bits, :math:`-\sum_k p_k \log_2 p_k`),
-        ``morph_novelty`` where it is given, all masked where the status is not ``'ok'``;
-        ``morph_flags`` and ``morph_status``.
+        probability), ``morph_entropy`` (Shannon entropy in bits, :math:`-\sum_k p_k \log_2 p_k`)
+        and, if ``novelty`` is given, ``morph_novelty``, all masked where the status is not
+        ``'ok'``; and ``morph_flags`` and ``morph_status``.
 
     Raises
     ------
     ValueError
-        If an argument does not fit the rows or the classes, if a name in ``provenance`` does not
-        fit into a FITS header, or if a column is there already and ``overwrite`` is false.
+        If the shape of an argument does not match the rows and classes, if a name in
+        ``provenance`` is not valid in a FITS header, or if a column already exists and
+        ``overwrite`` is false.
 
     Examples
     --------
@@ -121,28 +121,21 @@ def write_predictions(
       1           S      0.75     0.8112781           ok
       2          --        --            --    truncated
     """
-    probabilities = np.asarray(probabilities, dtype=float)
-    status = np.asarray(status, dtype=str)
-    flags = np.asarray(flags, dtype=np.int32)
-    _check_shape('probabilities', probabilities, (len(table), len(classes)))
-    _check_shape('status', status, (len(table),))
-    _check_shape('flags', flags, (len(table),))
+    n = len(table)
+    probabilities = _as_array('probabilities', probabilities, float, (n, len(classes)))
+    status = _as_array('status', status, str, (n,))
+    flags = _as_array('flags', flags, np.int32, (n,))
     provenance = _as_header(provenance)
 
-    columns = _prediction_columns(classes, probabilities, status, flags, provenance, prefix)
+    columns = _prediction_columns(classes, probabilities, status, provenance, prefix)
     if novelty is not None:
-        novelty = np.asarray(novelty, dtype=np.float32)
-        _check_shape('novelty', novelty, (len(table),))
-        # Before the flags and the status.
-        columns.insert(-2, _novelty_column(novelty, status, prefix))
+        novelty = _as_array('novelty', novelty, np.float32, (n,))
+        columns.append(_novelty_column(novelty, status, prefix))
+    columns += _quality_columns(status, flags, prefix)
     if measures is not None:
         names = [f'{prefix}{name}' for name in measures.colnames]
         columns += Table(measures, names=names).columns.values()
-    annotated = table.copy()
-    _make_room(annotated, columns, prefix, overwrite)
-    annotated.add_columns(columns)
-    annotated.meta.update(provenance)
-    return annotated
+    return _add_columns(table, columns, provenance, prefix, overwrite)
 
 
 def write_numbers(table, numbers, *, status, flags, provenance, prefix='morph_', overwrite=False):
@@ -152,10 +145,10 @@ def write_numbers(table, numbers, *, status, flags, provenance, prefix='morph_',
     Parameters
     ----------
     table : `~astropy.table.Table`
-        The catalogue, with n rows; it stays as it is.
+        The catalogue, with n rows; it is not changed.
     numbers : `~astropy.table.Table`
-        The n rows of the new columns, with their descriptions and UCDs. They get the prefix, and
-        names that FITS, VOTable and SQL take.
+        The n rows of the new columns, with their descriptions and UCDs. The prefix is put in front
+        of their names, which are made valid in FITS, VOTable and SQL.
     status, flags, provenance, prefix, overwrite
         As in `write_predictions`.
 
@@ -163,12 +156,12 @@ def write_numbers(table, numbers, *, status, flags, provenance, prefix='morph_',
     -------
     annotated : `~astropy.table.Table`
         A table of the same class with the same rows and the new columns, masked where the status
-        is not ``'ok'``; ``morph_flags`` and ``morph_status``.
+        is not ``'ok'``; and ``morph_flags`` and ``morph_status``.
 
     Raises
     ------
     ValueError
-        As `write_predictions` does.
+        As in `write_predictions`.
 
     Examples
     --------
@@ -186,112 +179,106 @@ def write_numbers(table, numbers, *, status, flags, provenance, prefix='morph_',
       1      0.25           0           ok
       2        --           0    truncated
     """
-    status = np.asarray(status, dtype=str)
-    flags = np.asarray(flags, dtype=np.int32)
-    _check_shape('status', status, (len(table),))
-    _check_shape('flags', flags, (len(table),))
-    failed = status != 'ok'
+    status = _as_array('status', status, str, (len(table),))
+    flags = _as_array('flags', flags, np.int32, (len(table),))
     names = _column_names(numbers.colnames, prefix)
     columns = [
-        MaskedColumn(
-            np.where(failed, np.nan, column).astype(np.float32),
-            name=name,
-            mask=failed,
-            fill_value=np.nan,
-            description=column.description,
-            meta=column.meta,
-        )
+        _number_column(name, column, status != 'ok', column.description, column.meta)
         for name, column in zip(names, numbers.itercols(), strict=True)
     ]
     columns += _quality_columns(status, flags, prefix)
-    annotated = table.copy()
-    _make_room(annotated, columns, prefix, overwrite)
-    annotated.add_columns(columns)
-    annotated.meta.update(_as_header(provenance))
-    return annotated
+    return _add_columns(table, columns, _as_header(provenance), prefix, overwrite)
 
 
-def _prediction_columns(classes, probabilities, status, flags, provenance, prefix):
-    """Build the new columns, in the order in which a table shows them."""
+def _prediction_columns(classes, probabilities, status, provenance, prefix):
+    """Return the columns of classes and probabilities, in the order of the table."""
     failed = status != 'ok'
-    class_names = np.array([str(value) for value in classes])
-    # The values under a mask are empty or NaN too: not every file format keeps the mask.
-    best = np.where(failed, '', class_names[np.argmax(probabilities, axis=1)])
-    probabilities = np.where(failed[:, np.newaxis], np.nan, probabilities)
+    labels = [str(value) for value in classes]
+    # Masked values are empty or NaN too, because not every file format keeps the mask.
+    best = np.where(failed, '', np.array(labels)[np.argmax(probabilities, axis=1)])
     # The limit of p log p at p = 0 is 0.
     logarithms = np.log2(probabilities, out=np.zeros_like(probabilities), where=probabilities != 0)
     # Zero minus the sum, since the negative of a sum of zeros is -0.
     entropy = 0 - np.sum(probabilities * logarithms, axis=1)
-
-    def number(name, values, ucd, description, **meta):
-        return MaskedColumn(
-            values.astype(np.float32),
-            name=name,
-            mask=failed,
-            fill_value=np.nan,
-            description=description,
-            meta={'ucd': ucd, **meta},
-        )
-
+    names = probability_columns(classes, prefix=prefix)
     return [
         MaskedColumn(
             best,
             name=f'{prefix}class',
             mask=failed,
             fill_value='',
-            description='Morphological class of the highest probability',
+            description='Most probable morphological class',
             # The provenance is here too: a table may hold the predictions of several models.
-            meta={
-                'ucd': 'src.morph.type;meta.modelled',
-                'classes': class_names.tolist(),
-                **provenance,
-            },
+            meta={'ucd': 'src.morph.type;meta.modelled', 'classes': labels, **provenance},
         ),
         *(
-            number(name, values, _PROBABILITY_UCD, f'Probability of class {label}', label=label)
-            for name, values, label in zip(
-                probability_columns(classes, prefix=prefix),
-                probabilities.T,
-                class_names.tolist(),
-                strict=True,
+            _number_column(
+                name,
+                values,
+                failed,
+                f'Probability of class {label}',
+                {'ucd': _PROBABILITY_UCD, 'label': label},
             )
+            for name, values, label in zip(names, probabilities.T, labels, strict=True)
         ),
-        number(
+        _number_column(
             f'{prefix}confidence',
             np.max(probabilities, axis=1),
-            'stat.confidenceLevel;src.morph.type',
-            'Highest probability of all classes',
+            failed,
+            'Highest class probability',
+            {'ucd': 'stat.confidenceLevel;src.morph.type'},
         ),
-        number(
+        _number_column(
             f'{prefix}entropy',
             entropy,
-            'stat.param;src.morph.type',
+            failed,
             'Shannon entropy of the class probabilities, in bits',
+            {'ucd': 'stat.param;src.morph.type'},
         ),
-        *_quality_columns(status, flags, prefix),
     ]
 
 
+def _novelty_column(novelty, status, prefix):
+    return _number_column(
+        f'{prefix}novelty',
+        novelty,
+        (status != 'ok') | np.isnan(novelty),
+        'p-value: fraction of training-like galaxies at least this unusual',
+        {'ucd': 'stat.probability;src.morph'},
+    )
+
+
+def _number_column(name, values, mask, description, meta):
+    return MaskedColumn(
+        np.where(mask, np.nan, values).astype(np.float32),
+        name=name,
+        mask=mask,
+        fill_value=np.nan,
+        description=description,
+        meta=meta,
+    )
+
+
 def _quality_columns(status, flags, prefix):
-    """Build the columns that tell how good an image is, and whether there is one."""
+    """Return the columns of flags and status."""
     return [
         Column(
             flags,
             name=f'{prefix}flags',
-            description='Quality flags of the image, as bits',
+            description='Quality flags of the image, as a sum of bits',
             meta={'ucd': 'meta.code.qual'},
         ),
         Column(
             status,
             name=f'{prefix}status',
-            description='ok, or why there is no prediction',
+            description='ok, or the reason why there is no prediction',
             meta={'ucd': 'meta.code.status'},
         ),
     ]
 
 
 def _column_names(values, stem):
-    """Turn values into column names that FITS, VOTable and SQL take and tell apart."""
+    """Turn values into distinct column names that are valid in FITS, VOTable and SQL."""
     names = []
     taken = set()
     for value in values:
@@ -307,60 +294,54 @@ def _column_names(values, stem):
     return names
 
 
-def _novelty_column(novelty, status, prefix):
-    return MaskedColumn(
-        np.where(status == 'ok', novelty, np.nan),
-        name=f'{prefix}novelty',
-        mask=(status != 'ok') | np.isnan(novelty),
-        fill_value=np.nan,
-        description='Share of galaxies like those of the training that are as unlike them',
-        meta={'ucd': 'stat.probability;src.morph'},
-    )
-
-
-def _make_room(table, columns, prefix, overwrite):
-    """Remove the columns of an earlier prediction, or refuse to."""
+def _add_columns(table, columns, provenance, prefix, overwrite):
+    """Return a copy of a table with the columns, in place of those of an earlier prediction."""
+    annotated = table.copy()
     new = {column.name.lower() for column in columns}
-    # FITS and SQL do not tell names apart by case.
-    there = [name for name in table.colnames if name.lower() in new]
-    if not overwrite:
-        if there:
-            msg = (
-                f'the table has the columns {there} already; use {as_written("overwrite", True)} '
-                f'to replace them, or another prefix than {prefix!r}'
-            )
-            raise ValueError(msg)
-        return
-    # A class that the earlier model had and this one has not would stay beside the new ones.
-    stale = [
-        name
-        for name in table.colnames
-        if name.startswith(f'{prefix}p_') and _ucd(table[name]) == _PROBABILITY_UCD
-    ]
-    table.remove_columns({*there, *stale})
+    # FITS and SQL ignore case in names.
+    existing = [name for name in table.colnames if name.lower() in new]
+    if existing and not overwrite:
+        msg = (
+            f'the table has the columns {cut_list(existing)} already; use '
+            f'{as_written("overwrite", True)} to replace them, or another prefix than {prefix!r}'
+        )
+        raise ValueError(msg)
+    if overwrite:
+        # Also the columns of classes that only the earlier model had.
+        stale = [
+            name
+            for name in table.colnames
+            if name.startswith(f'{prefix}p_') and get_ucd(table[name]) == _PROBABILITY_UCD
+        ]
+        annotated.remove_columns({*existing, *stale})
+    annotated.add_columns(columns)
+    annotated.meta.update(provenance)
+    return annotated
 
 
-def _check_shape(argument, array, shape):
-    """Raise an error where an argument does not match the rows or the classes."""
+def _as_array(argument, values, dtype, shape):
+    """Return an argument as an array; raise an error if it does not match rows or classes."""
+    array = np.asarray(values, dtype=dtype)
     if array.shape != shape:
         msg = f'{argument} has the shape {array.shape}, expected {shape} for the rows and classes'
         raise ValueError(msg)
+    return array
 
 
 def _as_header(provenance):
-    """Make a provenance that a FITS header takes: one line of ASCII for each text."""
+    """Return a provenance that is valid in a FITS header: one line of ASCII for each text."""
     wrong = [name for name in provenance if not re.fullmatch(r'[A-Z0-9_-]{1,8}', name)]
     if wrong:
         msg = (
             f'provenance has the names {wrong}, expected at most 8 upper-case letters, digits, '
-            f'hyphens and underscores each'
+            'hyphens and underscores each'
         )
         raise ValueError(msg)
     return {name: _as_header_value(value) for name, value in provenance.items()}
 
 
 def _as_header_value(value):
-    """Turn text into one line of ASCII; leave any other value as it is."""
+    """Turn text into one line of ASCII; return any other value unchanged."""
     if not isinstance(value, str):
         return value
     return ' '.join(value.encode('ascii', 'backslashreplace').decode().split())

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The quality flags of a cutout: one registry, and a decoder."""
+"""The quality flags of ``morph_flags``: bit, name and meaning of each, and their decoder."""
 
 from typing import NamedTuple
 
@@ -15,11 +15,11 @@ class Flag(NamedTuple):
     Parameters
     ----------
     bit : int
-        Its value, a power of 2.
+        The value of the bit, a power of 2.
     name : str
-        What `decode_flags` calls it.
+        The name that `decode_flags` returns.
     meaning : str
-        What is so where it is set.
+        What a set bit means.
 
     Examples
     --------
@@ -36,20 +36,20 @@ class Flag(NamedTuple):
 FLAGS = (
     Flag(1, 'partial_coverage', 'part of the cutout lies outside the images'),
     Flag(2, 'missing_pixels', 'some pixels inside the images are missing'),
-    Flag(4, 'missing_band', 'at least one band has no pixel at all, the others have'),
-    Flag(8, 'saturated', 'a core is as bright as the detector can tell'),
-    Flag(16, 'cosmic_ray', 'pixels that a cosmic ray hit were filled'),
-    Flag(32, 'no_source', 'there is no source at the centre'),
+    Flag(4, 'missing_band', 'one or more bands, but not all, have no pixels'),
+    Flag(8, 'saturated', 'saturated core'),
+    Flag(16, 'cosmic_ray', 'pixels hit by cosmic rays were filled in'),
+    Flag(32, 'no_source', 'no source was detected at the centre'),
     Flag(64, 'low_signal', 'the signal-to-noise ratio of the galaxy is below 20'),
-    Flag(128, 'uncertain_sky', 'the sources leave too little sky to measure its level well'),
-    Flag(256, 'neighbour_removed', 'other sources were replaced by the noise of the sky'),
+    Flag(128, 'uncertain_sky', 'too little sky between the sources to measure its level well'),
+    Flag(256, 'neighbour_removed', 'neighbouring sources were replaced by sky noise'),
     Flag(512, 'recentred', 'the galaxy was moved to the centre'),
-    # Of the column measure_flags.
-    Flag(1024, 'measures_cut', 'a tenth of the circle measured is outside the cutout or hidden'),
-    Flag(2048, 'measures_noisy', 'the mean signal-to-noise ratio of a pixel is below 2.5'),
+    # In the column measure_flags.
+    Flag(1024, 'measures_cut', 'over 10 % of the measured circle is masked or outside the cutout'),
+    Flag(2048, 'measures_noisy', 'the mean signal-to-noise ratio per pixel is below 2.5'),
     Flag(4096, 'measures_small', 'the Petrosian radius is below 8 pixels'),
     Flag(8192, 'measures_off_centre', 'no centre of symmetry was found near the centroid'),
-    Flag(16384, 'novel', 'fewer than 1 in 100 training galaxies are so unlike the others'),
+    Flag(16384, 'novel', 'more unusual than 99 % of the training galaxies'),
 )
 
 #: Bit value by flag name.
@@ -58,12 +58,12 @@ BITS = {flag.name: flag.bit for flag in FLAGS}
 
 def decode_flags(flags):
     """
-    Turn flag bits into names.
+    Return the names of quality flags.
 
     Parameters
     ----------
     flags : int or array_like of int
-        The bits, as in the column ``morph_flags``.
+        Sums of bits, as in the column ``morph_flags``.
 
     Returns
     -------

@@ -1,11 +1,11 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Find the column of a catalogue that names image files."""
+"""Find the column of image paths in a catalogue."""
 
-from astro_morph.catalog.tables import _is_text, _plain
+from astro_morph.catalog.tables import is_text, normalize_name
 
 __all__ = ['find_image_column']
 
-# The most telling name first: a table of images may have a column 'file' about something else.
+# The most specific names first: a column 'file' may not be about images.
 _IMAGE_NAMES = (
     'imagepath',
     'imagefile',
@@ -49,6 +49,6 @@ def find_image_column(table):
     """
     for wanted in _IMAGE_NAMES:
         for name in table.colnames:
-            if _plain(name) == wanted and _is_text(table[name]):
+            if normalize_name(name) == wanted and is_text(table[name]):
                 return name
     return None

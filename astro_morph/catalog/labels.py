@@ -1,20 +1,20 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Read labels from a catalogue."""
+"""Read the labels of a catalogue: classes for training and evaluation."""
 
 import numpy as np
 
-from astro_morph.catalog.tables import _as_text, _column, _is_empty, _split_mask
+from astro_morph.catalog.tables import as_text, get_column, is_blank, split_mask
 
 __all__ = ['read_labels']
 
 
 def read_labels(table, label_column):
     """
-    Read the labels that a catalogue has, and tell which rows have one.
+    Read the labels of a catalogue, and which rows have one.
 
-    Masked values, empty or blank text, None and NaN are no labels. Text loses the blanks around it,
-    bytes become text, and whole floating-point numbers become integers, because integers with
-    missing values are floating-point numbers in many files.
+    Masked values, empty or blank text, None and NaN are not labels. Text is stripped of surrounding
+    blanks, bytes are decoded, and whole floating-point numbers become integers, because many files
+    store integers with missing values as floating-point numbers.
 
     Parameters
     ----------
@@ -26,14 +26,14 @@ def read_labels(table, label_column):
     Returns
     -------
     labels : `~numpy.ndarray`, shape (n,)
-        The labels; where there is none, the empty text or zero.
+        The labels; empty text or zero in rows without a label.
     is_labelled : `~numpy.ndarray` of bool, shape (n,)
-        Whether a row has a label.
+        Whether each row has a label.
 
     Raises
     ------
     ValueError
-        If there is no such column, or if it has several values a row.
+        If there is no such column, or if it has several values per row.
 
     Examples
     --------
@@ -43,16 +43,16 @@ def read_labels(table, label_column):
     >>> print(labels[is_labelled], is_labelled)
     ['spiral'] [ True False]
     """
-    column = _column(table, label_column, 'label_column')
-    values, mask = _split_mask(column)
+    column = get_column(table, label_column, 'label_column')
+    values, mask = split_mask(column)
     if values.dtype.kind in 'SUO':
-        values = np.array([_as_text(value) for value in values], dtype=object)
-        is_empty = np.array([_is_empty(value) for value in values], dtype=bool)
+        values = np.array([as_text(value) for value in values], dtype=object)
+        is_empty = np.array([is_blank(value) for value in values], dtype=bool)
     else:
         is_empty = np.isnan(values) if values.dtype.kind == 'f' else np.zeros(len(values), bool)
     is_labelled = ~(mask | is_empty)
 
-    # From a list, numpy finds the type that the labels have in common.
+    # From a list, NumPy infers the common type of the labels.
     known = np.array(values[is_labelled].tolist())
     if known.dtype.kind == 'f' and np.all(known == np.round(known)):
         known = known.astype(int)

@@ -1,10 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Read sizes and other numbers from the columns of a catalogue."""
+"""Read angular sizes and other numbers from the columns of a catalogue."""
 
 import astropy.units as u
 import numpy as np
 
-from astro_morph.catalog.tables import _column, _split_mask
+from astro_morph.catalog.tables import get_column, split_mask
 from astro_morph.utils.messages import as_written
 
 __all__ = ['read_numbers', 'read_sizes']
@@ -19,17 +19,17 @@ def read_sizes(table, name):
     table : `~astropy.table.Table`
         The catalogue, with n rows.
     name : str
-        The column of sizes; without a unit they are arcseconds.
+        The column of sizes, in arcsec if it has no unit.
 
     Returns
     -------
     sizes : `~astropy.units.Quantity`, shape (n,)
-        The sizes in arcsec; NaN where a size is masked, infinite, or not above zero.
+        The sizes in arcsec; NaN where a size is masked, infinite or not positive.
 
     Raises
     ------
     ValueError
-        If there is no such column, or it holds no angles.
+        If there is no such column, or it does not hold angles.
 
     Examples
     --------
@@ -38,16 +38,16 @@ def read_sizes(table, name):
     >>> read_sizes(Table({'radius': [0.1, -9.0]}, units=['arcmin']), 'radius')
     <Quantity [ 6., nan] arcsec>
     """
-    column = _column(table, name, 'size')
-    values, mask = _split_mask(column)
+    column = get_column(table, name, 'size')
+    values, mask = split_mask(column)
     unit = getattr(column, 'unit', None)
     if unit is None or unit == u.dimensionless_unscaled:
         unit = u.arcsec
     if values.dtype.kind not in 'iuf' or not unit.is_equivalent(u.arcsec):
         msg = (
             f'{as_written("size")} names the column {name!r} of type {values.dtype} and unit '
-            f'{str(unit)!r}, expected numbers that are angles; a column without a unit is taken as '
-            'arcsec'
+            f'{str(unit)!r}, expected angles as numbers, in arcsec if there is no unit; name '
+            'another column'
         )
         raise ValueError(msg)
     sizes = unit.to(u.arcsec, values.astype(float))
@@ -66,7 +66,7 @@ def read_numbers(table, names, argument):
     names : sequence of str
         The columns.
     argument : str
-        What names them, for the error.
+        The argument that names them, for the error message.
 
     Returns
     -------
@@ -76,12 +76,12 @@ def read_numbers(table, names, argument):
     Raises
     ------
     ValueError
-        If there is no such column, or it holds no numbers.
+        If there is no such column, or it does not hold numbers.
 
     Examples
     --------
     >>> from astropy.table import MaskedColumn, Table
-    >>> from astro_morph.catalog import read_numbers
+    >>> from astro_morph.catalog.numbers import read_numbers
     >>> table = Table([MaskedColumn([1, 2], mask=[False, True]), [3.5, 4.5]], names=['a', 'b'])
     >>> read_numbers(table, ['a', 'b'], 'columns')
     array([[1. , 3.5],
@@ -89,11 +89,11 @@ def read_numbers(table, names, argument):
     """
     numbers = np.full((len(table), len(names)), np.nan)
     for column, name in enumerate(names):
-        values, mask = _split_mask(_column(table, name, argument))
+        values, mask = split_mask(get_column(table, name, argument))
         if values.dtype.kind not in 'iufb':
             msg = (
-                f'{argument} names the column {name!r} of type {values.dtype}, expected numbers; '
-                'convert it, or name another'
+                f'{as_written(argument)} names the column {name!r} of type {values.dtype}, '
+                'expected numbers; convert it, or name another'
             )
             raise ValueError(msg)
         numbers[~mask, column] = values[~mask]

@@ -1,16 +1,23 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Read right ascension and declination from a catalogue."""
+"""Read the sky positions of a catalogue: right ascension and declination."""
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import Angle, SkyCoord
 
-from astro_morph.catalog.tables import _as_text, _column, _is_empty, _plain, _split_mask, _ucd
-from astro_morph.utils.messages import as_written
+from astro_morph.catalog.tables import (
+    as_text,
+    get_column,
+    get_ucd,
+    is_blank,
+    normalize_name,
+    split_mask,
+)
+from astro_morph.utils.messages import as_written, cut_list
 
 __all__ = ['read_positions']
 
-# Column names are compared in lower case and without underscores: RA, _RAJ2000, raMean, ra_deg...
+# Names are compared in lower case and without underscores: RA, _RAJ2000, raMean, ra_deg...
 _POSITION_STEMS = (
     ('ra', 'dec'),
     ('ra', 'de'),
@@ -19,11 +26,7 @@ _POSITION_STEMS = (
     ('targetra', 'targetdec'),
     ('coordra', 'coorddec'),
 )
-
-
 _POSITION_SUFFIXES = ('', 'j2000', '2000', 'icrs', 'mean', 'deg', 'degrees', 'd')
-
-
 _POSITION_UCDS = ('pos.eq.ra;meta.main', 'pos.eq.dec;meta.main')
 
 
@@ -31,14 +34,14 @@ def read_positions(table, *, coord_columns=None):
     """
     Read the position of each row.
 
-    Bare numbers are degrees, and the unit of a column counts where it has one. Text is read as
+    Numbers are in degrees unless their column has a unit. Text is read as
     `~astropy.coordinates.SkyCoord` reads it, with sexagesimal right ascension in hours.
 
     Parameters
     ----------
     table : `~astropy.table.Table`
         The catalogue, with n rows.
-    coord_columns : str or (str, str), optional
+    coord_columns : str or (str, str), default=None
         The name of a `~astropy.coordinates.SkyCoord` column, or the names of the columns of right
         ascension and declination. By default the only `~astropy.coordinates.SkyCoord` column, else
         the columns that the UCDs mark as the main position, else a pair of names such as ``ra``
@@ -47,7 +50,7 @@ def read_positions(table, *, coord_columns=None):
     Returns
     -------
     coords : `~astropy.coordinates.SkyCoord`
-        ICRS positions of shape (n,), NaN where there is none.
+        ICRS positions of shape (n,), NaN where a row has none.
     status : `~numpy.ndarray` of str, shape (n,)
         ``'ok'``, ``'no_coordinates'`` where a coordinate is masked, empty or NaN, or
         ``'invalid_coordinates'`` where it is out of range or not an angle.
@@ -55,7 +58,7 @@ def read_positions(table, *, coord_columns=None):
     Raises
     ------
     ValueError
-        If there are no such columns, if there are several, or if they hold no angles.
+        If there are no such columns, several of them, or if they do not hold angles.
 
     Examples
     --------
@@ -73,7 +76,7 @@ def read_positions(table, *, coord_columns=None):
     ra = _read_degrees(ra, sexagesimal_unit=u.hourangle)
     dec = _read_degrees(dec, sexagesimal_unit=u.deg)
 
-    # A turn too many is the same position; beyond that are placeholders such as -999.
+    # One turn more is the same position; larger values are placeholders such as -999.
     is_valid = (np.abs(ra) <= 360) & (np.abs(dec) <= 90)
     is_missing = np.isnan(ra) | np.isnan(dec)
     status = np.full(len(table), 'ok', dtype='U20')
@@ -84,14 +87,14 @@ def read_positions(table, *, coord_columns=None):
 
 
 def _position_columns(table, coord_columns):
-    """Get the columns, or the angles, of right ascension and declination."""
+    """Return the columns, or the angles, of right ascension and declination."""
     names = _find_position_columns(table) if coord_columns is None else coord_columns
     if not isinstance(names, str):
         if len(names) != 2:
             msg = f'{as_written("coord_columns")} must be one name or two, got {names!r}'
             raise ValueError(msg)
-        return tuple(_column(table, name, 'coord_columns') for name in names)
-    sky = _column(table, names, 'coord_columns')
+        return tuple(get_column(table, name, 'coord_columns') for name in names)
+    sky = get_column(table, names, 'coord_columns')
     if not isinstance(sky, SkyCoord):
         msg = (
             f'{as_written("coord_columns")} names {names!r}, which is not a SkyCoord column; name '
@@ -102,7 +105,7 @@ def _position_columns(table, coord_columns):
 
 
 def _find_position_columns(table):
-    """Find the names of the one column, or the two, that hold the position."""
+    """Return the name of the position column, or the names of the two."""
     sky = [name for name in table.colnames if isinstance(table[name], SkyCoord)]
     if len(sky) == 1:
         return sky[0]
@@ -112,41 +115,41 @@ def _find_position_columns(table):
     found = sky or pairs
     problem = f'several positions, {found}' if found else 'no position'
     msg = (
-        f'the table has {problem}, among the columns {table.colnames}; name the columns to use '
-        f'in the source of cutouts, as in {as_written("coord_columns", ("ra", "dec"))}'
+        f'the table has {problem}, among the columns {cut_list(table.colnames)}; name the columns '
+        f'to use in the source of cutouts, as in {as_written("coord_columns", ("ra", "dec"))}'
     )
     raise ValueError(msg)
 
 
 def _pairs_by_ucd(table):
-    """List the pairs of columns that say of themselves that they are the main position."""
-    ucds = {name: _ucd(table[name]) for name in table.colnames}
+    """List the pairs of columns whose UCDs mark them as the main position."""
+    ucds = {name: get_ucd(table[name]) for name in table.colnames}
     ra, dec = ([name for name in ucds if ucds[name] == ucd] for ucd in _POSITION_UCDS)
     return [(a, d) for a in ra for d in dec]
 
 
 def _pairs_by_name(table):
-    """List the pairs of columns whose names are those of right ascension and declination."""
+    """List the pairs of columns that are named like right ascension and declination."""
     return [
         (ra, dec)
         for ra_stem, dec_stem in _POSITION_STEMS
         for suffix in _POSITION_SUFFIXES
         for ra in table.colnames
-        if _plain(ra) == ra_stem + suffix
+        if normalize_name(ra) == ra_stem + suffix
         for dec in table.colnames
-        if _plain(dec) == dec_stem + suffix
+        if normalize_name(dec) == dec_stem + suffix
     ]
 
 
 def _read_degrees(column, *, sexagesimal_unit):
-    """Read angles in degrees: NaN where there is none, infinite where text is not an angle."""
-    values, mask = _split_mask(column)
+    """Return angles in degrees: NaN where a row has none, infinite where text is not an angle."""
+    values, mask = split_mask(column)
     unit = getattr(column, 'unit', None)
     is_angle = unit is not None and unit.is_equivalent(u.deg)
     if values.dtype.kind in 'SUO':
-        # VizieR gives text the "unit" '"h:m:s"', which astropy does not know.
+        # VizieR labels text with the "unit" '"h:m:s"', which Astropy does not know.
         units = (unit, unit) if is_angle else (u.deg, sexagesimal_unit)
-        degrees = np.array([_parse_degrees(_as_text(value), *units) for value in values])
+        degrees = np.array([_parse_degrees(as_text(value), *units) for value in values])
     elif is_angle:
         degrees = unit.to(u.deg, values.astype(float))
     elif unit is None or unit == u.dimensionless_unscaled:
@@ -161,8 +164,8 @@ def _read_degrees(column, *, sexagesimal_unit):
 
 
 def _parse_degrees(value, decimal_unit, sexagesimal_unit):
-    """Read one angle in degrees, from text or a number."""
-    if _is_empty(value):
+    """Return one angle in degrees, from text or a number."""
+    if is_blank(value):
         return np.nan
     try:
         return decimal_unit.to(u.deg, float(value))

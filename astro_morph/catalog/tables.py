@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tables, positions and data frames as one Astropy table, and the values of its columns."""
+"""Turn tables, positions and data frames into an Astropy table, and read its columns."""
 
 import sys
 
@@ -8,19 +8,19 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Column, QTable, Table
 from astropy.utils.masked import get_data_and_mask
 
-from astro_morph.utils.messages import as_written
+from astro_morph.utils.messages import as_written, cut_list
 
 __all__ = ['as_table']
 
 
 def as_table(X):
     """
-    Turn what a user calls a catalogue into a table.
+    Return a catalogue as a table.
 
     Parameters
     ----------
     X : `~astropy.table.Table`, `~astropy.coordinates.SkyCoord` or `pandas.DataFrame`
-        A table is handed back as it is, positions become the column ``coord``.
+        A table is returned unchanged; positions become the column ``coord``.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def as_table(X):
             msg = f'X holds positions of shape {X.shape}, expected one axis; use X.ravel()'
             raise ValueError(msg)
         return QTable({'coord': X.reshape(-1)})
-    # A data frame can only come from a pandas that was imported already.
+    # If X is a data frame, pandas has been imported.
     pandas = sys.modules.get('pandas')
     if pandas is not None and isinstance(X, pandas.DataFrame):
         return Table.from_pandas(X.rename(columns=str))
@@ -56,43 +56,43 @@ def as_table(X):
     raise TypeError(msg)
 
 
-def _column(table, name, argument):
-    """Get the column that an argument names, which has one value a row."""
+def get_column(table, name, argument):
+    """Return the column of a table that an argument names, one value per row."""
     if name not in table.colnames:
         msg = (
             f'{as_written(argument)} names {name!r}, which is not among the columns '
-            f'{table.colnames}; name one of them'
+            f'{cut_list(table.colnames)}; name one of them'
         )
         raise ValueError(msg)
     column = table[name]
     if len(column.shape) > 1:
         msg = (
-            f'{as_written(argument)} is the column {name!r} of shape {column.shape}, expected one '
-            'value a row'
+            f'{as_written(argument)} names the column {name!r} of shape {column.shape}, expected '
+            'one value per row'
         )
         raise ValueError(msg)
     return column
 
 
-def _ucd(column):
-    """Get the UCD of a column, None if it has none."""
+def get_ucd(column):
+    """Return the UCD of a column, None if it has none."""
     return (column.info.meta or {}).get('ucd')
 
 
-def _split_mask(column):
-    """Get the plain values of a column, and its mask."""
+def split_mask(column):
+    """Return the values of a column without its mask, and the mask."""
     values, mask = get_data_and_mask(column)
     values = np.asarray(values)
     return values, np.zeros(values.shape, dtype=bool) if mask is None else mask
 
 
-def _plain(name):
-    """Write a column name as it is compared with others."""
+def normalize_name(name):
+    """Return a column name in the form in which names are compared."""
     return name.lower().replace('_', '')
 
 
-def _is_text(column):
-    """Whether a column holds text."""
+def is_text(column):
+    """Check whether a column holds text."""
     if not isinstance(column, Column):
         return False
     if column.dtype.kind == 'O':
@@ -100,13 +100,13 @@ def _is_text(column):
     return column.dtype.kind in 'SU'
 
 
-def _as_text(value):
-    """Decode bytes and strip text; leave any other value as it is."""
+def as_text(value):
+    """Decode bytes and strip text; return any other value unchanged."""
     if isinstance(value, bytes):
         value = value.decode()
     return value.strip() if isinstance(value, str) else value
 
 
-def _is_empty(value):
-    """Whether a value is None, NaN or empty text."""
+def is_blank(value):
+    """Check whether a value is None, NaN or empty text."""
     return value is None or value == '' or value != value

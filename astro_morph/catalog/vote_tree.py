@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The questions that volunteers are asked about a galaxy, and how many come to each."""
+"""The tree of questions of a citizen science project such as Galaxy Zoo, and its votes."""
 
 import copy
 
@@ -12,38 +12,38 @@ __all__ = ['VoteTree', 'galaxy_zoo_2']
 # Keys of a question.
 _KEYS = {'answers', 'asked_after'}
 
-# A fraction may exceed one by as much as rounding does.
-MOST = 1.001
+# A fraction of 1, with a margin for rounding.
+_ROUNDED_ONE = 1.001
 
 
 class VoteTree:
     """
-    The questions of a citizen science project, some asked only after certain answers.
+    The questions of a citizen science project, some of which are asked only after certain answers.
 
     Parameters
     ----------
     questions : dict
-        A dictionary for each question, in an order in which no question stands before one that
-        leads to it. ``'answers'`` names the column of the votes for each answer;
-        ``'asked_after'``, where not everybody is asked, the answers to earlier questions that
-        lead here: ``{question: [answer, ...]}``.
+        A dictionary for each question, each question after those that lead to it. ``'answers'``
+        maps each answer to the column of its votes. ``'asked_after'`` lists the answers to earlier
+        questions that lead to this one, as ``{question: [answer, ...]}``; without it, every
+        volunteer is asked.
 
     Attributes
     ----------
     questions : dict
-        The same.
+        A copy of the parameter.
     names : tuple of str
-        A name for each answer: ``<question>_<answer>``.
+        Name of each answer: ``<question>_<answer>``.
     columns : tuple of str
-        The column of each answer.
+        Column of each answer.
     question : ndarray of int
-        Number of the question of each answer.
+        Number of the question that each answer belongs to.
 
     Raises
     ------
     ValueError
-        If a question has fewer than two answers, a column stands for two answers, or a question
-        is asked after an answer that is not there before it.
+        If a question has fewer than two answers, if two answers have the same column, or if a
+        question is asked after an answer that does not precede it.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class VoteTree:
 
     def __init__(self, questions):
         _check(questions)
-        # A model that keeps them must not change when the caller's do.
+        # A copy, so that a model does not change with the caller's dictionary.
         self.questions = questions = copy.deepcopy(questions)
         answers = [(name, answer) for name in questions for answer in questions[name]['answers']]
         self.names = tuple(f'{name}_{answer}' for name, answer in answers)
@@ -72,36 +72,36 @@ class VoteTree:
         for what, values in (('name', self.names), ('column', self.columns)):
             twice = {value for value in values if values.count(value) > 1}
             if twice:
-                msg = f'two answers in tree have the {what} {sorted(twice)}; each needs its own'
+                msg = f'tree has two answers of the {what} {sorted(twice)}; each needs its own'
                 raise ValueError(msg)
         self._number = {answer: number for number, answer in enumerate(answers)}
         self._first = np.flatnonzero(np.diff(self.question, prepend=-1))
 
     def totals(self, values):
-        """Sum values of the answers, shape (n, n_answers), over those of each question."""
+        """Sum values of shape (n, n_answers) over the answers to each question."""
         return np.add.reduceat(values, self._first, axis=1)
 
     def asked(self, fractions):
         """
-        Tell which share of the volunteers comes to each question.
+        Return the fraction of the volunteers that is asked each question.
 
         Parameters
         ----------
         fractions : array_like, shape (n, n_answers)
-            Of those who are asked a question, the fraction that gives each answer.
+            Fraction of those asked the question that give each answer.
 
         Returns
         -------
         asked : ndarray, shape (n, n_questions)
-            1 for a question that everybody is asked.
+            The fractions; 1 for a question that every volunteer is asked.
         """
         fractions = np.asarray(fractions, float)
         asked = np.ones((len(fractions), len(self.questions)))
         for number, (_, question) in enumerate(self.questions.items()):
             if question.get('asked_after'):
                 leading = [self._number[pair] for pair in _leading(question)]
-                shares = fractions[:, leading] * asked[:, self.question[leading]]
-                asked[:, number] = shares.sum(axis=1)
+                arriving = fractions[:, leading] * asked[:, self.question[leading]]
+                asked[:, number] = arriving.sum(axis=1)
         return asked
 
     def read(self, table):
@@ -121,38 +121,37 @@ class VoteTree:
         Raises
         ------
         ValueError
-            If a column is missing, or holds no numbers.
+            If a column is missing, or does not hold numbers.
         """
         return read_numbers(table, self.columns, 'tree')
 
     def counts(self, values, *, voters=None):
         """
-        Turn counts or fractions into counts.
+        Return the number of votes for each answer.
 
         Parameters
         ----------
         values : array_like, shape (n, n_answers)
-            The votes for each answer; or, where ``voters`` is given, their fractions of those who
-            were asked. A question with a value that is not finite, or negative, has no votes.
-        voters : float or array_like, shape (n,), optional
-            How many people looked at each galaxy.
+            The votes for each answer or, if ``voters`` is given, their fraction of those who were
+            asked. A question with a value that is negative or not finite has no votes.
+        voters : float or array_like, shape (n,), default=None
+            Number of volunteers who looked at each galaxy; None if ``values`` are votes.
 
         Returns
         -------
         counts : ndarray, shape (n, n_answers)
-            The votes for each answer, whole numbers or not; zero where nobody was asked.
+            The number of votes, which need not be whole; zero where nobody was asked.
 
         Raises
         ------
         ValueError
-            If the values have another shape, or are fractions where counts are expected, or the
-            other way round.
+            If the values have another shape, are fractions without ``voters``, or counts with it.
         """
         values = np.asarray(values, float)
         if values.ndim != 2 or values.shape[1] != len(self.names):
             msg = (
-                f'y has votes of shape {values.shape}, expected (n, {len(self.names)}); give it a '
-                'column for each answer of tree'
+                f'y has votes of shape {values.shape}, expected (n, {len(self.names)}): one column '
+                'for each answer of tree'
             )
             raise ValueError(msg)
         is_valid = np.isfinite(values) & (values >= 0)
@@ -162,7 +161,7 @@ class VoteTree:
         if voters is None:
             return values
         totals = self.totals(values)
-        # Rounded fractions don't sum to exactly one.
+        # The sum of rounded fractions is not exactly 1.
         fractions = values / np.where(totals > 0, totals, 1)[:, self.question]
         voters = np.broadcast_to(np.asarray(voters, float), len(values))
         voters = np.where(np.isfinite(voters) & (voters > 0), voters, 0)
@@ -171,20 +170,21 @@ class VoteTree:
 
 def galaxy_zoo_2(kind='weighted_fraction'):
     """
-    Give the tree of Galaxy Zoo 2, with the column names of its tables.
+    Return the tree of Galaxy Zoo 2, with the column names of its tables.
 
-    They are those of Willett et al. (2013, MNRAS 435, 2835) and Hart et al. (2016, MNRAS 461,
-    3663); how many people looked at a galaxy stands in the column ``total_classifications``.
+    The tables are those of Willett et al. (2013, MNRAS 435, 2835) and Hart et al. (2016, MNRAS 461,
+    3663). Their column ``total_classifications`` holds the number of volunteers who looked at each
+    galaxy.
 
     Parameters
     ----------
-    kind : {'count', 'fraction', 'weighted_fraction', 'debiased'}, optional
-        Which of the columns of an answer to take.
+    kind : {'count', 'fraction', 'weighted_fraction', 'debiased'}, default='weighted_fraction'
+        Kind of the columns, of which the tables have several for each answer.
 
     Returns
     -------
     questions : dict
-        For `VoteTree` and `~astro_morph.MorphologyVotes`.
+        The questions, for `VoteTree` and `~astro_morph.MorphologyVotes`.
 
     Examples
     --------
@@ -238,13 +238,13 @@ _GALAXY_ZOO_2 = {
 
 
 def _leading(question):
-    """List the pairs of question and answer after which a question is asked."""
+    """List the pairs of question and answer that lead to a question."""
     asked_after = question.get('asked_after', {})
     return [(name, answer) for name, answers in asked_after.items() for answer in answers]
 
 
 def _check(questions):
-    """Make sure that a tree is one."""
+    """Check that questions form a tree."""
     if not isinstance(questions, dict) or not questions:
         msg = f'tree must be a dictionary with a dictionary for each question, got {questions!r}'
         raise ValueError(msg)
@@ -258,32 +258,32 @@ def _check(questions):
         are_answers = isinstance(answers, dict) and len(answers) > 1
         if not are_answers or not all(isinstance(text, str) for text in [name, *answers]):
             msg = (
-                f'tree has the answers {answers!r} to {name!r}, expected a dictionary of the '
-                'columns of two answers or more, by their names'
+                f'tree has the answers {answers!r} to {name!r}, expected a dictionary that maps '
+                'two answers or more to their columns'
             )
             raise ValueError(msg)
         unknown = [pair for pair in _leading(question) if pair not in answers_before]
         if unknown:
             msg = (
-                f'in tree, {name!r} is asked after {unknown}, expected answers to questions that '
-                f'stand before it: {sorted(answers_before)}'
+                f'tree: {name!r} is asked after {unknown}, expected answers to earlier questions: '
+                f'{sorted(answers_before)}'
             )
             raise ValueError(msg)
         answers_before |= {(name, answer) for answer in answers}
 
 
 def _check_kind(values, *, are_fractions):
-    """Tell counts from fractions: a mistake would go unseen and spoil all uncertainties."""
+    """Check for fractions in place of counts, which would silently spoil all uncertainties."""
     largest = values.max(initial=0)
-    if are_fractions and largest > MOST:
+    if are_fractions and largest > _ROUNDED_ONE:
         msg = (
-            f'with voters, votes must be fractions of those who were asked, got values up to '
-            f'{largest:g}; leave voters out if they are counts'
+            f'y has votes up to {largest:g}, expected fractions of those who were asked, because '
+            'voters is given; leave voters out if they are counts'
         )
         raise ValueError(msg)
-    if not are_fractions and 0 < largest <= MOST and not (values == np.round(values)).all():
+    if not are_fractions and 0 < largest <= _ROUNDED_ONE and not (values == np.round(values)).all():
         msg = (
-            'votes are all fractions, expected counts; say with voters= how many people looked at '
-            'each galaxy, as the name of a column or as a number'
+            'y has votes that are all fractions, expected counts; pass voters=, the number of '
+            'volunteers who looked at each galaxy or the name of its column'
         )
         raise ValueError(msg)

@@ -1,10 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Name arguments in messages as the caller wrote them: in Python, or on the command line."""
+"""Name arguments in messages as the caller wrote them, and cut long lists of names."""
 
 import contextlib
 import shlex
 
-__all__ = ['as_written', 'on_command_line']
+__all__ = ['as_written', 'cut_list', 'on_command_line']
 
 # The option of each argument, while the command line runs a task.
 _options = {}
@@ -45,6 +45,30 @@ def as_written(name, *value):
         return option
     words = value[0] if isinstance(value[0], tuple) else value
     return f'{option} {shlex.join(map(str, words))}'
+
+
+def cut_list(names):
+    """
+    Return a list of names as text, for a message.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The names.
+
+    Returns
+    -------
+    text : str
+        The list; of more than ten names the first ten, and how many there are.
+
+    Examples
+    --------
+    >>> from astro_morph.utils.messages import cut_list
+    >>> cut_list(['ra', 'dec']), cut_list('abcdefghijklm')[-21:]
+    ("['ra', 'dec']", "'j', ...] (13 in all)")
+    """
+    names = list(names)
+    return str(names) if len(names) <= 10 else f'{str(names[:10])[:-1]}, ...] ({len(names)} in all)'
 
 
 @contextlib.contextmanager

@@ -233,7 +233,7 @@ class TestReadPositions:
             read_positions(table)
 
     def test_several_values_a_row(self):
-        with pytest.raises(ValueError, match=r"'ra' of shape \(2, 3\), expected one value a row"):
+        with pytest.raises(ValueError, match=r"'ra' of shape \(2, 3\), expected one value per row"):
             read_positions(Table({'ra': np.zeros((2, 3)), 'dec': [0.0, 0.0]}))
 
     def test_no_rows(self):
@@ -295,7 +295,7 @@ class TestReadLabels:
             read_labels(Table({'id': [1], 'type': ['E']}), 'm')
 
     def test_votes(self):
-        with pytest.raises(ValueError, match='one value a row'):
+        with pytest.raises(ValueError, match='one value per row'):
             read_labels(Table({'votes': np.zeros((2, 3))}), 'votes')
 
 
