@@ -1,32 +1,43 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Charts of how well a model does, and of what its features hold."""
+"""Draw charts: confusion matrix, ROC curves, reliability, training history and feature map."""
 
+import math
 from functools import partial
 
 import numpy as np
 
-__all__ = ['confusion', 'feature_map', 'reliability', 'roc']
+__all__ = ['confusion', 'feature_map', 'history', 'reliability', 'roc']
 
 # Side of a chart, in inches.
 SIDE = 4.2
 
-# Galaxies beyond which a feature map is a blot, and takes minutes.
+# Galaxies in a feature map: with more, points overlap and t-SNE takes minutes.
 MOST_POINTS = 3000
+
+# Quantities in a history, and the titles of their panels.
+CURVES = {
+    'loss': 'loss',
+    'accuracy': 'accuracy on views',
+    'neighbor_accuracy': 'neighbours of the same class',
+    'feature_scatter': 'scatter of the features',
+    'effective_rank': 'effective rank of the features',
+    'learning_rate': 'learning rate',
+}
 
 
 def confusion(evaluation):
     """
-    Draw the confusion matrix.
+    Plot the confusion matrix.
 
     Parameters
     ----------
     evaluation : `~astro_morph.evaluation.Evaluation`
-        The comparison with known classes.
+        Predictions and true classes.
 
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
-        The share of each true class that is predicted as each class, and counts.
+        The counts, coloured by the fraction of each true class.
 
     Examples
     --------
@@ -37,34 +48,34 @@ def confusion(evaluation):
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['1', '0', '1', '0']
     """
-    figure, axes = _chart('predicted', 'true')
+    figure, axes = _chart('predicted class', 'true class')
     counts = evaluation.confusion
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(share, cmap='Blues', vmin=0, vmax=1)
+    fraction = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(fraction, cmap='Blues', vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
-        colour = 'white' if share[row, column] > 0.5 else 'black'
+        colour = 'white' if fraction[row, column] > 0.5 else 'black'
         axes.text(column, row, str(count), color=colour, ha='center', va='center')
     ticks = range(len(counts))
     axes.set_xticks(ticks, evaluation.classes, rotation=30, ha='right', rotation_mode='anchor')
     axes.set_yticks(ticks, evaluation.classes)
     axes.set_title(f'accuracy {evaluation.accuracy:.3f}')
-    figure.colorbar(image, ax=axes, label='share of the true class', shrink=0.8)
+    figure.colorbar(image, ax=axes, label='fraction of the true class', shrink=0.8)
     return figure
 
 
 def roc(evaluation):
     """
-    Draw the receiver operating characteristic of each class against the others.
+    Plot the receiver operating characteristic (ROC) of each class against the others.
 
     Parameters
     ----------
     evaluation : `~astro_morph.evaluation.Evaluation`
-        The comparison with known classes.
+        Predictions and true classes.
 
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
-        A curve a class, with its area.
+        A curve per class, with the area under it.
 
     Examples
     --------
@@ -76,29 +87,29 @@ def roc(evaluation):
     >>> figure.axes[0].get_legend_handles_labels()[1]
     ['E 1.000', 'S 1.000']
     """
-    figure, axes = _chart('false positives', 'true positives')
+    figure, axes = _chart('false positive rate', 'true positive rate')
     for label, area in evaluation.to_table().iterrows('class', 'roc_auc'):
         if np.isfinite(area):
             axes.step(*evaluation.roc(label), where='post', label=f'{label} {area:.3f}')
     axes.plot([0, 1], [0, 1], color='0.7', linestyle=':')
     axes.set_aspect('equal')
-    axes.legend(title='class and area', loc='lower right')
+    axes.legend(title='class, area', loc='lower right')
     return figure
 
 
 def reliability(evaluation):
     """
-    Draw how often predictions of some confidence are right.
+    Plot the reliability diagram: accuracy against confidence.
 
     Parameters
     ----------
     evaluation : `~astro_morph.evaluation.Evaluation`
-        The comparison with known classes.
+        Predictions and true classes.
 
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
-        Accuracy against confidence, with its binomial error, on top of the number of predictions.
+        Accuracy against confidence with binomial errors, above the number of galaxies per bin.
 
     Examples
     --------
@@ -117,11 +128,11 @@ def reliability(evaluation):
     n, confidence, accuracy = n[there], confidence[there], accuracy[there]
     figure = Figure(figsize=(SIDE, 1.2 * SIDE), layout='constrained')
     axes, below = figure.subplots(2, sharex=True, height_ratios=[3, 1])
-    # Of one galaxy more of each kind, so that no bin is without error.
+    # With one more correct and one more wrong prediction, so that no error is zero.
     error = np.sqrt((n * accuracy + 1) * (n - n * accuracy + 1) / (n + 2) ** 3)
     axes.plot([0, 1], [0, 1], color='0.7', linestyle=':')
     axes.errorbar(confidence, accuracy, error, fmt='o', capsize=2)
-    axes.set(ylabel='share that is right', ylim=(-0.03, 1.03))
+    axes.set(ylabel='accuracy', ylim=(-0.03, 1.03))
     axes.set_title(f'expected calibration error {evaluation.calibration_error:.3f}')
     below.bar(confidence, n, width=0.05)
     below.set(xlabel='confidence', ylabel='galaxies', yscale='log', xlim=(0, 1.03))
@@ -130,21 +141,21 @@ def reliability(evaluation):
 
 def feature_map(features, labels=None, *, method='pca', n_dimensions=2, random_state=0):
     """
-    Draw features on a map, where galaxies that look alike lie together.
+    Plot a map of features, on which similar galaxies are close together.
 
     Parameters
     ----------
     features : array_like, shape (n, d)
-        What ``MorphologyEncoder.transform`` gives; rows with NaN are left out.
-    labels : array_like, shape (n,), optional
-        A class a row, which is drawn in its colour.
-    method : {'pca', 'tsne'}, optional
-        Principal components, or t-SNE (van der Maaten & Hinton 2008), which keeps neighbours
-        together, whereas its distances mean little.
-    n_dimensions : {2, 3}, optional
-        Dimensions of the map.
-    random_state : int, optional
-        Seed of the t-SNE, and of the choice of 3000 of more galaxies.
+        Features, as returned by ``MorphologyEncoder.transform``; rows with NaN are omitted.
+    labels : array_like, shape (n,), default=None
+        The class of each row, for the colours of the points.
+    method : {'pca', 'tsne'}, default='pca'
+        Principal component analysis, or t-SNE (van der Maaten & Hinton 2008), which preserves
+        neighbours, but not distances.
+    n_dimensions : {2, 3}, default=2
+        Number of dimensions of the map.
+    random_state : int, default=0
+        Seed of t-SNE, and of the selection of 3000 galaxies if there are more.
 
     Returns
     -------
@@ -154,7 +165,7 @@ def feature_map(features, labels=None, *, method='pca', n_dimensions=2, random_s
     Raises
     ------
     ValueError
-        If the method is not known.
+        If the method is unknown.
 
     Examples
     --------
@@ -172,15 +183,15 @@ def feature_map(features, labels=None, *, method='pca', n_dimensions=2, random_s
 
     rows = np.flatnonzero(np.isfinite(features).all(axis=1))
     rows = np.random.default_rng(random_state).permutation(rows)[:MOST_POINTS]
-    # t-SNE looks at three times as many neighbours as its perplexity says: so many there must be.
+    # t-SNE needs at least three times as many neighbours as its perplexity.
     tsne = partial(TSNE, perplexity=min(30, (len(rows) - 1) / 3))
     methods = {'pca': PCA, 'tsne': tsne}
     if method not in methods:
-        msg = f'method must be one of {list(methods)}, got {method!r}'
+        msg = f'method is {method!r}, expected one of {list(methods)}'
         raise ValueError(msg)
     scaled = StandardScaler().fit_transform(np.asarray(features)[rows])
     if method == 'tsne':
-        # As its authors do: the last components are noise.
+        # As recommended by its authors: the last components are noise.
         scaled = PCA(min(30, *scaled.shape), random_state=random_state).fit_transform(scaled)
     places = methods[method](n_dimensions, random_state=random_state).fit_transform(scaled)
 
@@ -193,6 +204,58 @@ def feature_map(features, labels=None, *, method='pca', n_dimensions=2, random_s
         figure.legend(loc='outside upper center', ncols=3, markerscale=2)
     names = [f'{"component" if method == "pca" else "t-SNE"} {i + 1}' for i in range(n_dimensions)]
     axes.set(**dict(zip(['xlabel', 'ylabel', 'zlabel'], names, strict=False)))
+    return figure
+
+
+def history(history):
+    """
+    Plot the training history.
+
+    Parameters
+    ----------
+    history : list of dict
+        A record per epoch: the ``history_`` of an estimator.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        A curve for each recorded quantity against epoch.
+
+    Raises
+    ------
+    ValueError
+        If the history is empty.
+
+    Examples
+    --------
+    >>> from astro_morph import MorphologyEncoder, plotting
+    >>> from astro_morph.simulation import SimulatedSurvey
+    >>> survey = SimulatedSurvey(n_galaxies=16)
+    >>> encoder = MorphologyEncoder(source=survey, size=32, epochs=2, verbose=0)
+    >>> figure = plotting.history(encoder.fit(survey.catalogue).history_)
+    >>> [axes.get_title() for axes in figure.axes[:2]]
+    ['loss', 'accuracy on views']
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    if not history:
+        msg = 'history is empty: nothing was trained; a linear head on frozen features has none'
+        raise ValueError(msg)
+    names = [name for name in CURVES if any(name in record for record in history)]
+    n_columns = math.ceil(len(names) / 2)
+    figure = Figure(figsize=(3 * n_columns, 4.4), layout='constrained')
+    panels = figure.subplots(2, n_columns, sharex=True, squeeze=False)
+    for name, axes in zip(names, panels.flat, strict=False):
+        # Some quantities are recorded every few epochs only.
+        known = [record for record in history if name in record]
+        epochs, values = ([record[key] for record in known] for key in ('epoch', name))
+        axes.plot(epochs, values, '-' if len(known) > 1 else 'o')
+        axes.set_title(CURVES[name], fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in panels.flat[len(names) :]:
+        axes.remove()
+    figure.supxlabel('epoch', fontsize=9)
     return figure
 
 

@@ -93,5 +93,5 @@ def test_feature_map_shows_few_galaxies():
 
 
 def test_unknown_method_is_an_error():
-    with pytest.raises(ValueError, match=r"one of \['pca', 'tsne'\], got 'umap'"):
+    with pytest.raises(ValueError, match=r"method is 'umap', expected one of \['pca', 'tsne'\]"):
         plotting.feature_map(np.zeros((4, 2)), method='umap')

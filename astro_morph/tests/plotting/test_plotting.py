@@ -208,7 +208,7 @@ class TestPreprocessing:
 
     def test_pictures_and_nothing_are_an_error(self, cutouts):
         for wrong in (cutouts[:0], cutouts.replace(kind='picture')):
-            with pytest.raises(ValueError, match='must be some cutouts in flux'):
+            with pytest.raises(ValueError, match='expected at least one cutout in flux'):
                 plotting.preprocessing(wrong)
 
 
@@ -217,7 +217,9 @@ class TestReconstructions:
     def test_show_each_cutout_and_what_is_drawn_of_it(self, bands):
         blobs = make_blobs(6, bands=bands)
         blobs.status[1] = 'truncated'
-        encoder = MorphologyEncoder('autoencoder', epochs=1, device='cpu', verbose=0).fit(blobs)
+        encoder = MorphologyEncoder(method='autoencoder', epochs=1, device='cpu', verbose=0).fit(
+            blobs
+        )
         pictures = pictures_of(plotting.reconstructions(encoder, blobs))
         # Five cutouts have an image; small ones are enlarged by half.
         assert [picture.shape for picture in pictures] == [(36, 36, 3)] * 10
@@ -242,5 +244,5 @@ class TestNeighbors:
         rows = np.array([[-1, -1], [2, 3], [1, 3]] + [[-1, -1]] * 21)
         titles = [axes.get_title() for axes in plotting.neighbors(blobs, rows).axes]
         assert titles[::3] == ['row 1', 'row 2']
-        with pytest.raises(ValueError, match=r'of=\[0\] names galaxies without neighbours'):
+        with pytest.raises(ValueError, match=r'of has the rows \[0\] without neighbours'):
             plotting.neighbors(blobs, rows, of=[0])
