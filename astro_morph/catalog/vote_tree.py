@@ -259,7 +259,7 @@ def _check(questions):
         if not are_answers or not all(isinstance(text, str) for text in [name, *answers]):
             msg = (
                 f'tree has the answers {answers!r} to {name!r}, expected a dictionary that maps '
-                'two answers or more to their columns'
+                'two answers or more, as text, to their columns'
             )
             raise ValueError(msg)
         unknown = [pair for pair in _leading(question) if pair not in answers_before]
@@ -275,13 +275,14 @@ def _check(questions):
 def _check_kind(values, *, are_fractions):
     """Check for fractions in place of counts, which would silently spoil all uncertainties."""
     largest = values.max(initial=0)
-    if are_fractions and largest > _ROUNDED_ONE:
+    are_small = largest <= _ROUNDED_ONE
+    if are_fractions and not are_small:
         msg = (
             f'y has votes up to {largest:g}, expected fractions of those who were asked, because '
             'voters is given; leave voters out if they are counts'
         )
         raise ValueError(msg)
-    if not are_fractions and 0 < largest <= _ROUNDED_ONE and not (values == np.round(values)).all():
+    if not are_fractions and are_small and np.any(values != np.round(values)):
         msg = (
             'y has votes that are all fractions, expected counts; pass voters=, the number of '
             'volunteers who looked at each galaxy or the name of its column'
