@@ -1,2 +1,2 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""From labels, or none, to a fitted model."""
+"""Learn: fit a model to labels, pretrain without any, adapt it, and choose what to label next."""

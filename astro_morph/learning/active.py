@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Which galaxies a person should look at: those worth a label, and those of a doubtful label."""
+"""Active learning: choose the galaxies to label next, and find labels that are likely wrong."""
 
 import numpy as np
 from astropy.table import Table
@@ -10,69 +10,71 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
 from astro_morph.learning.heads import linear_head
+from astro_morph.utils.messages import as_written
 
 __all__ = [
-    'STRATEGIES',
+    'CRITERIA',
     'choose',
     'confident_learning',
     'suspect_labels',
     'typical',
 ]
 
-STRATEGIES = ('diverse', 'margin', 'entropy', 'novelty')
+CRITERIA = ('diverse', 'margin', 'entropy', 'novelty')
 
+# Folds of cross-validation that predict each label from the others.
 FOLDS = 5
 
-# Galaxies that are looked through for each that is chosen, and what is seen of their features.
+# Candidates of smallest margin for each galaxy chosen, and principal components of their features.
 CANDIDATES = 4
 DIRECTIONS = 32
 
 
-def choose(predictions, n, *, strategy='diverse', random_state=None):
+def choose(predictions, n, *, criterion='diverse', random_state=None):
     """
-    Choose the galaxies whose label would teach most.
+    Choose the galaxies whose labels would improve a classifier most.
 
     Parameters
     ----------
     predictions : `~astro_morph.prediction.predict.Predictions`
-        Of galaxies without a label, with their features.
+        Predictions of galaxies without a label, with their features.
     n : int
-        How many to choose, of those that have an image.
-    strategy : {'diverse', 'margin', 'entropy', 'novelty'}, optional
-        ``'margin'`` takes those whose two likeliest classes are closest, ``'entropy'`` those
-        whose probabilities are most even, ``'novelty'`` those most unlike the training.
-        ``'diverse'`` takes galaxies of close classes that are unlike each other, after
-        Cluster-Margin (Citovsky et al. 2021, arXiv:2107.14263): one from each of n clusters of
-        the 4 n of smallest margin.
-    random_state : int, optional
-        Seed of ``'diverse'``.
+        Number of galaxies to choose, among those that have an image.
+    criterion : {'diverse', 'margin', 'entropy', 'novelty'}, default='diverse'
+        ``'margin'`` chooses galaxies whose two most probable classes are closest, ``'entropy'``
+        those of highest entropy of the probabilities, and ``'novelty'`` those most unlike the
+        training. ``'diverse'`` chooses galaxies of small margin that differ from each other, after
+        Cluster-Margin (Citovsky et al. 2021, arXiv:2107.14263): one from each of n clusters of the
+        4 n with the smallest margin.
+    random_state : int, default=None
+        Seed of the clustering of ``'diverse'``.
 
     Returns
     -------
     rows : ndarray of int
-        Row numbers, the most instructive first.
+        Row numbers, the most informative first.
 
     Raises
     ------
     ValueError
-        If the strategy is not known.
+        If the criterion is unknown.
     """
-    if strategy not in STRATEGIES:
-        msg = f'strategy must be one of {STRATEGIES}, got {strategy!r}'
+    if criterion not in CRITERIA:
+        msg = f'{as_written("criterion")} must be one of {CRITERIA}, got {criterion!r}'
         raise ValueError(msg)
     known = np.flatnonzero(predictions.status == 'ok')
     n = min(n, len(known))
     probabilities = predictions.probabilities[known]
-    if strategy == 'novelty':
+    if criterion == 'novelty':
         priority = -predictions.novelty[known]
-    elif strategy == 'entropy':
+    elif criterion == 'entropy':
         priority = entropy(probabilities, axis=1)
     else:
         second, first = np.sort(probabilities, axis=1)[:, -2:].T
         priority = second - first
     order = np.argsort(-priority, kind='stable')
-    # Where all are chosen, there are no clusters to take one of.
-    if strategy == 'diverse' and 0 < n < len(order):
+    # If all are chosen, there is no need of clusters.
+    if criterion == 'diverse' and 0 < n < len(order):
         order = order[: CANDIDATES * n]
         _, clusters = _cluster(predictions.features[known[order]], n, random_state)
         order = order[np.sort(np.unique(clusters.labels_, return_index=True)[1])]
@@ -81,24 +83,24 @@ def choose(predictions, n, *, strategy='diverse', random_state=None):
 
 def typical(features, n, *, random_state=None):
     """
-    Choose galaxies before there are labels: the middle one of each of n clusters.
+    Choose typical galaxies to label first: the most central one of each of n clusters.
 
-    A first few labels teach most on typical galaxies that are unlike each other (Hacohen, Dekel &
-    Weinshall 2022, arXiv:2202.02794).
+    The first labels are most informative on typical galaxies that differ from each other (Hacohen,
+    Dekel & Weinshall 2022, arXiv:2202.02794).
 
     Parameters
     ----------
     features : ndarray, shape (m, d)
         Features of the galaxies.
     n : int
-        How many to choose.
-    random_state : int, optional
-        Seed of the clusters.
+        Number of galaxies to choose.
+    random_state : int, default=None
+        Seed of the clustering.
 
     Returns
     -------
     rows : ndarray of int
-        Row numbers, that of the largest cluster first.
+        Row numbers, that from the largest cluster first.
 
     Examples
     --------
@@ -115,7 +117,7 @@ def typical(features, n, *, random_state=None):
 
 
 def _cluster(features, n, random_state):
-    """Give the main directions of features, and n clusters in them."""
+    """Return the principal components of features, shape (m, d), and n clusters in them."""
     scaled = StandardScaler().fit_transform(features)
     pca = PCA(min(DIRECTIONS, *scaled.shape), random_state=random_state)
     reduced = pca.fit_transform(scaled)
@@ -124,7 +126,7 @@ def _cluster(features, n, random_state):
 
 def suspect_labels(features, labels, *, random_state=0):
     """
-    Find labels that are likely wrong, each predicted from the others.
+    Find labels that are likely wrong: a linear head predicts each from the others.
 
     Parameters
     ----------
@@ -132,13 +134,13 @@ def suspect_labels(features, labels, *, random_state=0):
         Features of the galaxies, learnt without these labels.
     labels : ndarray, shape (n,)
         The labels.
-    random_state : int, optional
-        Seed of the folds of which each is predicted by a linear head from the others.
+    random_state : int, default=0
+        Seed of the folds of the cross-validation.
 
     Returns
     -------
     table : `~astropy.table.Table`
-        As from `confident_learning`, with the labels themselves.
+        As from `confident_learning`, with labels in place of their indices.
     """
     classes, target = np.unique(labels, return_inverse=True)
     n_folds = min(FOLDS, np.bincount(target).min())
@@ -154,25 +156,25 @@ def suspect_labels(features, labels, *, random_state=0):
 
 def confident_learning(probabilities, target):
     r"""
-    Find labels that are likely wrong, by how sure the model is of each class elsewhere.
+    Find labels that are likely wrong, by confident learning.
 
-    From the probability of a class its mean over the galaxies that are labelled so is taken away:
-    a class that is hard to see needs less to be believed (Northcutt, Jiang & Chuang 2021,
-    arXiv:1911.00068; in the form of Kuan & Mueller 2022, arXiv:2207.03061). A label is doubtful
-    where another class then stands higher, and is likelier too.
+    From the probability of each class, its mean over the galaxies with that label is subtracted:
+    for a class that is hard to recognise, a lower probability suffices (Northcutt, Jiang & Chuang
+    2021, arXiv:1911.00068; in the form of Kuan & Mueller 2022, arXiv:2207.03061). A label is likely
+    wrong if another class is then higher, and is more probable too.
 
     Parameters
     ----------
     probabilities : ndarray, shape (n, n_classes)
-        Of a model that has not seen the label.
+        Predictions of a model that was not trained on the label.
     target : ndarray of int, shape (n,)
         Index of the class that each galaxy is labelled with.
 
     Returns
     -------
     table : `~astropy.table.Table`
-        ``row``, ``label`` and ``suggested`` (indices), ``p_label`` and ``p_suggested``, the most
-        doubtful first.
+        ``row``, ``label`` and ``suggested`` (indices of classes), ``p_label`` and ``p_suggested``,
+        the label most likely wrong first.
 
     Examples
     --------
@@ -186,13 +188,13 @@ def confident_learning(probabilities, target):
     """
     n, n_classes = probabilities.shape
     usual = [np.mean(probabilities[target == k, k]) for k in range(n_classes)]
-    belief = probabilities - usual
-    suggested = np.argmax(belief, axis=1)
+    excess = probabilities - usual
+    suggested = np.argmax(excess, axis=1)
     everyone = np.arange(n)
     p_label, p_suggested = probabilities[everyone, target], probabilities[everyone, suggested]
-    lead = belief[everyone, suggested] - belief[everyone, target]
+    margin = excess[everyone, suggested] - excess[everyone, target]
     rows = np.flatnonzero((suggested != target) & (p_suggested > p_label))
-    rows = rows[np.argsort(-lead[rows], kind='stable')]
+    rows = rows[np.argsort(-margin[rows], kind='stable')]
     return Table(
         {
             'row': rows,

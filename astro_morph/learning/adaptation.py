@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""A model for the images of another survey, of which nobody has labelled any."""
+"""Adapt a model to the images of another survey, without labels."""
 
 import copy
 
@@ -8,79 +8,80 @@ from torch import nn
 
 from astro_morph.cutouts import as_cutouts
 from astro_morph.learning.fitting import usable
-from astro_morph.models.building import measured_stretch
+from astro_morph.models.building import measure_stretch
 from astro_morph.models.running import BATCH_SIZE
 from astro_morph.models.torch_model import TorchModel
 from astro_morph.prediction.predict import prepare, request
 
 __all__ = ['adapt']
 
-# What a model has learnt of the scatter of its features weighs as much as so many galaxies
-# (Schneider et al. 2020, arXiv:2006.16971, section 3).
+# The batch norm statistics of the training weigh as much as those of this many galaxies (Schneider
+# et al. 2020, arXiv:2006.16971, section 3).
 PRIOR = 16
 
 
 def adapt(model, X, *, source='auto'):
     """
-    Fit what a model knows of brightness, noise and scatter to the images of another survey.
+    Adapt the stretch and the batch norm statistics of a model to the images of another survey.
 
-    The noise and the brightness of flux are measured anew; mean and standard deviation of each
-    band of pictures are brought to those of the training pictures. Where encoder and head were
-    trained together, the statistics of the batch norms are measured anew too (Li et al. 2016,
-    arXiv:1603.04779). No weight is trained.
+    For flux, noise and brightness are measured again. For pictures, mean and standard deviation of
+    each band are matched to those of the training pictures. If encoder and head were trained
+    together, the statistics of the batch norms are measured again too (Li et al. 2016,
+    arXiv:1603.04779). No weights are trained.
 
     Parameters
     ----------
     model : `~astro_morph.models.torch_model.TorchModel`
-        The model; it stays as it is.
+        The model, which is not changed.
     X : object
         Samples of the other survey, as in `~astro_morph.cutouts.as_cutouts`.
-    source : `~astro_morph.cutouts.CutoutSource` or str, optional
-        Where a catalogue's cutouts come from.
+    source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
+        Source of a catalogue's cutouts.
 
     Returns
     -------
     adapted : `~astro_morph.models.torch_model.TorchModel`
-        Another model.
+        The adapted copy.
 
     Raises
     ------
     ValueError
-        If the model takes plain features, or does not know what its training pictures were like;
-        or if no row has an image.
+        If the model takes plain features, if it lacks the statistics of its training pictures, or
+        if no row has an image.
     """
     if not model.spec.bands:
         msg = (
-            'only a model of images can be adapted, this one takes plain features; fit it on images'
+            'this model takes plain features, and only a model of images can be adapted; fit it to '
+            'images'
         )
         raise ValueError(msg)
     cutouts = usable(prepare(model.spec, as_cutouts(X, **request(model.spec, source))))
     adapted = TorchModel(model.spec, copy.deepcopy(model.network), device=model.device)
     _match_brightness(adapted, cutouts)
-    # The statistics of a frozen encoder are not those of the training images, and the head relies
-    # on them.
+    # A frozen encoder keeps its statistics: they are not those of the training images, and the head
+    # relies on them.
     if not model.spec.frozen:
-        _measure_scatter(adapted, cutouts)
+        _measure_statistics(adapted, cutouts)
     return adapted
 
 
 def _match_brightness(model, cutouts):
-    """Let the network see images as bright as those that it was trained on."""
-    network, measured = model.network, measured_stretch(cutouts).to(model.device)
+    """Set the stretch so that the network sees images as bright as those it was trained on."""
+    network, measured = model.network, measure_stretch(cutouts).to(model.device)
     if model.spec.kind == 'flux':
         network.stretch = measured
         return
     if network.stretch.mean.isnan().any():
         msg = (
-            'this model was made by a version that did not keep what its training pictures were '
-            'like; train it again to adapt it'
+            'this model was written by a version that did not save the brightness of the training '
+            'pictures; train it again to adapt it'
         )
         raise ValueError(msg)
     network.stretch.match(measured.mean, measured.std)
 
 
-def _measure_scatter(model, cutouts):
-    """Measure the statistics of the batch norms on other images."""
+def _measure_statistics(model, cutouts):
+    """Measure mean and variance of the batch norms on other images."""
     norms = [part for part in model.network.encoder.modules() if isinstance(part, nn.BatchNorm2d)]
     learnt = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
     for norm in norms:

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""What turns features into classes: fitted by scikit-learn, compared and calibrated."""
+"""Fit the heads that turn features into classes, choose the best one and calibrate it."""
 
 import warnings
 
@@ -26,67 +26,74 @@ __all__ = [
     'small_head',
 ]
 
-# Folds of the labels on whose held-out parts heads are compared and calibrated.
+# Folds of cross-validation, whose held-out predictions compare and calibrate the heads.
 FOLDS = 5
 
-# Scores that a model keeps for its sets of classes.
+# Conformity scores that a model keeps for its prediction sets.
 MOST_SCORES = 1000
 
-# Pooled features are hundreds of correlated numbers: strong penalties are best on few labels. Of 1,
-# 0.1, 0.03, 0.01 and so on, this or the next predicts 50 to 1,000 SDSS galaxies best.
+# Pooled features are hundreds of correlated numbers: with few labels, strong penalties are best. Of
+# the inverse strengths 1, 0.1, 0.03, 0.01 and so on, this or the next one predicts 50 to 1,000 SDSS
+# galaxies best.
 PENALTY = 0.03
 DECAY = 10.0
 
-# Wide enough for classes that are no convex regions of the features, and passes over them.
-HIDDEN = 64
-STEPS = 200
+# Wide enough for classes that are not convex regions of the features.
+N_HIDDEN = 64
+
+# Passes over the features; few are as good as a strong penalty against overfitting.
+MOST_PASSES = 200
 
 
 def linear_head(*, penalty=PENALTY):
     """
-    Make a logistic regression on standardised features.
+    Build a logistic regression on standardised features.
 
     Parameters
     ----------
-    penalty : float, optional
+    penalty : float, default=0.03
         Inverse strength of the penalty on the weights, ``C`` of scikit-learn.
 
     Returns
     -------
     head : `~sklearn.pipeline.Pipeline`
-        To be fitted.
+        The head, not fitted.
     """
     return make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=1000))
 
 
 def small_head(*, random_state):
     """
-    Make a network of one hidden layer on standardised features.
+    Build a network with one hidden layer on standardised features.
 
     Parameters
     ----------
     random_state : int
-        Seed of its first weights.
+        Seed of the initial weights.
 
     Returns
     -------
     head : `~sklearn.pipeline.Pipeline`
-        To be fitted.
+        The head, not fitted.
     """
     perceptron = MLPClassifier(
-        HIDDEN, alpha=DECAY, learning_rate_init=0.003, max_iter=STEPS, random_state=random_state
+        N_HIDDEN,
+        alpha=DECAY,
+        learning_rate_init=0.003,
+        max_iter=MOST_PASSES,
+        random_state=random_state,
     )
     return make_pipeline(StandardScaler(), perceptron)
 
 
 def fit_head(head, features, target, sample_weight):
     """
-    Fit a head, and turn it into layers that take the features as they are.
+    Fit a head, and convert it to layers that take the features without standardisation.
 
     Parameters
     ----------
     head : `~sklearn.pipeline.Pipeline`
-        As from `linear_head` or `small_head`; it stays unfitted.
+        As from `linear_head` or `small_head`; a copy is fitted.
     features : ndarray, shape (n, d)
         The features.
     target : ndarray of int, shape (n,)
@@ -97,13 +104,12 @@ def fit_head(head, features, target, sample_weight):
     Returns
     -------
     layers : `torch.nn.Module`
-        Turns features into logits, as `~astro_morph.models.networks.classification_head` builds
-        it. Its parameters ask for no gradient.
+        Maps features to logits, as `~astro_morph.models.networks.classification_head` does. Its
+        parameters are frozen.
     """
     fitted = clone(head)
     weights = {f'{name}__sample_weight': sample_weight for name, _ in head.steps}
     with warnings.catch_warnings():
-        # Few passes are as good as a strong penalty against overfitting.
         warnings.simplefilter('ignore', ConvergenceWarning)
         fitted.fit(features, target, **weights)
     scaler, classifier = fitted
@@ -117,7 +123,7 @@ def fit_head(head, features, target, sample_weight):
     layers[0] = weight, bias - weight @ scaler.mean_
     weight, bias = layers[-1]
     if len(weight) == 1:
-        # Two classes have one margin: half of it speaks for one, half against the other.
+        # Of two classes scikit-learn fits one logit: half of it is given to each, with its sign.
         layers[-1] = np.vstack([-weight, weight]) / 2, np.hstack([-bias, bias]) / 2
     dtype = getattr(torch, features.dtype.name)
     first, *others = (_linear(*layer, dtype=dtype) for layer in layers)
@@ -136,26 +142,26 @@ def set_best_head(
     network, features, target, sample_weight, *, heads, validation=None, random_state=None
 ):
     """
-    Give a network the head that predicts labels held out best, calibrated on them.
+    Set the head of a network to the one that predicts held-out labels best, and calibrate it.
 
     Parameters
     ----------
     network : `~astro_morph.models.networks.MorphologyNetwork`
-        The network.
+        The network; its ``head`` and ``temperature`` are set.
     features, target, sample_weight
         As for `fit_head`.
     heads : sequence of `~sklearn.pipeline.Pipeline`
         The heads to choose from.
-    validation : ndarray of bool, shape (n,), optional
-        Rows that are held out; by default each is in its turn.
-    random_state : int, optional
+    validation : ndarray of bool, shape (n,), default=None
+        Rows that are held out; by default the heads are cross-validated.
+    random_state : int, default=None
         Seed of the folds.
 
     Returns
     -------
     conformity : tuple of float
-        As from `calibrate`; none if a class has a single label, which can't be held out. The head
-        is then the first.
+        As from `calibrate`. It is empty, and the head is the first one, if a class has a single
+        label, which can't be held out.
     """
     if validation is None:
         rows, held_out = slice(None), np.arange(len(target))
@@ -194,21 +200,22 @@ def _predict_held_out(head, folds, features, target, sample_weight):
 
 def calibrate(network, logits, target, sample_weight):
     """
-    Give a network the temperature of held-out logits.
+    Set the temperature of a network to that of held-out logits.
 
     Parameters
     ----------
     network : `~astro_morph.models.networks.MorphologyNetwork`
-        The network.
+        The network; its ``temperature`` is set.
     logits : ndarray, shape (n, n_classes)
-        Its logits, before they are divided by a temperature.
+        Logits of galaxies held out, before the division by a temperature.
     target, sample_weight
         As for `fit_head`.
 
     Returns
     -------
     conformity : tuple of float
-        Scores of the true classes, for `~astro_morph.models.calibration.prediction_sets`.
+        Conformity scores of the true classes, at most 1000, for
+        `~astro_morph.models.calibration.prediction_sets`.
     """
     temperature = fit_temperature(logits, target, sample_weight=sample_weight)
     network.temperature.fill_(temperature)
@@ -219,7 +226,7 @@ def calibrate(network, logits, target, sample_weight):
 
 def calibrated_losses(logits, target, sample_weight):
     """
-    Say how badly logits predict each label, at the temperature that suits all of them best.
+    Compute the negative log-likelihood of each label, at the best temperature for all of them.
 
     Parameters
     ----------
@@ -231,7 +238,7 @@ def calibrated_losses(logits, target, sample_weight):
     Returns
     -------
     losses : ndarray, shape (n,)
-        Negative logarithm of the probability of each true class.
+        Negative natural logarithm of the probability of each true class.
     """
     temperature = fit_temperature(logits, target, sample_weight=sample_weight)
     log_p = log_softmax(np.asarray(logits, float) / temperature, axis=1)

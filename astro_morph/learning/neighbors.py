@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The galaxies that look most like each other: exactly, or nearly where there are very many."""
+"""Find the galaxies that look most alike: exactly, or approximately if there are very many."""
 
 import warnings
 
@@ -11,14 +11,14 @@ from sklearn.preprocessing import normalize
 
 __all__ = ['nearest']
 
-# Comparing each with each takes minutes for a hundred thousand galaxies, and hours for a million.
+# Comparing all pairs takes minutes for a hundred thousand galaxies, and hours for a million.
 EXACT_UP_TO = 100_000
 
-# Directions in which many galaxies are compared, and galaxies that tell them.
+# Principal components in which many galaxies are compared, and galaxies that they are fitted to.
 N_DIRECTIONS = 128
 N_SAMPLE = 20_000
 
-# Links of each galaxy in the graph that is searched, and candidates looked at in it.
+# Links of each galaxy in the graph, and candidates examined in each search.
 N_LINKS = 32
 N_CANDIDATES = 128
 
@@ -27,17 +27,17 @@ def nearest(features, n):
     """
     Find the nearest neighbours of each galaxy, by the angle between features.
 
-    Up to a hundred thousand galaxies are compared with each other. Beyond, they are searched along
-    a graph of their neighbourhoods (HNSW, Malkov & Yashunin 2020, IEEE PAMI 42, 824; the library
-    is faiss), in the leading principal components: a few per cent of the neighbours are then
-    others, about as near.
+    Up to a hundred thousand galaxies are all compared with each other. Of more, a graph of their
+    neighbourhoods is searched (HNSW, Malkov & Yashunin 2020, IEEE PAMI 42, 824; the library is
+    faiss), in the leading principal components. A few per cent of the neighbours found are then
+    not the nearest, but about as near.
 
     Parameters
     ----------
     features : ndarray of float32, shape (m, d)
         Features of the galaxies.
     n : int
-        Neighbours of each; fewer than there are galaxies.
+        Number of neighbours of each galaxy, less than m.
 
     Returns
     -------
@@ -58,8 +58,8 @@ def nearest(features, n):
             import faiss
         except ImportError:
             warnings.warn(
-                f'{len(features)} galaxies are compared each with each, which may take hours; '
-                "with faiss it takes minutes: pip install 'astro-morph[neighbors]'",
+                f'comparing all pairs of {len(features)} galaxies may take hours; install faiss '
+                "to do it in minutes: pip install 'astro-morph[neighbors]'",
                 AstropyUserWarning,
                 stacklevel=3,
             )
@@ -70,7 +70,7 @@ def nearest(features, n):
 
 
 def _search_graph(faiss, features, n):
-    # The distance of vectors of length 1 grows with the angle.
+    # The Euclidean distance of vectors of length 1 grows with the angle between them.
     directions = normalize(features)
     sample = directions[:: -(-len(directions) // N_SAMPLE)]
     pca = PCA(min(N_DIRECTIONS, *sample.shape), random_state=0).fit(sample)
@@ -79,7 +79,8 @@ def _search_graph(faiss, features, n):
     index.add(points)
     index.hnsw.efSearch = max(N_CANDIDATES, 2 * n)
     found = index.search(points, n + 1)[1]
-    # The galaxy itself goes last, and is cut off; so is the farthest where it was not found.
+    # The galaxy itself is sorted to the end, and the last column is dropped: the galaxy, or the
+    # farthest neighbour if the search did not find the galaxy itself.
     is_self = found == np.arange(len(found))[:, np.newaxis]
     order = np.argsort(is_self, axis=1, kind='stable')
     return np.take_along_axis(found, order, axis=1)[:, :n]

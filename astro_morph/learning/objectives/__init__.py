@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""What an encoder learns from: one objective a file."""
+"""Objectives that an encoder is trained with, one per file; `methods` lists them by name."""
 
 from astro_morph.learning.objectives.autoencoder import AutoEncoder
 from astro_morph.learning.objectives.methods import METHODS

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The convolutional auto-encoder: features from which an image can be drawn again."""
+"""Auto-encoder: learn features from which the image can be reconstructed."""
 
 import itertools
 
@@ -8,16 +8,16 @@ from torch.nn import functional
 
 __all__ = ['AutoEncoder', 'decoder']
 
-# Channels of the decoder, from the features to the image; each step doubles the side.
+# Channels of the decoder, from the features to the image; each layer doubles the side.
 CHANNELS = (256, 128, 64, 32, 16)
 
 
 class AutoEncoder(nn.Module):
     """
-    Mean squared error of views drawn again from their features.
+    Mean squared error of views reconstructed from their features.
 
-    The baseline without contrast: what takes many pixels is learnt first, so that features
-    know brightness, size and orientation better than shape.
+    It is the baseline without contrast. What covers many pixels is learnt first, so the features
+    hold brightness, size and orientation better than shape.
 
     Parameters
     ----------
@@ -37,25 +37,25 @@ class AutoEncoder(nn.Module):
 
     def forward(self, images, rows, generator, progress):
         """
-        Draw a view of each image, and compare it with what is left of it.
+        Draw a view of each image, and compare it with its reconstruction.
 
         Parameters
         ----------
         images : `torch.Tensor`, shape (n, band, y, x)
-            What views are drawn from.
+            The images from which views are drawn.
         rows : `torch.Tensor` of int, shape (n,)
-            Which galaxies they are; not used.
+            Row number of each galaxy; not used.
         generator : `torch.Generator`
             Source of randomness.
         progress : float
-            Share of the training that is done; not used.
+            Fraction of the training that is done; not used.
 
         Returns
         -------
         loss : `torch.Tensor`
-            Mean squared error of a pixel.
+            Mean squared error of the pixels.
         accuracy : `torch.Tensor`
-            Share of the variance of the pixels that the reconstructions explain.
+            Fraction of the variance of the pixels that the reconstructions explain.
         """
         views = self.views(images, generator)
         loss = functional.mse_loss(self.decoder(self.encoder(views)).float(), views)
@@ -64,14 +64,14 @@ class AutoEncoder(nn.Module):
 
 def decoder(n_features, *, n_bands, size):
     """
-    Build the network that draws images from features.
+    Build the network that reconstructs images from features.
 
     Parameters
     ----------
     n_features : int
         Features of the encoder.
     n_bands, size : int
-        Bands and side of the images.
+        Bands, and side in pixels, of the images.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def decoder(n_features, *, n_bands, size):
         nn.Unflatten(1, (CHANNELS[0], side, side)),
     ]
     for n_in, n_out in itertools.pairwise(CHANNELS):
-        # Enlarged, then convolved: a transposed convolution leaves a chequered pattern.
+        # Upsampling and convolution: a transposed convolution leaves a chequered pattern.
         layers += [
             nn.Upsample(scale_factor=2),
             nn.Conv2d(n_in, n_out, 3, padding=1, bias=False),

@@ -1,8 +1,8 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The methods of pretraining by their names: the views they learn from, and their objectives."""
+"""List the pretraining methods by name, with their views and objectives: add a new one here."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -15,26 +15,19 @@ from astro_morph.learning.objectives.moco_v3 import MoCoV3
 from astro_morph.learning.objectives.supervised import Supervised
 from astro_morph.learning.training.views import CLASSIFICATION, CONTRAST
 
-__all__ = ['METHODS', 'Method']
+__all__ = ['METHODS']
 
 
-@dataclass(frozen=True)
-class Method:
-    """
-    A way to train an encoder.
-
-    Parameters
-    ----------
-    views : dict
-        Options of `~astro_morph.learning.training.views.RandomViews`.
-    build : callable
-        Takes the encoder, what draws the views, and, by keyword, ``spec`` (what the network
-        takes), ``labels`` (of the images, or None), ``queue_size`` and ``contrast`` (options of the
-        contrastive methods); gives the objective.
-    """
+class Method(NamedTuple):
+    """Recipe of the views, see `training_views`, and the function that builds the objective."""
 
     views: dict
     build: Callable
+
+
+# Each builder takes the encoder, the object that draws views, and as keywords ``spec``, ``labels``
+# (of the images, or None), ``queue_size`` and ``contrast`` (temperature and momentum). It returns a
+# module whose ``forward(images, rows, generator, progress)`` gives loss and accuracy.
 
 
 def _moco(encoder, views, *, queue_size, contrast, **_):
@@ -60,6 +53,7 @@ def _supervised(encoder, views, *, labels, **_):
     )
 
 
+#: Pretraining methods by the name that `~astro_morph.MorphologyEncoder` takes.
 METHODS = {
     'moco': Method(CONTRAST, _moco),
     'moco-v3': Method(CONTRAST, _moco_v3),

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Momentum Contrast: two views of one galaxy are alike, those of two galaxies are not."""
+"""MoCo, Momentum Contrast: recognise a view of a galaxy among a queue of other galaxies."""
 
 import copy
 import math
@@ -17,25 +17,26 @@ __all__ = ['MoCo', 'queue_size_for']
 # He et al. (2020) find that accuracy saturates near 4096 keys on small data sets.
 MAX_QUEUE_SIZE = 4096
 
-# Keys are encoded in chunks of this many views, shuffled over all processes, each with batch
-# statistics of its own, so that the statistics can't tell which query a key belongs to (shuffled
-# batch norm, section 3.3).
+# Keys are encoded in chunks of this many views, shuffled over all processes. Each chunk has its own
+# batch statistics, so that they can't reveal which query a key belongs to (shuffled batch norm,
+# He et al. 2020, section 3.3).
 KEY_CHUNK = 64
 
 
 def queue_size_for(n_samples, batch_size):
     """
-    Choose the number of keys: a queue longer than the data holds the query's own views.
+    Choose the length of the queue: a queue longer than the data holds the query's own views.
 
     Parameters
     ----------
     n_samples, batch_size : int
-        Galaxies in the data, and in a batch.
+        Numbers of galaxies in the data and in a batch.
 
     Returns
     -------
     queue_size : int
-        The lesser of 4096 and n_samples / 4, a multiple of the batch; at least one batch.
+        The smaller of 4096 and n_samples / 4, rounded down to a multiple of the batch size; at
+        least one batch.
     """
     n_batches = min(MAX_QUEUE_SIZE, n_samples // 4) // batch_size
     return max(1, n_batches) * batch_size
@@ -45,17 +46,16 @@ class MoCo(nn.Module):
     r"""
     Momentum Contrast, version 2.
 
-    After He et al. (2020, arXiv:1911.05722) and Chen et al. (2020, arXiv:2003.04297).
-    A query :math:`q`, the encoded view of a galaxy, is to recognise its key :math:`k_+`, another
-    view of the same galaxy seen by a slowly following encoder, among the keys of other galaxies
-    in a queue:
+    After He et al. (2020, arXiv:1911.05722) and Chen et al. (2020, arXiv:2003.04297). A query
+    :math:`q`, the encoded view of a galaxy, has to recognise its key :math:`k_+`, another view of
+    the same galaxy encoded by the momentum encoder, among the keys of other galaxies in a queue:
 
     .. math::
 
         L = -\log \frac{\exp(q \cdot k_+ / T)}{\exp(q \cdot k_+ / T) + \sum_i \exp(q \cdot k_i / T)}
 
-    Keys of the query's own galaxy that are still in the queue are no negatives: they are left out
-    by row number.
+    Keys of the query's own galaxy that are still in the queue are not negatives: they are left out
+    by their row number.
 
     Parameters
     ----------
@@ -64,14 +64,14 @@ class MoCo(nn.Module):
     views : RandomViews or FluxViews
         Draws the views.
     queue_size : int
-        Keys kept.
-    temperature : float, optional
+        Number of keys in the queue.
+    temperature : float, default=0.1
         The temperature T.
-    momentum : float, optional
-        Share of the old weights that the momentum encoder keeps at a step, at the start; it
-        rises to 1 along a half cosine.
-    symmetric : bool, optional
-        Whether each view is query and key in turn: twice the work a step.
+    momentum : float, default=0.99
+        Fraction of its old weights that the momentum encoder keeps in the first step; it rises to 1
+        along a half cosine.
+    symmetric : bool, default=False
+        Whether each view is query and key in turn, which doubles the work per step.
     """
 
     def __init__(
@@ -90,30 +90,30 @@ class MoCo(nn.Module):
 
     @property
     def encoder(self):
-        """The network that is kept; the projection is thrown away."""
+        """The network that is kept; the projection is discarded."""
         return self.query_encoder[0]
 
     def forward(self, images, rows, generator, progress):
         """
-        Draw two views of each image, compare them, and move keys and momentum encoder on.
+        Draw two views of each image, compare them, and update queue and momentum encoder.
 
         Parameters
         ----------
         images : `torch.Tensor`, shape (n, band, y, x)
-            What views are drawn from.
+            The images from which views are drawn.
         rows : `torch.Tensor` of int, shape (n,)
-            Which galaxies they are.
+            Row number of each galaxy.
         generator : `torch.Generator`
             Source of randomness.
         progress : float
-            Share of the training that is done, from 0 to 1.
+            Fraction of the training that is done, from 0 to 1.
 
         Returns
         -------
         loss : `torch.Tensor`
             Mean of L over the batch.
         accuracy : `torch.Tensor`
-            Share of queries that are closest to their own key.
+            Fraction of queries that are closest to their own key.
         """
         first, second = (self.views(images, generator) for _ in range(2))
         follow(self.key_encoder, self.query_encoder, momentum_at(progress, self.momentum))
@@ -131,16 +131,16 @@ class MoCo(nn.Module):
         return functional.cross_entropy(logits, target), accuracy
 
     def _logits(self, views, keys, rows):
-        queries = functional.normalize(self.query_encoder(views).float())
-        positive = (queries * keys).sum(1, keepdim=True)
-        negative = queries @ self.queue.T
+        queries = functional.normalize(self.query_encoder(views).float())  # (n, d)
+        positive = (queries * keys).sum(1, keepdim=True)  # (n, 1)
+        negative = queries @ self.queue.T  # (n, queue_size)
         is_own = self.queue_rows == rows[:, None]
         negative = negative.masked_fill(is_own, -math.inf)
         return torch.cat([positive, negative], 1) / self.temperature
 
     @torch.no_grad()
     def _encode_keys(self, views, generator):
-        """Give the keys of the views of all processes."""
+        """Encode the views of all processes as keys, shape (n of all processes, d)."""
         views = gather(views)
         order = torch.randperm(len(views), generator=generator, device=views.device)
         order = broadcast(order)
@@ -151,6 +151,6 @@ class MoCo(nn.Module):
 
     @torch.no_grad()
     def _enqueue(self, keys, rows):
-        # A new tensor, newest first: no key is lost at a wrap, and batches may differ in length.
+        # A new tensor with the newest first, so that batches may differ in length.
         self.queue = torch.cat([keys, self.queue])[: len(self.queue)]
         self.queue_rows = torch.cat([rows, self.queue_rows])[: len(self.queue_rows)]

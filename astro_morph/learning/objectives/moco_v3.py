@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Momentum Contrast without a queue: a view is told from the other galaxies of its batch."""
+"""MoCo v3, without a queue: recognise a view of a galaxy among the others of its batch."""
 
 import copy
 
@@ -8,11 +8,11 @@ from torch import nn
 from torch.nn import functional
 
 from astro_morph.learning.objectives.momentum import follow, momentum_at
-from astro_morph.learning.training import processes as parallel
+from astro_morph.learning.training import processes
 
 __all__ = ['MoCoV3']
 
-# Widths of the hidden layer and of the output of projection and prediction, those of the paper.
+# Widths of the hidden layer and the output of projection and prediction head, as in the paper.
 N_HIDDEN = 4096
 N_OUT = 256
 
@@ -21,9 +21,9 @@ class MoCoV3(nn.Module):
     r"""
     Momentum Contrast, version 3, as for a ResNet.
 
-    After Chen, Xie & He (2021, arXiv:2104.02057). A query :math:`q`, the encoded, projected and
-    predicted view of a galaxy, is to recognise its key :math:`k_+`, another view of the same
-    galaxy seen by a slowly following encoder, among the keys of the whole batch:
+    After Chen, Xie & He (2021, arXiv:2104.02057). A query :math:`q`, the view of a galaxy after
+    encoder, projection and prediction head, has to recognise its key :math:`k_+`, another view of
+    the same galaxy encoded by the momentum encoder, among the keys of the whole batch:
 
     .. math::
 
@@ -37,11 +37,11 @@ class MoCoV3(nn.Module):
         Network to train, with an attribute ``n_features``.
     views : RandomViews or FluxViews
         Draws the views.
-    temperature : float, optional
+    temperature : float, default=0.2
         The temperature T.
-    momentum : float, optional
-        Share of the old weights that the momentum encoder keeps at a step, at the start; it
-        rises to 1 along a half cosine.
+    momentum : float, default=0.99
+        Fraction of its old weights that the momentum encoder keeps in the first step; it rises to 1
+        along a half cosine.
     """
 
     def __init__(self, encoder, views, *, temperature=0.2, momentum=0.99):
@@ -56,30 +56,30 @@ class MoCoV3(nn.Module):
 
     @property
     def encoder(self):
-        """The network that is kept; projection and prediction are thrown away."""
+        """The network that is kept; projection and prediction head are discarded."""
         return self.query_encoder[0]
 
     def forward(self, images, rows, generator, progress):
         """
-        Draw two views of each image, compare them, and move the momentum encoder on.
+        Draw two views of each image, compare them, and update the momentum encoder.
 
         Parameters
         ----------
         images : `torch.Tensor`, shape (n, band, y, x)
-            What views are drawn from.
+            The images from which views are drawn.
         rows : `torch.Tensor` of int, shape (n,)
-            Which galaxies they are; not used.
+            Row number of each galaxy; not used.
         generator : `torch.Generator`
             Source of randomness.
         progress : float
-            Share of the training that is done, from 0 to 1.
+            Fraction of the training that is done, from 0 to 1.
 
         Returns
         -------
         loss : `torch.Tensor`
-            Mean of L over the batch, added for both directions.
+            Mean of L over the batch, summed over both directions.
         accuracy : `torch.Tensor`
-            Share of queries that are closest to their own key.
+            Fraction of queries that are closest to their own key.
         """
         first, second = (self.views(images, generator) for _ in range(2))
         follow(self.key_encoder, self.query_encoder, momentum_at(progress, self.momentum))
@@ -91,16 +91,16 @@ class MoCoV3(nn.Module):
         queries = functional.normalize(self.predictor(self.query_encoder(query_view)).float())
         with torch.no_grad():
             keys = functional.normalize(self.key_encoder(key_view).float())
-        # Those of all processes.
-        logits = queries @ parallel.gather(keys).T / self.temperature
-        own = parallel.rank() * len(keys)
+        # The keys are those of all processes: logits (n, n of all processes).
+        logits = queries @ processes.gather(keys).T / self.temperature
+        own = processes.rank() * len(keys)
         target = torch.arange(own, own + len(keys), device=logits.device)
         loss = 2 * self.temperature * functional.cross_entropy(logits, target)
         return loss, (logits.argmax(1) == target).float().mean()
 
 
 def _perceptron(n_in):
-    # Without biases: the batch norm behind each, or the normalisation of the keys, replaces them.
+    # Without biases, as in the authors' code: batch norm would cancel most of them.
     return [
         nn.Linear(n_in, N_HIDDEN, bias=False),
         nn.BatchNorm1d(N_HIDDEN),

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The momentum encoder: a copy that slowly follows the encoder that learns."""
+"""Update a momentum encoder: a copy that slowly follows the encoder in training."""
 
 import math
 
@@ -10,19 +10,19 @@ __all__ = ['follow', 'momentum_at']
 
 def momentum_at(progress, start):
     """
-    Give the share of its old weights that a momentum encoder keeps at a step.
+    Compute the momentum: the fraction of its old weights that a momentum encoder keeps in a step.
 
     Parameters
     ----------
     progress : float
-        Share of the training that is done, from 0 to 1.
+        Fraction of the training that is done, from 0 to 1.
     start : float
-        The momentum at the start.
+        Momentum in the first step.
 
     Returns
     -------
     momentum : float
-        It rises to 1 along a half cosine (Grill et al. 2020, arXiv:2006.07733).
+        The momentum, which rises to 1 along a half cosine (Grill et al. 2020, arXiv:2006.07733).
 
     Examples
     --------
@@ -41,8 +41,8 @@ def follow(follower, leader, momentum):
     Parameters
     ----------
     follower, leader : `torch.nn.Module`
-        Networks of the same layers; the first is changed.
+        Networks of the same layers; the first is changed in place.
     momentum : float
-        Share of the old weights that is kept.
+        Fraction of the old weights that is kept.
     """
     torch._foreach_lerp_(list(follower.parameters()), list(leader.parameters()), 1 - momentum)

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Classification of labelled galaxies: encoder and head learn together."""
+"""Supervised training: encoder and head learn the labels together."""
 
 import torch
 from torch import nn
@@ -12,26 +12,27 @@ __all__ = ['Supervised']
 
 class Supervised(nn.Module):
     """
-    Cross-entropy of the labels of random views.
+    Cross-entropy between the logits of random views and the labels.
 
-    The labels are smoothed, because volunteers err (Szegedy et al. 2016, arXiv:1512.00567,
+    The labels are smoothed, because some are wrong (Szegedy et al. 2016, arXiv:1512.00567,
     section 7).
 
     Parameters
     ----------
     encoder, head : `torch.nn.Module`
-        Images to features, and features to logits.
+        Map images to features, and features to logits.
     views : RandomViews or FluxViews
         Draws the views.
     target : `torch.Tensor`, shape (n, n_classes)
         Probability of each class, for each row of the training images.
     weight : `torch.Tensor`, shape (n,)
-        Weight of each row, of mean 1.
-    stages : tuple of int, optional
-        Stages of the encoder whose scatter the head sees too, see
-        `~astro_morph.models.networks.stage_features`; by default it sees what the encoder gives.
-    label_smoothing : float, optional
-        Share of the probability that a label leaves to all classes alike.
+        Weight of each row, with a mean of 1.
+    stages : tuple of int, default=()
+        Stages of the encoder whose scatter is part of the features, see
+        `~astro_morph.models.networks.stage_features`; by default the features are the output of
+        the encoder.
+    label_smoothing : float, default=0.1
+        Fraction of the probability of a label that is spread evenly over all classes.
     """
 
     def __init__(self, encoder, head, views, *, target, weight, stages=(), label_smoothing=0.1):
@@ -51,18 +52,18 @@ class Supervised(nn.Module):
         Parameters
         ----------
         images : `torch.Tensor`, shape (n, band, y, x)
-            What views are drawn from.
+            The images from which views are drawn.
         rows : `torch.Tensor` of int, shape (n,)
-            Which training rows they are.
+            Their row numbers in the training images.
         generator : `torch.Generator`
             Source of randomness.
         progress : float
-            Share of the training that is done; not used.
+            Fraction of the training that is done; not used.
 
         Returns
         -------
         loss, accuracy : `torch.Tensor`
-            Mean weighted cross-entropy, and share of right classes.
+            Mean weighted cross-entropy, and fraction of correct classes.
         """
         views = self.views(images, generator)
         features = (

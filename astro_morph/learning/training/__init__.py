@@ -1,2 +1,2 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The training loop and what it needs."""
+"""Training of a network: the loop, batches, random views, checkpoints and monitoring."""

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Batches of images, taken from where they are: the device, the memory, or a file."""
+"""Prepare training images, and take batches of them from the device, the memory or a file."""
 
 import math
 import mmap
@@ -12,27 +12,26 @@ from astro_morph.models.building import MEASURED
 
 __all__ = ['Batches', 'training_images']
 
-# Share of the device's free memory that images may take: the network needs the rest.
-RESIDENT_SHARE = 0.5
+# Fraction of the GPU's free memory that the images may take: the network needs the rest.
+RESIDENT_FRACTION = 0.5
 
-
-# Images that are copied to the device at once.
+# Images copied to the GPU at once, so that the CPU needs no second copy of all.
 CHUNK = 4096
 
 
 class Batches:
     """
-    Images of which batches are taken.
+    Take batches of images to the device.
 
-    They are kept on a GPU if they fit into half of its free memory. Otherwise they stay where they
-    are, which may be a file mapped into memory, and only the rows of a batch are read.
+    The images are kept on a GPU if they fit into half of its free memory. Otherwise they stay where
+    they are, which may be a file mapped into memory, and only the rows of a batch are read.
 
     Parameters
     ----------
     images : array_like, shape (n, band, y, x)
-        Bytes, which stand for 0 to 1, or floats. They are not copied in memory.
+        Bytes, where 255 means 1, or floats. They are not copied in memory.
     device : `torch.device`
-        Where the batches are wanted.
+        Device of the batches.
 
     Examples
     --------
@@ -62,12 +61,12 @@ class Batches:
         Parameters
         ----------
         rows : `torch.Tensor` of int, shape (m,)
-            The rows; if they are sorted, a file is read in one direction.
+            Row numbers; if they are sorted, a file is read in one direction.
 
         Returns
         -------
         images : `torch.Tensor` of float32, shape (m, band, y, x)
-            On the device. Bytes were divided by 255.
+            The images, on the device. Bytes are divided by 255.
         """
         if self._resident is None:
             batch = self._read(rows.numpy()).to(self.device, non_blocking=True)
@@ -76,7 +75,7 @@ class Batches:
         return to_dtype(batch, torch.float32, scale=True)
 
     def _read(self, rows):
-        # Pinned memory goes to the GPU while the CPU prepares what comes next.
+        # Pinned memory is copied to the GPU while the CPU prepares the next batch.
         batch = torch.empty(
             (len(rows), *self._images.shape[1:]),
             dtype=self._dtype,
@@ -84,12 +83,12 @@ class Batches:
         )
         np.take(self._images, rows, axis=0, out=batch.numpy(), mode='clip')
         if self._file is not None:
-            # Up to two million bytes come along with each row, and count as this process's memory.
+            # The system reads up to 2 MB around each row, which count as memory of this process.
             self._file.madvise(mmap.MADV_DONTNEED)
         return batch
 
     def _fits(self):
-        return self._images.nbytes < RESIDENT_SHARE * _free_memory(self.device)
+        return self._images.nbytes < RESIDENT_FRACTION * _free_memory(self.device)
 
     def _load(self):
         resident = torch.empty(self._images.shape, dtype=self._dtype, device=self.device)
@@ -99,14 +98,14 @@ class Batches:
 
 
 def _free_memory(device):
-    """Give the bytes that are free on a device; none where it shares the memory of the CPU."""
+    """Return the free memory of a GPU in bytes; 0 for a device that shares that of the CPU."""
     return torch.cuda.mem_get_info(device)[0] if device.type == 'cuda' else 0
 
 
 def _mapped_file(array):
-    """Give the map of the file under an array, if it is one that can't be written to."""
+    """Return the memory map under an array if it is read-only, else None."""
     while isinstance(array, np.ndarray):
-        # Elsewhere a page may hold what the user has changed, and must not be dropped.
+        # A page of a writable map may hold changes by the user, and must not be dropped.
         is_file = isinstance(array, np.memmap) and array.mode == 'r'
         array = array.base
         if is_file and hasattr(array, 'madvise'):
@@ -117,7 +116,7 @@ def _mapped_file(array):
 @torch.no_grad()
 def training_images(network, cutouts):
     """
-    Give what views are drawn from, for training.
+    Return the images from which the views for training are drawn.
 
     Parameters
     ----------
@@ -129,14 +128,15 @@ def training_images(network, cutouts):
     Returns
     -------
     images : ndarray of uint8 or float16, shape (n, band, y, x)
-        The bytes of pictures as they are, not copied; other pictures from 0 to 1; or flux in units
-        of the noise, without holes, which is stretched after it was seen in other conditions.
-        `~astro_morph.learning.training.batches.Batches` takes them.
+        Pictures of bytes as they are, not copied; other pictures scaled to 0 to 1; or flux in units
+        of the noise, with holes at zero, which is stretched only after its conditions were varied.
+        `Batches` takes them.
     """
     if cutouts.images.dtype == np.uint8:
         return cutouts.images
     scale = network.stretch.scale if cutouts.kind == 'flux' else network.stretch
-    # A star may be brighter than half precision can hold: after the stretch, it hardly matters.
+    # Stars brighter than the largest number of half precision are cut off: after the stretch the
+    # difference is small.
     largest = torch.finfo(torch.float16).max
     scaled = np.empty(cutouts.shape, np.float16)
     for start in range(0, len(cutouts), MEASURED):

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""What a run that was stopped goes on from, and how it is stopped without a loss."""
+"""Save and restore the state of a training run, and stop it at a signal without losing work."""
 
 import os
 import signal
@@ -8,29 +8,31 @@ import time
 
 import torch
 
-from astro_morph.learning.training import processes as parallel
+from astro_morph.learning.training import processes
+from astro_morph.utils.files import atomic_file
+from astro_morph.utils.messages import as_written
 
 __all__ = ['Checkpoint', 'Signals']
 
-# First word of a checkpoint, so that another torch file is told from ours.
+# Marks a checkpoint, and its version, among other files that PyTorch can read.
 FORMAT = 'astro_morph checkpoint 1'
 
-# Seconds of work that a power cut may cost; writing takes a fraction of a second.
+# Seconds between two writings: the most that a power cut can cost. Writing takes a fraction of one.
 INTERVAL = 300.0
 
 
 class Checkpoint:
     """
-    A file that holds the state of a run; of several processes, the first one writes it.
+    File that holds the state of a training run. The first of several processes writes it.
 
     Parameters
     ----------
-    path : path or None
-        The file; without one, nothing is written.
+    path : path-like or None
+        The file; if None, nothing is written.
     parts : dict
-        What makes up the state, by name; each with ``state_dict`` and ``load_state_dict``.
+        Parts of the state by name, each with ``state_dict`` and ``load_state_dict``.
     settings : dict
-        What must be the same in a run that goes on from the file, in plain values.
+        Settings, in plain values, that must be the same in a run that continues from the file.
     """
 
     def __init__(self, path, parts, *, settings):
@@ -41,31 +43,30 @@ class Checkpoint:
 
     def load(self):
         """
-        Bring the parts into the state of the file, if it is there.
+        Restore the parts from the file, if it exists.
 
         Raises
         ------
         ValueError
-            If the file is no checkpoint, or one of another run.
+            If the file is not a checkpoint, or is one of another run.
         """
-        # The first process alone needs to see the file.
-        state = parallel.broadcast(self._read() if parallel.is_first() else None)
+        # Only the first process needs to see the file.
+        state = processes.broadcast(self._read() if processes.is_first() else None)
         if state is not None:
             for name, part in self._parts.items():
                 part.load_state_dict(state[name])
 
     def save(self):
-        """Write the file; a process that is killed meanwhile leaves the last whole one."""
+        """Write the file atomically: a process killed meanwhile leaves the previous one."""
         self._written = time.monotonic()
-        if self._path is None or not parallel.is_first():
+        if self._path is None or not processes.is_first():
             return
         state = {name: part.state_dict() for name, part in self._parts.items()}
-        aside = f'{os.fspath(self._path)}.part'
-        torch.save({'format': FORMAT, 'settings': self._settings, **state}, aside)
-        os.replace(aside, self._path)
+        with atomic_file(self._path, overwrite=True) as aside, aside.open('wb') as file:
+            torch.save({'format': FORMAT, 'settings': self._settings, **state}, file)
 
     def save_if_due(self):
-        """Write the file if that was minutes ago."""
+        """Write the file if it was last written minutes ago."""
         if time.monotonic() - self._written >= INTERVAL:
             self.save()
 
@@ -77,20 +78,25 @@ class Checkpoint:
             state = torch.load(path, map_location='cpu', weights_only=True)
             is_ours = state['format'] == FORMAT
         except Exception as error:
-            msg = f'{path!r} is no checkpoint of astro_morph; name another file for checkpoint='
+            msg = (
+                f'{as_written("checkpoint", path)} is no checkpoint of astro_morph, or is damaged; '
+                'choose another file, or delete it to start anew'
+            )
             raise ValueError(msg) from error
         if not is_ours:
             msg = (
-                f'{path!r} has the format {state["format"]!r}, expected {FORMAT!r}; go on with the '
-                'version that wrote it, or name another file for checkpoint='
+                f'{as_written("checkpoint", path)} has the format {state["format"]!r}, expected '
+                f'{FORMAT!r}; continue with the version of astro_morph that wrote it, or choose '
+                'another file'
             )
             raise ValueError(msg)
         for name, expected in self._settings.items():
             saved = state['settings'].get(name)
             if saved != expected:
                 msg = (
-                    f'checkpoint={path!r} is of another run, whose {name} is {saved}, not '
-                    f'{expected}; go on as that run was begun, or name another file'
+                    f'{as_written("checkpoint", path)} is of another run, whose '
+                    f'{as_written(name)} is {saved}, not {expected}; continue with the settings of '
+                    'that run, or choose another file'
                 )
                 raise ValueError(msg)
         return state
@@ -98,19 +104,20 @@ class Checkpoint:
 
 class Signals:
     """
-    Keep Ctrl-C and SIGTERM waiting while a step is made.
+    Delay Ctrl-C and SIGTERM until a step of the training is complete.
 
-    Within the context they are only noted in ``received``, 0 if there was none. `act` and the end
-    of the context let them do what they did before. A second one does it at once.
+    Within the context the number of a signal is only stored in ``received``, which is 0 before.
+    `act` and the end of the context pass it on to the handler of before. A second signal goes
+    there at once.
 
     Parameters
     ----------
-    is_active : bool, optional
-        Whether to do anything at all.
+    is_active : bool, default=True
+        If false, signals are not delayed.
     """
 
     def __init__(self, *, is_active=True):
-        # Python lets only the main thread see to signals.
+        # Python handles signals in the main thread only.
         self._is_active = is_active and threading.current_thread() is threading.main_thread()
         self._handlers = {}
         self.received = 0
@@ -118,7 +125,7 @@ class Signals:
     def __enter__(self):
         if self._is_active:
             for number in (signal.SIGINT, signal.SIGTERM):
-                # Who started the process may have chosen that it hears none.
+                # The parent process may have chosen to ignore the signal.
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._handlers[number] = signal.signal(number, self._note)
         return self
@@ -130,12 +137,12 @@ class Signals:
 
     def act(self, number):
         """
-        Let a signal do what it did before; go on as before if the process is still there.
+        Pass a signal on to the handler of before; if the process survives, delay signals again.
 
         Parameters
         ----------
         number : int
-            Which one: that received here or in another process.
+            Number of the signal, received by this process or another.
         """
         self.received = 0
         self._restore()

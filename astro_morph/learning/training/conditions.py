@@ -7,30 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-__all__ = ['EXTINCTION', 'RandomConditions']
+from astro_morph.catalog.bands import band_extinctions
 
-#: Extinction of the bands, in magnitudes per magnitude of E(B-V) (Schlafly & Finkbeiner 2011, ApJ
-#: 737, 103, table 6, R_V = 3.1): those of SDSS, Pan-STARRS (y), DES (Y), UKIRT (J, H, K) and HST. A
-#: band of another survey differs by a few per cent. WISE: Fitzpatrick (1999), as they recommend.
-EXTINCTION = {
-    'u': 4.239,
-    'g': 3.303,
-    'r': 2.285,
-    'i': 1.698,
-    'z': 1.263,
-    'y': 1.087,
-    'Y': 1.058,
-    'J': 0.709,
-    'H': 0.449,
-    'K': 0.302,
-    'Ks': 0.302,
-    'F606W': 2.471,
-    'F814W': 1.526,
-    'F125W': 0.726,
-    'F160W': 0.512,
-    'W1': 0.184,
-    'W2': 0.113,
-}
+__all__ = ['RandomConditions']
 
 # Full width at half maximum of most well-sampled images, in pixels.
 TYPICAL_FWHM = 3.0
@@ -95,7 +74,7 @@ class RandomConditions:
         Parameters
         ----------
         bands : sequence of str
-            Their bands. There is no reddening if ``EXTINCTION`` lacks one of them.
+            Their bands. There is no reddening if one of them is unknown.
         survey : `~astro_morph.surveys.Survey`, default=None
             The survey that the images come from.
         pixel_scale : float, default=None
@@ -111,10 +90,9 @@ class RandomConditions:
         if survey is not None and survey.psf_fwhm is not None and pixel_scale is not None:
             in_pixels = survey.psf_fwhm.to_value('arcsec') / pixel_scale
             widths = {band: float(w) for band, w in zip(survey.bands, in_pixels, strict=True)}
-        is_known = all(band in EXTINCTION for band in bands)
         return cls(
             psf_fwhm=tuple(widths.get(band, TYPICAL_FWHM) for band in bands),
-            extinction=tuple(EXTINCTION[band] if is_known else 0.0 for band in bands),
+            extinction=band_extinctions(bands),
         )
 
     def __call__(self, images, generator):

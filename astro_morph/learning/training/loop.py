@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The one training loop, for every objective."""
+"""Train any objective: the training loop, its optimiser and its learning rate."""
 
 import contextlib
 import dataclasses
@@ -11,20 +11,23 @@ import zlib
 import numpy as np
 import torch
 
-from astro_morph.learning.training import processes as parallel
+from astro_morph.learning.training import processes
 from astro_morph.learning.training.batches import Batches
 from astro_morph.learning.training.checkpoints import Checkpoint, Signals
+from astro_morph.utils.messages import as_written
 from astro_morph.utils.progress import progress_bar
 
 __all__ = ['autocast', 'choose_device', 'sgd', 'train']
 
-# Share of the training in which the learning rate rises: large first steps spoil batch norm.
+# Fraction of the training in which the learning rate rises: large first steps spoil batch norm.
 WARM_UP = 0.05
 
+# Those of the recipe for CIFAR-10 by the authors of MoCo; the decay is five times as strong as that
+# for ImageNet, because there are fewer images.
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 
-# Images by which a checkpoint knows its run again.
+# A checkpoint recognises the images of its run by the checksum of about as many of them.
 CHECKED = 64
 
 
@@ -34,13 +37,13 @@ def choose_device(device='auto'):
 
     Parameters
     ----------
-    device : str or `torch.device`, optional
+    device : str or `torch.device`, default='auto'
         A device, or ``'auto'`` for CUDA, else MPS, else the CPU.
 
     Returns
     -------
     device : `torch.device`
-        The device; of several processes on one machine, each gets a GPU of its own.
+        The device. With several processes on one machine, each gets a GPU of its own.
     """
     if device != 'auto':
         return torch.device(device)
@@ -53,7 +56,7 @@ def choose_device(device='auto'):
 
 def autocast(device):
     """
-    Give the context in which networks run in half precision, where the device is fast at it.
+    Return a context in which networks run in half precision, where the device is fast at it.
 
     Parameters
     ----------
@@ -63,7 +66,8 @@ def autocast(device):
     Returns
     -------
     context : context manager
-        Of bfloat16 where it is native, of float16 on older GPUs; does nothing elsewhere.
+        Half precision is bfloat16 where it is native, and float16 on older GPUs. On other devices
+        the context does nothing.
     """
     dtype = _fast_dtype(device)
     return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)
@@ -79,19 +83,19 @@ def _fast_dtype(device):
 
 def sgd(objective, *, learning_rate):
     """
-    Make the optimiser of an objective: stochastic gradient descent with momentum.
+    Build the optimiser of an objective: stochastic gradient descent with momentum.
 
     Parameters
     ----------
     objective : `torch.nn.Module`
-        What is trained.
+        The module to train.
     learning_rate : float
-        The learning rate at its peak.
+        Peak learning rate.
 
     Returns
     -------
     optimizer : `torch.optim.SGD`
-        Biases and batch norms are not decayed: they have no direction that could overfit.
+        The optimiser. Weights decay; biases and batch norms do not, as they can hardly overfit.
     """
     parameters = [p for p in objective.parameters() if p.requires_grad]
     groups = [
@@ -102,7 +106,12 @@ def sgd(objective, *, learning_rate):
 
 
 def learning_rate_factor(progress):
-    """Rise linearly to 1, then fall to 0 along a half cosine (Loshchilov & Hutter 2017)."""
+    """
+    Return the factor of the peak learning rate at a progress of 0 to 1.
+
+    It rises linearly to 1, then falls to 0 along a half cosine (Loshchilov & Hutter 2017,
+    arXiv:1608.03983).
+    """
     if progress < WARM_UP:
         return progress / WARM_UP
     return (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
@@ -126,59 +135,62 @@ def train(
     """
     Minimise an objective over images.
 
-    Where ``torchrun`` has started several processes, each takes its share of every batch, and their
-    gradients are averaged. If the processes do not divide the images evenly, the odd ones are left
-    out of an epoch, others in each.
+    Where ``torchrun`` has started several processes, each takes its part of every batch, and their
+    gradients are averaged. If the images do not divide evenly among the processes, each epoch
+    leaves out the few that remain, others each time.
 
     Parameters
     ----------
     objective : `torch.nn.Module`
-        Its ``forward(images, rows, generator, progress)`` gives the loss and an accuracy. All that
-        is random comes from the generator.
+        Its ``forward(images, rows, generator, progress)`` returns the loss and an accuracy. All its
+        random numbers come from the generator.
     images : array_like, shape (n, band, y, x)
-        What the objective takes, see `~astro_morph.learning.training.batches.Batches`.
+        Input of the objective, see `~astro_morph.learning.training.batches.Batches`.
     optimizer : `torch.optim.Optimizer`
-        Changes the objective's parameters; its learning rates are those of the peak.
-    epochs, batch_size : int
-        Passes over the images, and the largest number of images a step, in all processes together.
+        Optimiser of the objective's parameters, with the peak learning rates.
+    epochs : int
+        Passes over the images.
+    batch_size : int
+        Largest number of images per step, over all processes.
     device : `torch.device`
-        Where the objective is.
+        Device of the objective.
     random_state : int
-        Seed of the order and of the views.
-    max_time : float, optional
-        Seconds after which training ends; the learning rate then falls with the time used. What
-        a run used before it was stopped counts.
-    checkpoint : path, optional
-        File that is written every few minutes, at the end, and before Ctrl-C or SIGTERM end the
-        process. If it is there, the run goes on from it, with its ``random_state``, and ends as one
-        that was never stopped.
-    callback : callable, optional
-        Called with the epoch's record after each epoch; may add numbers to it. Training ends where
-        it returns True.
-    description : str, optional
-        Name of the work in the progress bar.
-    verbose : bool, optional
+        Seed of the order of the images and of the views.
+    max_time : float, default=None
+        Seconds after which training ends; the learning rate then falls with the time used. The
+        time that a run used before it was interrupted counts.
+    checkpoint : path-like, default=None
+        File to which the state is written every few minutes, at the end, and before Ctrl-C or
+        SIGTERM end the process. If it exists, the run continues from it, with its
+        ``random_state``, and ends as if it had not been interrupted.
+    callback : callable, default=None
+        Called after each epoch with its record, to which it may add numbers. Training ends if it
+        returns True.
+    description : str, default='training'
+        Title of the progress bar.
+    verbose : bool, default=True
         Whether to show progress.
 
     Returns
     -------
     history : list of dict
-        A record an epoch: ``epoch``, ``loss``, ``accuracy``, ``learning_rate`` and ``seconds``.
+        A record for each epoch: ``epoch``, ``loss``, ``accuracy``, ``learning_rate`` and
+        ``seconds``.
 
     Raises
     ------
     ValueError
-        If the checkpoint is of another run, the processes have different images, or there are
-        fewer images a batch than processes.
+        If the checkpoint is of another run, if the processes have different images or settings, or
+        if ``batch_size`` is less than the number of processes.
     """
-    parallel.join()
+    processes.join()
     for group in optimizer.param_groups:
         group.setdefault('initial_lr', group['lr'])
     batches = Batches(images, device)
     settings = {'epochs': epochs, 'batch_size': batch_size}
-    settings |= _describe(objective, optimizer, images)
+    settings |= _identity(objective, optimizer, images)
     _check_processes(settings)
-    run = _Run(parallel.broadcast(random_state), torch.zeros(2, device=device))
+    run = _Run(processes.broadcast(random_state), torch.zeros(2, device=device))
     # float16 would lose small gradients if the loss were not scaled.
     scaler = torch.amp.GradScaler(device.type, enabled=_fast_dtype(device) == torch.float16)
     parts = {'objective': objective, 'optimizer': optimizer, 'scaler': scaler, 'run': run}
@@ -189,7 +201,7 @@ def train(
     n_batches = math.ceil(len(batches) / batch_size)
     n_steps = epochs * n_batches
     order = None
-    common = parallel.wrap(objective).train()
+    common = processes.wrap(objective).train()
     with (
         Signals(is_active=checkpoint is not None) as signals,
         progress_bar(epochs * len(batches), description, verbose=verbose) as bar,
@@ -197,8 +209,8 @@ def train(
         bar.update(run.step * len(batches) // n_batches)
         start = time.perf_counter() - run.seconds
         while run.step < n_steps:
-            # What the clocks and the signals say, all processes hear alike.
-            run.seconds, signal = parallel.largest(run.seconds, signals.received)
+            # All processes stop at the same step, whichever clock or signal was first.
+            run.seconds, signal = processes.largest(run.seconds, signals.received)
             if signal:
                 saved.save()
                 signals.act(int(signal))
@@ -206,18 +218,19 @@ def train(
                 break
             epoch, number = divmod(run.step, n_batches)
             if order is None or number == 0:
-                order = _deal(len(batches), n_batches, run.random_state, epoch)
-            # Sorted: a file is read in one direction.
-            rows = order[number].sort().values
+                order = _shuffled_batches(len(batches), n_batches, run.random_state, epoch)
+            rows = order[number].sort().values  # (m,), sorted to read a file in one direction
             progress = min(1.0, max((run.step + 0.5) / n_steps, run.seconds / max_time))
             for group in optimizer.param_groups:
                 group['lr'] = group['initial_lr'] * learning_rate_factor(progress)
-            # Seeded anew, so that a step draws the same in a run that was stopped before it.
-            generator.manual_seed(_seed(run.random_state, 1 + parallel.rank(), run.step))
+            # A seed for each step: a run that continues draws the same numbers as one that was
+            # never interrupted.
+            generator.manual_seed(_seed(run.random_state, 1 + processes.rank(), run.step))
+            # Images (m, band, y, x) and rows (m,) on the device.
             inputs = batches.take(rows), rows.to(device, non_blocking=True), generator, progress
             run.add(_learn(common, inputs, optimizer, scaler), len(rows))
             run.seconds = time.perf_counter() - start
-            bar.update(len(rows) * parallel.n_processes())
+            bar.update(len(rows) * processes.n_processes())
             if run.step % n_batches == 0 and run.end_epoch(optimizer, callback):
                 break
             saved.save_if_due()
@@ -229,7 +242,7 @@ def train(
 
 
 def _learn(objective, inputs, optimizer, scaler):
-    """Make one step; give loss and accuracy, without waiting for them."""
+    """Take one step of the optimiser; return loss and accuracy, shape (2,), still on the device."""
     images, *_ = inputs
     with autocast(images.device):
         loss, accuracy = objective(*inputs)
@@ -241,14 +254,13 @@ def _learn(objective, inputs, optimizer, scaler):
 
 
 class _Run:
-    """How far a run has come."""
+    """State of a run: steps done, time used, and the history of its epochs."""
 
     def __init__(self, random_state, sums):
         self.random_state = random_state
         self.step = 0
         self.seconds = 0.0
-        # Of loss and accuracy, over the images seen in this epoch.
-        self.sums = sums
+        self.sums = sums  # of loss and accuracy over the images of this epoch, shape (2,)
         self.n_seen = 0
         self.history = []
 
@@ -264,8 +276,8 @@ class _Run:
         self.n_seen += n
 
     def end_epoch(self, optimizer, callback):
-        """Write the record of an epoch; tell whether the callback wants it to be the last."""
-        loss, accuracy = parallel.total(self.sums) / (self.n_seen * parallel.n_processes())
+        """Append the record of an epoch; return whether the callback ends the training."""
+        loss, accuracy = processes.total(self.sums) / (self.n_seen * processes.n_processes())
         record = {
             'epoch': len(self.history) + 1,
             'loss': loss.item(),
@@ -280,22 +292,22 @@ class _Run:
         return is_over
 
 
-def _deal(n, n_batches, random_state, epoch):
-    """Shuffle the rows, and deal them out to processes and batches of nearly one size."""
+def _shuffled_batches(n, n_batches, random_state, epoch):
+    """Return the rows of this process in an epoch, shuffled, in batches of nearly equal size."""
     generator = torch.Generator().manual_seed(_seed(random_state, 0, epoch))
     order = torch.randperm(n, generator=generator)
-    n_processes = parallel.n_processes()
-    # All processes have equally many: they wait for each other in each step.
-    return order[: n - n % n_processes][parallel.rank() :: n_processes].tensor_split(n_batches)
+    n_processes = processes.n_processes()
+    # All processes get equally many rows: they wait for each other in each step.
+    return order[: n - n % n_processes][processes.rank() :: n_processes].tensor_split(n_batches)
 
 
 def _seed(*numbers):
-    """Give a seed to each tuple of numbers."""
+    """Return a seed for a tuple of numbers; other numbers give another seed."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-def _describe(objective, optimizer, images):
-    """Tell a run from others, in words and numbers."""
+def _identity(objective, optimizer, images):
+    """Return what identifies a run: its objective and options, learning rate and images."""
     images = np.asarray(images)
     sample = np.ascontiguousarray(images[:: 1 + len(images) // CHECKED])
     named = {
@@ -314,16 +326,16 @@ def _describe(objective, optimizer, images):
 
 
 def _check_processes(settings):
-    if settings['batch_size'] < parallel.n_processes():
+    if settings['batch_size'] < processes.n_processes():
         msg = (
-            f'batch_size={settings["batch_size"]} is less than the number of processes, '
-            f'{parallel.n_processes()}; pass a larger one'
+            f'{as_written("batch_size", settings["batch_size"])} is less than the number of '
+            f'processes, {processes.n_processes()}; use at least one image per process'
         )
         raise ValueError(msg)
-    first = parallel.broadcast(settings)
+    first = processes.broadcast(settings)
     if settings != first:
         msg = (
-            'the processes do not have the same images and settings; fetch the images into one '
-            'file first'
+            'the processes do not have the same images and settings; start all with the same '
+            'options, and fetch the images into one file first'
         )
         raise ValueError(msg)

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""What an encoder has learnt so far, and whether it still learns at all."""
+"""Monitor a training: what the encoder has learnt so far, and whether it has collapsed."""
 
 import math
 import warnings
@@ -17,21 +17,22 @@ from astro_morph.learning.training.views import FluxViews, RandomViews
 
 __all__ = ['Monitor', 'effective_rank', 'feature_scatter', 'neighbor_accuracy']
 
-# Images that are looked at after an epoch: enough to see a collapse, and little work. Of few
-# images only a share: to encode one takes a fourth of the time of learning from it.
+# Images encoded after each epoch: enough to detect a collapse, with little work. Of small sets only
+# a fraction is taken, because encoding an image takes a quarter of the time of learning from it.
 WATCHED = 512
-WATCHED_SHARE = 1 / 8
+WATCHED_FRACTION = 1 / 8
 FEWEST_WATCHED = 32
 
-# Labelled images among which neighbours are looked for.
+# Labelled images among which neighbours are searched.
 PROBED = 1024
 
+# Images encoded at once.
 BATCH_SIZE = 256
 
-# Features scatter by 0.1 to 0.5; by a tenth of this after a collapse.
+# The scatter of features is 0.1 to 0.5, and after a collapse a tenth of this limit.
 LEAST_SCATTER = 0.02
 
-# Above it, the most and the least similar key differ little in the loss.
+# At higher temperatures, the most and the least similar key hardly differ in the loss.
 MOST_TEMPERATURE = 5.0
 
 REMEDY = 'use a lower learning rate, or a temperature between 0.05 and 0.5'
@@ -39,7 +40,7 @@ REMEDY = 'use a lower learning rate, or a temperature between 0.05 and 0.5'
 
 def feature_scatter(features):
     """
-    Measure how far features are from being all the same.
+    Measure how far features are from being identical.
 
     Parameters
     ----------
@@ -49,9 +50,9 @@ def feature_scatter(features):
     Returns
     -------
     scatter : float
-        Mean over the dimensions of the standard deviation of the features of length 1, times the
-        root of d (Chen & He 2021, arXiv:2011.10566, section 4.1): 0 if all are the same, and 1 if
-        they point in all directions alike.
+        Standard deviation of the features scaled to length 1, averaged over the dimensions, times
+        the square root of d (Chen & He 2021, arXiv:2011.10566, section 4.1): 0 if all features are
+        identical, and 1 if they point in all directions equally.
 
     Examples
     --------
@@ -66,10 +67,11 @@ def feature_scatter(features):
 
 def effective_rank(features):
     r"""
-    Measure how many dimensions features take up.
+    Measure how many dimensions features occupy.
 
-    The exponential of the entropy of the singular values, RankMe (Garrido et al. 2023,
-    arXiv:2210.02885, equation 1): with :math:`p_i` the share of a singular value in their sum,
+    This is RankMe, the exponential of the entropy of the singular values (Garrido et al. 2023,
+    arXiv:2210.02885, equation 1). With :math:`p_i` a singular value divided by the sum of all, it
+    is
 
     .. math::
 
@@ -83,7 +85,7 @@ def effective_rank(features):
     Returns
     -------
     rank : float
-        From 1 to the smaller of n and d; NaN if a feature is.
+        From 1 to the smaller of n and d; NaN if a feature is not finite.
 
     Examples
     --------
@@ -96,9 +98,9 @@ def effective_rank(features):
     if not features.isfinite().all():
         return math.nan
     values = torch.linalg.svdvals(features)
-    # Of features that are all zero, no dimension is left.
-    share = values / values.sum().clamp(min=torch.finfo(values.dtype).tiny)
-    return torch.special.entr(share).sum().exp().item()
+    # Features may all be zero.
+    fractions = values / values.sum().clamp(min=torch.finfo(values.dtype).tiny)
+    return torch.special.entr(fractions).sum().exp().item()
 
 
 def neighbor_accuracy(features, labels):
@@ -108,14 +110,14 @@ def neighbor_accuracy(features, labels):
     Parameters
     ----------
     features : array_like, shape (n, d)
-        The features; similar are those with a small angle between them.
+        The features; the smaller the angle between them, the more similar the galaxies.
     labels : array_like, shape (n,)
         The labels.
 
     Returns
     -------
     accuracy : float
-        Share of the galaxies.
+        Fraction of such galaxies.
 
     Examples
     --------
@@ -131,22 +133,22 @@ def neighbor_accuracy(features, labels):
 
 class Monitor:
     """
-    Watch an encoder while it is trained, as the ``callback`` of the training loop.
+    Monitor an encoder during its training, as the ``callback`` of the training loop.
 
-    It adds to the record of an epoch ``feature_scatter`` and ``effective_rank`` of up to 512
+    It adds to the record of each epoch ``feature_scatter`` and ``effective_rank`` of up to 512
     images, and every few epochs, if there are labels, ``neighbor_accuracy`` of up to 1024. It
     warns once if the training has failed.
 
     Parameters
     ----------
     objective : `torch.nn.Module`
-        What is trained; has an ``encoder`` and ``views``.
+        The objective, which has an ``encoder`` and ``views``.
     images : array_like, shape (n, band, y, x)
-        What it is trained on, see `~astro_morph.learning.training.batches.Batches`.
-    labels : array_like, shape (n,), optional
-        Classes, which are looked at and not learnt; masked or empty ones are unknown.
-    every : int, optional
-        Epochs from one look at the neighbours to the next.
+        The training images, see `~astro_morph.learning.training.batches.Batches`.
+    labels : array_like, shape (n,), default=None
+        Classes, which the encoder does not learn from; masked or empty ones are unknown.
+    every : int, default=5
+        Epochs between two measurements of ``neighbor_accuracy``.
     """
 
     def __init__(self, objective, images, *, labels=None, every=5):
@@ -164,7 +166,7 @@ class Monitor:
 
     def __call__(self, record):
         """
-        Add what there is to say of an epoch to its record.
+        Add measurements to the record of an epoch.
 
         Parameters
         ----------
@@ -174,8 +176,8 @@ class Monitor:
         Warns
         -----
         `~astropy.utils.exceptions.AstropyUserWarning`
-            If the loss is no number, the features are nearly all the same, or the temperature
-            leaves nothing to learn.
+            If the loss is not finite, the features are nearly identical, or the temperature is too
+            high to learn anything.
         """
         features = self._encode(self._watched)
         record['feature_scatter'] = feature_scatter(features)
@@ -192,9 +194,9 @@ class Monitor:
 
     @torch.no_grad()
     def _encode(self, images):
-        """Give the features of some images as they are, but for one random turn."""
+        """Return the features of images, each in one view that is only turned and mirrored."""
         encoder, views = self._objective.encoder, _plain(self._objective.views)
-        # The same turns each time.
+        # The same views in each epoch.
         generator = torch.Generator(images.device).manual_seed(0)
         encoder.eval()
         with autocast(images.device):
@@ -207,22 +209,22 @@ class Monitor:
 
 
 def _n_watched(n):
-    return min(n, max(FEWEST_WATCHED, min(WATCHED, int(WATCHED_SHARE * n))))
+    return min(n, max(FEWEST_WATCHED, min(WATCHED, int(WATCHED_FRACTION * n))))
 
 
 def _spread(rows, n):
-    """Give at most n of the rows, evenly spread."""
+    """Return at most n of the rows, evenly spaced."""
     return rows[np.linspace(0, len(rows) - 1, min(n, len(rows))).astype(int)]
 
 
 def _sample(images, rows, device):
-    """Copy some rows to the device, not all at once: of a file, each brings a part along."""
+    """Copy some rows to the device, in parts: reading a file brings more into memory than asked."""
     source, parts = Batches(images, torch.device('cpu')), torch.from_numpy(rows).split(BATCH_SIZE)
     return Batches(torch.cat([source.take(part) for part in parts]), device)
 
 
 def _plain(views):
-    """Give views without what hides a galaxy: no other conditions, zoom, shift, gain or noise."""
+    """Return views that only turn and mirror: without conditions, zoom, shift, gain and noise."""
     if isinstance(views, FluxViews):
         plain = _plain(views.views)
         return lambda images, generator: plain(views.stretch(images), generator)
@@ -230,7 +232,7 @@ def _plain(views):
 
 
 def _trouble(record, temperature):
-    """Say what is wrong and what helps, or nothing."""
+    """Return what has gone wrong and what helps, or an empty string."""
     epoch, loss, scatter, rank = (
         record[name] for name in ('epoch', 'loss', 'feature_scatter', 'effective_rank')
     )
@@ -239,12 +241,12 @@ def _trouble(record, temperature):
     if scatter < LEAST_SCATTER:
         return (
             f'the training has collapsed by epoch {epoch}: all galaxies have nearly the same '
-            f'features (scatter {scatter:.2g}, effective rank {rank:.2g}); {REMEDY}, and see that '
-            'the images are not all alike'
+            f'features (scatter {scatter:.2g}, effective rank {rank:.2g}); {REMEDY}, and check '
+            'that the images differ from each other'
         )
     if temperature > MOST_TEMPERATURE:
         return (
             f'the training learns nothing: at a temperature of {temperature:g} all keys count '
-            f'alike; {REMEDY}'
+            f'equally; {REMEDY}'
         )
     return ''

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Several processes that train one network: who they are, and what they tell each other."""
+"""Train in several processes (torchrun): their numbers, and the data that they exchange."""
 
 import atexit
 import os
@@ -24,47 +24,47 @@ __all__ = [
 
 def join():
     """
-    Join the other processes, if ``torchrun`` or the like has started this one beside others.
+    Join the other processes if ``torchrun`` or the like has started several.
 
-    They find each other by the variables ``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR`` and
-    ``MASTER_PORT`` of the environment.
+    They find each other by the environment variables ``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR`` and
+    ``MASTER_PORT``.
     """
     if int(os.environ.get('WORLD_SIZE', 1)) == 1 or distributed.is_initialized():
         return
-    # gloo on the CPU also beside GPUs: what the processes agree on is known on the CPU.
+    # gloo also beside GPUs: the settings that the processes compare are on the CPU.
     backend = 'cpu:gloo,cuda:nccl' if torch.cuda.is_available() else 'gloo'
     distributed.init_process_group(backend)
     atexit.register(distributed.destroy_process_group)
 
 
 def n_processes():
-    """Give the number of processes; 1 where this one is alone."""
+    """Return the number of processes; 1 if this one is alone."""
     return distributed.get_world_size() if _is_one_of_several() else 1
 
 
 def rank():
-    """Give the number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return distributed.get_rank() if _is_one_of_several() else int(os.environ.get('RANK', 0))
 
 
 def is_first():
-    """Tell whether this is the process that writes files and shows progress."""
+    """Check whether this is the process that writes files and shows progress."""
     return rank() == 0
 
 
 def wrap(module):
     """
-    Average the gradients of a module over the processes.
+    Wrap a module so that its gradients are averaged over the processes.
 
     Parameters
     ----------
     module : `torch.nn.Module`
-        The same in each process; weights and buffers of the first one are given to all.
+        The same in each process; all take over the weights and buffers of the first one.
 
     Returns
     -------
-    module : `torch.nn.Module`
-        What is to be called in its place; the module itself where the process is alone.
+    wrapped : `torch.nn.Module`
+        Call it in place of the module. It is the module itself if the process is alone.
     """
     if n_processes() == 1:
         return module
@@ -73,7 +73,7 @@ def wrap(module):
 
 def share(tensor):
     """
-    Give the part of a tensor that belongs to this process.
+    Return the part of a tensor that this process works on.
 
     Parameters
     ----------
@@ -83,19 +83,19 @@ def share(tensor):
     Returns
     -------
     part : `torch.Tensor`, shape (m, ...)
-        What `gather` would put together again.
+        The parts of all processes, joined by `gather`, are the tensor again.
     """
     return tensor.tensor_split(n_processes())[rank()] if _is_one_of_several() else tensor
 
 
 def gather(tensor):
     """
-    Put the parts of all processes together.
+    Join the tensors of all processes.
 
     Parameters
     ----------
     tensor : `torch.Tensor`, shape (m, ...)
-        Of the same shape in each process. No gradient goes back through it.
+        The part of this process, of the same shape in each. Gradients do not flow back through it.
 
     Returns
     -------
@@ -111,17 +111,17 @@ def gather(tensor):
 
 def broadcast(value):
     """
-    Give all processes what the first one has.
+    Send a value from the first process to all others.
 
     Parameters
     ----------
     value : object
-        A tensor, which is changed in place, or any object that can be pickled.
+        A tensor, which is overwritten, or any object that can be pickled.
 
     Returns
     -------
     value : object
-        That of the first process.
+        The value of the first process.
     """
     if not _is_one_of_several():
         return value
@@ -135,7 +135,7 @@ def broadcast(value):
 
 def largest(*values):
     """
-    Give the largest value that any process has of each number.
+    Return the maximum over all processes of each number.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def largest(*values):
     Returns
     -------
     values : list of float
-        The largest ones.
+        The maxima.
     """
     if not _is_one_of_several():
         return list(values)
@@ -156,12 +156,12 @@ def largest(*values):
 
 def total(tensor):
     """
-    Add up the tensors of all processes.
+    Sum the tensors of all processes.
 
     Parameters
     ----------
     tensor : `torch.Tensor`
-        That of this process; it is changed.
+        The tensor of this process; it is overwritten.
 
     Returns
     -------

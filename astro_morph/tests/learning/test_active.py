@@ -7,7 +7,7 @@ from astropy.table import MaskedColumn, Table
 
 from astro_morph import MorphologyClassifier
 from astro_morph.learning.active import (
-    STRATEGIES,
+    CRITERIA,
     choose,
     confident_learning,
     suspect_labels,
@@ -38,24 +38,24 @@ def three():
 
 
 @pytest.mark.parametrize(
-    ('strategy', 'order'), [('margin', [1, 2, 0]), ('entropy', [2, 1, 0]), ('novelty', [0, 2, 1])]
+    ('criterion', 'order'), [('margin', [1, 2, 0]), ('entropy', [2, 1, 0]), ('novelty', [0, 2, 1])]
 )
-def test_most_instructive_first(three, strategy, order):
-    assert choose(three, 3, strategy=strategy).tolist() == order
-    assert choose(three, 1, strategy=strategy).tolist() == order[:1]
+def test_most_instructive_first(three, criterion, order):
+    assert choose(three, 3, criterion=criterion).tolist() == order
+    assert choose(three, 1, criterion=criterion).tolist() == order[:1]
 
 
-@pytest.mark.parametrize('strategy', STRATEGIES)
-def test_rows_without_image_are_never_chosen(three, strategy):
+@pytest.mark.parametrize('criterion', CRITERIA)
+def test_rows_without_image_are_never_chosen(three, criterion):
     predictions = three._replace(status=np.array(['ok', 'truncated', 'ok']))
-    assert sorted(choose(predictions, 10, strategy=strategy)) == [0, 2]
+    assert sorted(choose(predictions, 10, criterion=criterion)) == [0, 2]
     none = three._replace(status=np.array(['truncated'] * 3))
-    assert choose(none, 2, strategy=strategy).tolist() == []
+    assert choose(none, 2, criterion=criterion).tolist() == []
 
 
 def test_the_last_galaxy_is_chosen(three):
     last = predictions_of([[0.9, 0.1]])
-    assert choose(last, 5, strategy='diverse').tolist() == [0]
+    assert choose(last, 5, criterion='diverse').tolist() == [0]
 
 
 def test_typical_ones_are_the_middle_of_groups():
@@ -76,15 +76,15 @@ def test_diverse_ones_are_uncertain_and_unlike_each_other():
     features = 10 * np.eye(4)[group] + random.normal(size=(100, 4))
     margin = np.select([group == 0, group < 3], [0.1, 0.2], 0.9) + random.uniform(0, 0.05, 100)
     predictions = predictions_of(np.stack([1 + margin, 1 - margin], 1) / 2, features=features)
-    chosen = choose(predictions, 3, strategy='diverse', random_state=0)
+    chosen = choose(predictions, 3, criterion='diverse', random_state=0)
     assert sorted(group[chosen]) == [0, 1, 2]
-    assert choose(predictions, 3, strategy='diverse', random_state=0).tolist() == chosen.tolist()
-    assert group[choose(predictions, 3, strategy='margin')].tolist() == [0, 0, 0]
+    assert choose(predictions, 3, criterion='diverse', random_state=0).tolist() == chosen.tolist()
+    assert group[choose(predictions, 3, criterion='margin')].tolist() == [0, 0, 0]
 
 
-def test_unknown_strategy_is_an_error(three):
+def test_unknown_criterion_is_an_error(three):
     with pytest.raises(ValueError, match=r"one of \('diverse', .*\), got 'best'"):
-        choose(three, 1, strategy='best')
+        choose(three, 1, criterion='best')
 
 
 class TestClassifier:
@@ -93,14 +93,14 @@ class TestClassifier:
         is_labelled = np.arange(30) % 3 == 0
         labels = MaskedColumn(blobs.table['morphology'], mask=~is_labelled)
         partly = blobs.replace(table=Table({'morphology': labels}))
-        for strategy in STRATEGIES:
-            chosen = classifier.query(partly, 5, strategy=strategy)
+        for criterion in CRITERIA:
+            chosen = classifier.query(partly, 5, criterion=criterion)
             assert len(set(chosen)) == 5
             assert not is_labelled[chosen].any()
 
     def test_margin_is_that_of_the_probabilities(self, classifier):
         images = make_blobs(20, random_state=8).images
-        chosen = classifier.query(images, 20, strategy='margin')
+        chosen = classifier.query(images, 20, criterion='margin')
         margins = np.abs(np.diff(classifier.predict_proba(images), axis=1)[chosen, 0])
         assert (np.diff(margins) >= 0).all()
 

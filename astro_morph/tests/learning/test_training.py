@@ -295,7 +295,7 @@ class TestCheckpoint:
     @pytest.mark.parametrize(
         ('change', 'message'),
         [
-            ({'epochs': 5}, 'whose epochs is 4, not 5; go on as that run was begun'),
+            ({'epochs': 5}, 'whose epochs is 4, not 5; continue with the settings of that run'),
             ({'name': 'supervised'}, 'another run'),
         ],
     )

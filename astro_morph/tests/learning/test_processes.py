@@ -12,7 +12,7 @@ import torch
 
 from astro_morph import MorphologyEncoder
 from astro_morph.cli import main
-from astro_morph.learning.training import processes as parallel
+from astro_morph.learning.training import processes
 from astro_morph.tests.helpers import make_blobs
 
 N_PROCESSES = 2
@@ -22,11 +22,11 @@ N_EPOCHS = 25
 SCRIPT = """
 import sys
 import torch
-from astro_morph.learning.training import processes as parallel
-from astro_morph.tests.learning.test_parallel import pretrain
+from astro_morph.learning.training import processes
+from astro_morph.tests.learning.test_processes import pretrain
 
-parallel.join()
-torch.save(pretrain(seed=parallel.rank()), f'{sys.argv[1]}/{parallel.rank()}.pt')
+processes.join()
+torch.save(pretrain(seed=processes.rank()), f'{sys.argv[1]}/{processes.rank()}.pt')
 """
 
 
@@ -80,7 +80,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope='module')
 def results(tmp_path_factory):
     """What two processes end with."""
-    folder = tmp_path_factory.mktemp('parallel')
+    folder = tmp_path_factory.mktemp('processes')
     (folder / 'script.py').write_text(SCRIPT)
     done = torchrun(folder / 'script.py', folder)
     assert done.returncode == 0, done.stderr
@@ -146,8 +146,8 @@ def test_processes_with_other_images_are_told_so(tmp_path):
     (tmp_path / 'script.py').write_text(
         'import numpy as np\n'
         'from astro_morph import MorphologyEncoder\n'
-        'from astro_morph.learning.training import processes as parallel\n'
-        'images = np.ones((8 + parallel.rank(), 1, 20, 20))\n'
+        'from astro_morph.learning.training import processes\n'
+        'images = np.ones((8 + processes.rank(), 1, 20, 20))\n'
         'MorphologyEncoder(epochs=1, preprocessing=None, verbose=0).fit(images)\n'
     )
     done = torchrun(tmp_path / 'script.py')
@@ -157,12 +157,12 @@ def test_processes_with_other_images_are_told_so(tmp_path):
 
 def test_process_that_is_alone_needs_no_others():
     tensor = torch.arange(6)
-    assert parallel.n_processes() == 1
-    assert parallel.is_first()
-    for function in (parallel.gather, parallel.share, parallel.broadcast, parallel.total):
+    assert processes.n_processes() == 1
+    assert processes.is_first()
+    for function in (processes.gather, processes.share, processes.broadcast, processes.total):
         assert function(tensor) is tensor
-    assert parallel.largest(2.0, 3) == [2.0, 3]
-    assert parallel.wrap(torch.nn.Identity()).__class__ is torch.nn.Identity
+    assert processes.largest(2.0, 3) == [2.0, 3]
+    assert processes.wrap(torch.nn.Identity()).__class__ is torch.nn.Identity
 
 
 def test_package_runs_as_a_module(monkeypatch, capsys):
