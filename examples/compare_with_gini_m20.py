@@ -3,8 +3,8 @@
 Compare with Gini and M20
 =========================
 
-The classical measures of some galaxies, and what a classifier makes of them, beside what it makes
-of their images.
+Compute the classical measures of some galaxies, and compare a classifier of these measures with a
+classifier of the images.
 """
 
 import numpy as np
@@ -21,13 +21,13 @@ survey = SimulatedSurvey(n_galaxies=150, random_state=6)
 truth = np.array(survey.catalogue['morphology'])
 
 # %%
-# Measures need sky around the galaxy, and so larger cutouts than a class.
+# Measures need sky around the galaxy, and therefore larger cutouts than the classifier.
 measures = measure(survey.fetch(survey.catalogue, size=96))
 measures['gini', 'm20', 'concentration', 'asymmetry', 'measure_status'][:5].pprint()
 
 # %%
-# The plane of Lotz et al. (2004). Most of what lies to the left is a merger, but not every merger
-# lies there.
+# The Gini-M20 plane of Lotz et al. (2004). Most galaxies on the left side are mergers, but not all
+# mergers are on the left side.
 figure = Figure(figsize=(5, 4), layout='constrained')
 axes = figure.add_subplot(xlabel='M20', ylabel='Gini')
 for kind in np.unique(truth):
@@ -37,8 +37,8 @@ axes.invert_xaxis()
 axes.legend(fontsize=8)
 
 # %%
-# A forest on six measures, and a linear head on the features of the bundled encoder; both judged by
-# five folds.
+# Train a random forest on six measures, and a linear head on the features of the bundled encoder.
+# Evaluate both by cross-validation with five folds.
 names = ['gini', 'm20', 'concentration', 'asymmetry', 'smoothness', 'ellipticity']
 numbers = np.column_stack([np.ma.filled(measures[name].astype(float), np.nan) for name in names])
 cutouts = survey.fetch(survey.catalogue, size=32)
@@ -55,9 +55,9 @@ for name, (method, samples) in methods.items():
     print(f'{name}: accuracy {evaluations[name].accuracy:.2f}')
 
 # %%
-# What the measures confuse.
+# The confusion matrix with the measures:
 figure = plotting.confusion(evaluations['measures'])
 
 # %%
-# What the encoder confuses.
+# The confusion matrix with the images:
 figure = plotting.confusion(evaluations['images'])

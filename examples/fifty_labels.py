@@ -1,10 +1,11 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Fifty labels, well chosen
-=========================
+Select the galaxies to label
+============================
 
-Labels are what costs. Beginning with twenty, the classifier asks for the galaxies whose label would
-teach it most, ten at a time; beside it, another one gets labels at random.
+Labels cost time. Starting with twenty labels, the classifier selects the galaxies whose labels
+would help it most, ten at a time. For comparison, another classifier gets labels for random
+galaxies.
 """
 
 import numpy as np
@@ -18,29 +19,29 @@ cutouts = survey.fetch(survey.catalogue, size=32)
 truth = np.array(cutouts.table['morphology'])
 
 # %%
-# The images are turned into features once. The bundled encoder has learnt on pictures of SDSS, and
-# is fitted to these images in flux. The last hundred galaxies are kept aside to judge by.
+# Compute the features of the images once. The bundled encoder was trained on pictures of SDSS, and
+# is adapted to these images in flux. The last hundred galaxies are the test set.
 encoder = MorphologyEncoder.from_pretrained('sdss-moco-resnet18', verbose=0).adapt(cutouts)
 features = encoder.transform(cutouts)
 pool, test = np.arange(140), np.arange(140, 240)
 
 # %%
-# Twenty labels to begin with, drawn at random. Then three rounds of asking.
+# Start with twenty random labels, and add ten labels three times.
 classifier = MorphologyClassifier(strategy='linear', random_state=0, verbose=0)
 
 
-def ask(unlabelled, random):
-    """Give the ten rows whose labels the classifier wants."""
+def select(unlabelled, random):
+    """Return the ten rows whose labels would help the classifier most."""
     return unlabelled[classifier.query(features[unlabelled], 10)]
 
 
 def draw(unlabelled, random):
-    """Give ten rows at random."""
+    """Return ten random rows."""
     return random.choice(unlabelled, 10, replace=False)
 
 
 def learn(choose, seed):
-    """Give the accuracy with 20, 30, 40 and 50 labels, and the rows that got one."""
+    """Return the accuracy with 20, 30, 40 and 50 labels, and the labelled rows."""
     random = np.random.default_rng(seed)
     rows, accuracy = random.choice(pool, 20, replace=False), []
     while True:
@@ -52,18 +53,19 @@ def learn(choose, seed):
 
 
 # %%
-# The mean of four beginnings. How much asking gains depends on the galaxies; at first, when the
-# classifier knows little, it may even lose. ``benchmarks/active.py`` does this with real galaxies.
+# Plot the mean of four runs with different first labels. The gain depends on the galaxies. With few
+# labels, the selection can even be worse than random. ``benchmarks/active.py`` makes the same
+# comparison with real galaxies.
 figure = Figure(figsize=(5, 3.6), layout='constrained')
-axes = figure.add_subplot(xlabel='labels', ylabel='accuracy on 100 others')
-for name, choose in [('at random', draw), ('asked for', ask)]:
+axes = figure.add_subplot(xlabel='number of labels', ylabel='accuracy on 100 other galaxies')
+for name, choose in [('random', draw), ('selected', select)]:
     runs = [learn(choose, seed) for seed in range(4)]
     mean = np.mean([accuracy for accuracy, _ in runs], axis=0)
     axes.plot([20, 30, 40, 50], mean, 'o-', label=name)
 axes.legend(title='labels')
 
 # %%
-# The galaxies that it would ask for next: mostly those between two classes.
+# The galaxies that it would select next: mostly those between two classes.
 _, rows = runs[-1]
-wanted = ask(np.setdiff1d(pool, rows), None)
-figure = plotting.cutouts(cutouts[wanted], titles=truth[wanted], n_columns=5)
+selected = select(np.setdiff1d(pool, rows), None)
+figure = plotting.cutouts(cutouts[selected], titles=truth[selected], n_columns=5)

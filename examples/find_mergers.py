@@ -1,11 +1,11 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Find mergers that nobody has labelled
-=====================================
+Find mergers without labels
+===========================
 
-A classifier that knows four classes gives one of them to a merger, too. But it also tells how
-unlike all that it knows a galaxy is. Sort by that, and the mergers come up, odd spirals
-among them.
+A classifier of four other classes gives one of them to a merger. But it also measures how unusual a
+galaxy is compared with its training set. Sort the galaxies by this novelty to find the mergers, and
+some unusual spirals.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ classifier = MorphologyClassifier(train, size=40, strategy='linear', random_stat
 classifier.fit(train.catalogue)
 
 # %%
-# Another field, with mergers among the others.
+# Annotate another field, which also has mergers.
 field = SimulatedSurvey(n_galaxies=100, random_state=5)
 cutouts = field.fetch(field.catalogue, size=40)
 annotated = classifier.annotate(cutouts)
@@ -29,23 +29,23 @@ is_merger = np.array(annotated['morphology']) == 'merger'
 print(f'{is_merger.sum()} of {len(annotated)} galaxies are mergers')
 
 # %%
-# The p-value of novelty is small for what is unlike the training. Of galaxies like those known, a
-# share p has a p-value below p.
+# The novelty is a p-value. It is small for galaxies unlike those of the training set. Of galaxies
+# like those of the training set, a fraction p has a p-value below p.
 novelty = np.array(annotated['morph_novelty'])
 false, true, _ = roc_curve(is_merger, -novelty)
 figure = Figure(figsize=(7.5, 3.4), layout='constrained')
-shares, found = figure.subplots(1, 2)
-counted = [novelty[~is_merger], novelty[is_merger]]
-shares.hist(counted, np.linspace(0, 1, 21), stacked=True, label=['others', 'mergers'])
-shares.set(xlabel='p-value of novelty', ylabel='galaxies')
-shares.legend()
-found.step(false, true, where='post')
-found.plot([0, 1], [0, 1], color='0.7', linestyle=':')
-found.set(xlabel='share of the others looked at', ylabel='share of the mergers found')
-found.set_title(f'area {roc_auc_score(is_merger, -novelty):.2f}', fontsize=10)
+histogram, curve = figure.subplots(1, 2)
+values = [novelty[~is_merger], novelty[is_merger]]
+histogram.hist(values, np.linspace(0, 1, 21), stacked=True, label=['others', 'mergers'])
+histogram.set(xlabel='p-value', ylabel='number of galaxies')
+histogram.legend()
+curve.step(false, true, where='post')
+curve.plot([0, 1], [0, 1], color='0.7', linestyle=':')
+curve.set(xlabel='fraction of the other galaxies', ylabel='fraction of the mergers')
+curve.set_title(f'area {roc_auc_score(is_merger, -novelty):.2f}', fontsize=10)
 
 # %%
-# The sixteen most unlike the training. Mergers have black titles.
-oddest = np.argsort(novelty)[:16]
-titles = [f'{row["morphology"]} {row["morph_novelty"]:.3f}' for row in annotated[oddest]]
-figure = plotting.cutouts(cutouts[oddest], titles=titles, is_right=is_merger[oddest])
+# The sixteen most unusual galaxies. Mergers have black titles, others red ones.
+unusual = np.argsort(novelty)[:16]
+titles = [f'{row["morphology"]} {row["morph_novelty"]:.3f}' for row in annotated[unusual]]
+figure = plotting.cutouts(cutouts[unusual], titles=titles, is_right=is_merger[unusual])

@@ -3,9 +3,9 @@
 Pretrain on your own survey
 ===========================
 
-Many galaxies, no labels: an encoder learns from the images alone which of them look alike. A real
-training takes thousands of galaxies and an hour or more; this one shows the way, and stops long
-before it has learnt much.
+An encoder learns from images without labels which galaxies look alike. A real training takes
+thousands of galaxies and an hour or more. This example only shows the steps, and stops long before
+the encoder has learnt much.
 """
 
 import numpy as np
@@ -17,24 +17,24 @@ survey = SimulatedSurvey('legacy', n_galaxies=160, bands=['g', 'r', 'z'], random
 cutouts = survey.fetch(survey.catalogue, size=32)
 
 # %%
-# First look at the views that the encoder will have to recognise: what changes in them is what it
-# learns to ignore.
+# First, check the views that the encoder will have to recognise. It learns to ignore what differs
+# between the views of a galaxy.
 figure = plotting.augmentations(cutouts[:4], contrast=True, survey=survey.survey)
 
 # %%
-# Train. Leave ``epochs`` out for a training of a sensible length, and bound it by ``max_time``.
-encoder = MorphologyEncoder('moco', epochs=6, batch_size=32, random_state=0, verbose=0)
+# Train the encoder. For a real training, leave out ``epochs``; ``max_time`` limits the time.
+encoder = MorphologyEncoder(epochs=6, batch_size=32, random_state=0, verbose=0)
 encoder.fit(cutouts)
 
 # %%
-# How it went: the loss rises while the queue fills, and it takes a longer training than this to
-# fall again; the features must not shrink to a point.
+# Plot the progress. The loss rises while the queue fills; it falls again only in a longer training.
+# The scatter of the features must not fall to zero.
 figure = plotting.history(encoder.history_)
 
 # %%
-# Keep the encoder for a classifier: ``MorphologyClassifier(encoder='encoder.pt')``. Or ask it at
-# once which galaxies look alike. The first of each row of the sheet is the galaxy, the others are
-# its nearest neighbours.
+# Save the encoder to use it in a classifier: ``MorphologyClassifier(encoder='encoder.pt')``. Or use
+# it to find galaxies that look alike. Each row of the figure shows a galaxy, followed by its
+# nearest neighbours.
 neighbors = encoder.neighbors(cutouts, 5)
 rows = np.column_stack([np.arange(4), neighbors[:4]]).ravel()
 figure = plotting.cutouts(cutouts[rows], titles=cutouts.table['morphology'][rows], n_columns=6)
