@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tables of any length, from and to files in chunks that fit into memory."""
+"""Read and write tables of any length in chunks that fit into memory."""
 
 import tempfile
 from pathlib import Path
@@ -7,37 +7,51 @@ from pathlib import Path
 import numpy as np
 from astropy.table import vstack
 
-from astro_morph.catalog.io.rows import append_to, rows_of
-from astro_morph.catalog.io.tables import write_table
+from astro_morph.catalog.io.csv import CsvReader, join_csv
+from astro_morph.catalog.io.fits import FitsReader, join_fits
+from astro_morph.catalog.io.hdf5 import Hdf5Reader, join_hdf5
+from astro_morph.catalog.io.parquet import ParquetReader, join_parquet
+from astro_morph.catalog.io.tables import decode_text, find_format, read_table, write_table
+from astro_morph.utils.files import atomic_file
 
-__all__ = ['TableChunks', 'find_witnesses', 'write_chunks']
+__all__ = ['TableChunks', 'find_representatives', 'write_chunks']
+
+# The formats that are read and written in chunks. A reader has `n_rows` and `read(start, stop)`; a
+# function to write joins files, each of which it reads before it asks for the next one.
+_STREAMED = {
+    'ascii.csv': (CsvReader, join_csv),
+    'fits': (FitsReader, join_fits),
+    'hdf5': (Hdf5Reader, join_hdf5),
+    'parquet': (ParquetReader, join_parquet),
+}
 
 
 class TableChunks:
     """
-    The table in a file, chunk by chunk.
+    Read the table in a file chunk by chunk.
 
-    A chunk is what `~astro_morph.catalog.io.tables.read_table` would read from a file that has
-    these rows only. FITS, Parquet, HDF5, ECSV and CSV files are read where the rows are; FITS
-    files that are compressed are first unpacked on disk, and VOTables are read as a whole.
+    A chunk is what `~astro_morph.catalog.io.tables.read_table` would read from a file with these
+    rows only. Of FITS, Parquet, HDF5 and CSV files, only the rows of the chunk are read into
+    memory; compressed FITS files are first unpacked on disk. ECSV and VOTable files are read
+    whole.
 
     Parameters
     ----------
     path : path-like
-        The file, of a format that `~astro_morph.catalog.io.tables.read_table` knows.
+        The file, in a format that `~astro_morph.catalog.io.tables.read_table` knows.
     size : int
         Rows in a chunk; the last one may have fewer. A table without rows is one empty chunk.
 
     Raises
     ------
     ValueError
-        If there is no table in the file.
+        If there is no table in the file, or it cannot be parsed.
 
     Examples
     --------
     >>> from astropy.table import Table
     >>> from astro_morph.catalog.io.chunks import TableChunks
-    >>> path = getfixture('tmp_path') / 'table.ecsv'
+    >>> path = getfixture('tmp_path') / 'table.csv'
     >>> Table({'id': range(5)}).write(path)
     >>> [chunk['id'].tolist() for chunk in TableChunks(path, 2)]
     [[0, 1], [2, 3], [4]]
@@ -45,7 +59,8 @@ class TableChunks:
 
     def __init__(self, path, size):
         try:
-            self._rows = rows_of(Path(path))
+            reader, _ = _STREAMED.get(find_format(path), (_WholeReader, None))
+            self._reader = reader(Path(path))
         except (OSError, ValueError) as error:
             msg = f'the catalogue {str(path)!r} cannot be read: {error}'
             raise ValueError(msg) from error
@@ -59,20 +74,22 @@ class TableChunks:
             msg = f'there is no chunk {number}, there are {len(self)}'
             raise IndexError(msg)
         start = number * self._size
-        return self._rows.read(start, min(start + self._size, self.n_rows))
+        chunk = self._reader.read(start, min(start + self._size, self.n_rows))
+        decode_text(chunk)
+        return chunk
 
     @property
     def n_rows(self):
-        """Rows of the table."""
-        return self._rows.n_rows
+        """Number of rows of the table."""
+        return self._reader.n_rows
 
 
-def find_witnesses(tables):
+def find_representatives(tables):
     """
-    Find rows that together show all that the columns of a table hold.
+    Find representative rows: together they show all that the columns of a table hold.
 
-    With them in front, every chunk of the table is written alike: with room for the longest text,
-    and with a mask if a value is masked anywhere.
+    With these rows in front, every chunk of the table is written with the same columns: with room
+    for the longest text, and with a mask if a value is masked anywhere.
 
     Parameters
     ----------
@@ -81,26 +98,26 @@ def find_witnesses(tables):
 
     Returns
     -------
-    witnesses : `~astropy.table.Table`
-        For each column at most one row that is masked, one with the longest text, and one with the
-        text furthest from ASCII; no row if the table has none.
+    representatives : `~astropy.table.Table`
+        The first row, and of each column at most one row that is masked, one with the longest
+        text, and one with text beyond ASCII; no row if the table has none.
 
     Examples
     --------
     >>> from astropy.table import MaskedColumn, Table
-    >>> from astro_morph.catalog.io.chunks import find_witnesses
+    >>> from astro_morph.catalog.io.chunks import find_representatives
     >>> chunks = [
     ...     Table({'id': [1, 2], 'name': ['a', 'b']}),
     ...     Table({'id': MaskedColumn([3, 4], mask=[False, True]), 'name': ['long', 'c']}),
     ... ]
-    >>> print(find_witnesses(chunks))
+    >>> print(find_representatives(chunks))
      id name
     --- ----
       1    a
       3 long
      --    c
     """
-    # The first row of all has the names and types of the columns.
+    # The first row of all shows the names and types of the columns.
     best = {}
     for table in tables:
         best.setdefault('first', (0, table[:1]))
@@ -112,47 +129,84 @@ def find_witnesses(tables):
     return _stack([row for _, row in best.values()])
 
 
-def write_chunks(tables, path, *, n_rows, witnesses):
+def write_chunks(tables, path, *, n_rows, representatives, overwrite=False):
     """
     Write a table that comes in chunks to a file.
+
+    FITS, Parquet, HDF5 and CSV are written chunk by chunk. ECSV and VOTable are written whole.
 
     Parameters
     ----------
     tables : iterable of `~astropy.table.Table`
         The chunks, in order.
     path : path-like
-        The file; it is replaced if it is there.
+        The file.
     n_rows : int
-        Rows of all chunks together.
-    witnesses : `~astropy.table.Table`
-        What `find_witnesses` finds in the chunks.
+        Number of rows of all chunks together.
+    representatives : `~astropy.table.Table`
+        The rows that `find_representatives` finds in the chunks.
+    overwrite : bool, default=False
+        Whether to replace an existing file.
 
     Raises
     ------
     ValueError
-        If the format does not take what the table holds.
+        If the format cannot hold the table, or the columns of the chunks are of different types.
+    FileExistsError
+        If the file exists and ``overwrite`` is false.
 
     Examples
     --------
     >>> from astropy.table import Table
-    >>> from astro_morph.catalog.io.chunks import find_witnesses, write_chunks
+    >>> from astro_morph.catalog.io.chunks import find_representatives, write_chunks
     >>> from astro_morph.catalog.io.tables import read_table
     >>> path = getfixture('tmp_path') / 'table.fits'
     >>> chunks = [Table({'name': ['a', 'b']}), Table({'name': ['long']})]
-    >>> write_chunks(chunks, path, n_rows=3, witnesses=find_witnesses(chunks))
+    >>> write_chunks(chunks, path, n_rows=3, representatives=find_representatives(chunks))
     >>> read_table(path)['name'].tolist()
     ['a', 'b', 'long']
     """
-    with tempfile.TemporaryDirectory() as folder, append_to(Path(path), n_rows) as file:
-        small = Path(folder) / f'chunk{file.ending}'
-        for table in tables:
-            write_table(_stack([witnesses, table]), small, overwrite=True)
-            file.append(small, len(witnesses))
+    file_format = find_format(path)
+    if file_format not in _STREAMED:
+        write_table(_stack(list(tables)), path, overwrite=overwrite)
+        return
+    _, join = _STREAMED[file_format]
+    with atomic_file(path, overwrite=overwrite) as aside, tempfile.TemporaryDirectory() as folder:
+        files = _write_small(tables, representatives, Path(folder) / aside.name)
+        join(files, aside, n_rows=n_rows, n_skip=len(representatives))
+
+
+class _WholeReader:
+    """Rows of a file that is read whole."""
+
+    def __init__(self, path):
+        self._table = read_table(path)
+        self.n_rows = len(self._table)
+
+    def read(self, start, stop):
+        return self._table[start:stop]
+
+
+def _write_small(tables, representatives, path):
+    """Write each chunk, behind the representative rows, to a small file, and yield its path."""
+    first = None
+    for chunk in tables:
+        table = _stack([representatives, chunk])
+        first = first or table.dtype
+        if table.dtype != first:
+            msg = (
+                'the table cannot be written in chunks: the columns of one are of other types than '
+                'those of the first; write ECSV, or read and write the table whole'
+            )
+            raise ValueError(msg)
+        write_table(table, path, overwrite=True)
+        yield path
 
 
 def _measure(column):
-    """Measure how far the values of a column go in what a format must have room for, if at all."""
-    measures = {'mask': np.broadcast_to(getattr(column, 'mask', False), len(column))}
+    """Measure what a file must have room for: masked values, long text, text beyond ASCII."""
+    mask = np.broadcast_to(getattr(column, 'mask', False), column.shape)
+    measures = {'mask': mask.any(axis=tuple(range(1, mask.ndim)))}
     if getattr(getattr(column, 'dtype', None), 'kind', '') == 'U' and column.size:
         text = np.asarray(column).reshape(len(column), -1)
         measures['length'] = np.char.str_len(text).max(axis=1)
@@ -162,14 +216,14 @@ def _measure(column):
 
 
 def _stack(tables):
-    """Put tables with the same columns behind each other; what they say is what the last says."""
+    """Stack tables with the same columns; the metadata is that of the last one."""
     last = tables[-1]
     stacked = vstack(
         [table for table in tables if len(table)] or [last],
         join_type='exact',
         metadata_conflicts='silent',
     )
-    # Lists would be put behind each other too.
+    # Lists in the metadata would be joined too.
     stacked.meta = last.meta
     for name in last.colnames:
         stacked[name].info.meta = last[name].info.meta

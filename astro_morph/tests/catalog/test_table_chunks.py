@@ -11,7 +11,7 @@ from astropy.table import MaskedColumn, QTable, Table
 from astropy.time import Time
 from numpy.testing import assert_array_equal
 
-from astro_morph.catalog.io.chunks import TableChunks, find_witnesses, write_chunks
+from astro_morph.catalog.io.chunks import TableChunks, find_representatives, write_chunks
 from astro_morph.catalog.io.tables import read_table, write_table
 from astro_morph.tests.catalog.test_table_io import make_annotated, require
 
@@ -39,7 +39,7 @@ def assert_same_table(found, expected):
 def through_chunks(path, output, size):
     """Copy a table from file to file in chunks of so many rows."""
     chunks = TableChunks(path, size)
-    write_chunks(chunks, output, n_rows=chunks.n_rows, witnesses=find_witnesses(chunks))
+    write_chunks(chunks, output, n_rows=chunks.n_rows, representatives=find_representatives(chunks))
 
 
 @pytest.mark.parametrize('output', ENDINGS)
@@ -119,7 +119,7 @@ class TestFits:
         chunks = TableChunks(tmp_path / 'table.fits', 2)
         assert [row.tolist() for row in chunks[1]['a']] == [[0, 1]]
         with pytest.raises(ValueError, match='cannot hold arrays of varying length'):
-            write_chunks(chunks, tmp_path / 'out.fits', n_rows=3, witnesses=chunks[0][:0])
+            write_chunks(chunks, tmp_path / 'out.fits', n_rows=3, representatives=chunks[0][:0])
 
     def test_file_without_a_table(self, tmp_path):
         fits.PrimaryHDU(np.zeros((3, 3))).writeto(tmp_path / 'image.fits')
@@ -151,15 +151,58 @@ class TestText:
         assert [chunk['a'].dtype.kind for chunk in chunks] == ['f'] * 4
         assert [chunk['b'].tolist() for chunk in chunks] == [['01'], ['2'], ['x'], [None]]
         assert [chunk['c'].tolist() for chunk in chunks] == [[None], [None], [None], [7]]
-        write_chunks(chunks, tmp_path / 'out.ecsv', n_rows=4, witnesses=find_witnesses(chunks))
+        write_chunks(chunks, tmp_path / 'out.ecsv', n_rows=4, representatives=find_representatives(chunks))
         found = read_table(tmp_path / 'out.ecsv')
         assert [found[name].tolist() for name in 'abcd'] == [whole[n].tolist() for n in 'abcd']
 
     def test_quotation_marks_that_do_not_match(self, tmp_path):
         path = tmp_path / 'table.csv'
         path.write_text('a,b\n1,5" wide\n2,x\n3,7" wide\n4,y\n')
-        with pytest.raises(ValueError, match='quotation marks do not match'):
-            list(TableChunks(path, 1))
+        assert [chunk['b'].tolist() for chunk in TableChunks(path, 1)] == [
+            ['5" wide'],
+            ['x'],
+            ['7" wide'],
+            ['y'],
+        ]
+        path.write_text('a,b\n1,"5 wide\n2,x\n')
+        with pytest.raises(ValueError, match=r'behind row 0 .* quotation marks do not match'):
+            TableChunks(path, 1)
+
+    def test_spaces_and_line_breaks_as_other_programs_write_them(self, tmp_path):
+        path = tmp_path / 'table.csv'
+        path.write_bytes(b'\r\na, b\r\n1, "x, y"\r\n   \r\n2,"u\r\n\r\nv"\r\n3\r\n4,""')
+        whole = read_table(path)
+        assert [chunk['b'].tolist() for chunk in TableChunks(path, 2)] == [
+            whole['b'][:2].tolist(),
+            whole['b'][2:].tolist(),
+        ]
+        assert whole['b'].tolist() == ['x, y', 'u\n\nv', None, None]
+
+    def test_values_that_are_missing_or_of_another_type_in_some_chunks(self, tmp_path, monkeypatch):
+        monkeypatch.setattr('astro_morph.catalog.io.csv.BLOCK', 2)
+        path = tmp_path / 'table.csv'
+        path.write_text('i,f,u,none\n1,1,1,\n2,2,,\n,2.5,x y,\n4,,007,\n5,5,5,\n')
+        whole, chunks = read_table(path), TableChunks(path, 2)
+        through_chunks(path, tmp_path / 'out.ecsv', 2)
+        assert_same_table(read_table(tmp_path / 'out.ecsv'), whole)
+        # Back and forth.
+        for number in (2, 0, 1, 2):
+            assert chunks[number].dtype.kind == whole[:1].dtype.kind
+            assert chunks[number]['u'].tolist() == whole['u'][2 * number : 2 * number + 2].tolist()
+
+    def test_column_of_csv_without_values(self, tmp_path):
+        path = tmp_path / 'table.csv'
+        path.write_text('none\n""\n""\n""\n')
+        assert [chunk['none'].tolist() for chunk in TableChunks(path, 2)] == [[None] * 2, [None]]
+
+    def test_rows_that_cannot_be_parsed(self, tmp_path):
+        path = tmp_path / 'table.csv'
+        path.write_text('a,b\n1,2\n3,4,5\n')
+        with pytest.raises(ValueError, match=r"table\.csv' cannot be read: .*inconsistent"):
+            TableChunks(path, 1)
+        path.write_text(f'a\n"{"x" * 200_000}\n')
+        with pytest.raises(ValueError, match=r"table\.csv' cannot be read: line 2: field larger"):
+            TableChunks(path, 1)
 
 
 def test_parquet_in_many_groups_of_rows(tmp_path):
@@ -173,18 +216,33 @@ def test_parquet_in_many_groups_of_rows(tmp_path):
         assert_array_equal(chunks[number]['id'], np.arange(10 * number, 10 * number + 10))
 
 
-def test_text_that_a_format_cannot_hold_is_among_the_witnesses(tmp_path):
+def test_text_that_a_format_cannot_hold_is_among_the_representative_rows(tmp_path):
     chunks = [Table({'name': ['plain', 'longest of all']}), Table({'name': ['é', 'b']})]
-    witnesses = find_witnesses(chunks)
-    assert set(witnesses['name']) == {'plain', 'longest of all', 'é'}
+    representatives = find_representatives(chunks)
+    assert set(representatives['name']) == {'plain', 'longest of all', 'é'}
     with pytest.raises(ValueError, match='FITS takes ASCII text only'):
-        write_chunks(chunks, tmp_path / 'out.fits', n_rows=4, witnesses=witnesses)
+        write_chunks(chunks, tmp_path / 'out.fits', n_rows=4, representatives=representatives)
+
+
+def test_array_with_a_masked_value_is_among_the_representative_rows():
+    values = np.arange(12.0).reshape(6, 2)
+    table = Table({'spectrum': MaskedColumn(values, mask=values == 7)})
+    assert find_representatives([table[:3], table[3:]])['spectrum'].tolist() == [[0, 1], [6, None]]
+
+
+def test_a_file_is_replaced_only_if_asked(tmp_path):
+    path, chunks = tmp_path / 'out.csv', [Table({'a': [1]})]
+    options = {'n_rows': 1, 'representatives': chunks[0][:0]}
+    write_chunks(chunks, path, **options)
+    with pytest.raises(FileExistsError, match=r'out\.csv exists already; use overwrite=True'):
+        write_chunks(chunks, path, **options)
+    write_chunks(chunks, path, **options, overwrite=True)
 
 
 def test_columns_that_differ_between_chunks_are_refused(tmp_path):
     chunks = [Table({'a': [1]}), Table({'a': MaskedColumn([0.5])})]
     with pytest.raises(ValueError, match='cannot be written in chunks'):
-        write_chunks(chunks, tmp_path / 'out.fits', n_rows=2, witnesses=chunks[0][:0])
+        write_chunks(chunks, tmp_path / 'out.fits', n_rows=2, representatives=chunks[0][:0])
 
 
 def test_of_one_large_group_of_parquet_only_pages_are_in_memory(tmp_path):

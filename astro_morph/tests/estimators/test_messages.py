@@ -151,7 +151,7 @@ CALLS = {
     ),
     'file is there': (
         lambda given: write_table(PLACES, given.there),
-        ['there.fits', 'is there already', 'overwrite=True'],
+        ['there.fits', 'exists already', 'overwrite=True'],
     ),
     'unknown format': (
         lambda given: write_table(PLACES, given.folder / 'table.doc'),
