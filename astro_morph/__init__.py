@@ -11,6 +11,7 @@ __all__ = [
     'MorphologyEncoder',
     'MorphologyVotes',
     'OnnxClassifier',
+    'OnnxVotes',
     'conf',
     'decode_flags',
 ]
@@ -23,6 +24,7 @@ _HOMES = {
     'MorphologyEncoder': 'astro_morph.estimators.encoder',
     'MorphologyVotes': 'astro_morph.estimators.votes',
     'OnnxClassifier': 'astro_morph.estimators.onnx',
+    'OnnxVotes': 'astro_morph.estimators.onnx',
     'decode_flags': 'astro_morph.catalog.flags',
 }
 

@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 import astro_morph
 from astro_morph.cutouts import CutoutSource, as_cutouts, catalog_of, holds_images
-from astro_morph.learning.fitting import fetch, seconds, seeded, survey_of, usable
+from astro_morph.estimators.trained import Trained
+from astro_morph.learning.fitting import fetch_and_clean, seconds, seeded, survey_of, usable
 from astro_morph.learning.labels import encode_labels, labels_of
 from astro_morph.learning.neighbors import nearest
 from astro_morph.learning.objectives import METHODS, queue_size_for
@@ -24,10 +25,9 @@ from astro_morph.learning.training.batches import training_images
 from astro_morph.learning.training.loop import choose_device, sgd, train
 from astro_morph.learning.training.monitoring import Monitor
 from astro_morph.learning.training.views import training_views
-from astro_morph.models.building import FEATURE_STAGES, SMALLEST_SIDE, describe, network_for
-from astro_morph.models.bundled import bundled_path
-from astro_morph.models.networks import ARCHITECTURES, SQUARE_SYMMETRIES
-from astro_morph.models.running import compute
+from astro_morph.models.building import SMALLEST_SIDE, build_model
+from astro_morph.models.networks import ARCHITECTURES
+from astro_morph.models.running import run_batches
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.torch_model import TorchModel, build_network
 from astro_morph.photometry import Preprocessor
@@ -45,7 +45,7 @@ EPOCHS_RANGE = (20, 200)
 LEARNING_RATE = 0.12
 
 
-class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """
     Turn images of galaxies into features of their shape, learnt without labels.
 
@@ -56,48 +56,51 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     Parameters
     ----------
-    method : {'moco', 'moco-v3', 'autoencoder', 'supervised'}, optional
-        How the encoder is trained: by Momentum Contrast, version 2 with its queue (Chen et al.
-        2020, arXiv:2003.04297) or version 3 without (Chen, Xie & He 2021, arXiv:2104.02057); by
-        drawing images again from their features; or by the labels alone.
-    source : `~astro_morph.cutouts.CutoutSource` or str, optional
+    source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
         Where a catalogue's cutouts come from: a source, the name of a survey such as
         ``'legacy-dr10'``, the pattern of FITS mosaics, or ``'auto'`` for the table's column of
-        image paths, else what ``astro_morph.conf.survey`` names.
-    label_column : str, optional
+        image paths, else the survey that ``astro_morph.conf.survey`` names.
+    method : {'moco', 'moco-v3', 'autoencoder', 'supervised'}, default='moco'
+        How the encoder is trained: ``'moco'`` by Momentum Contrast, version 2 with its queue
+        (Chen et al. 2020, arXiv:2003.04297); ``'moco-v3'`` by version 3 without one (Chen, Xie &
+        He 2021, arXiv:2104.02057); ``'autoencoder'`` by reconstructing images from their features;
+        ``'supervised'`` by the labels alone.
+    label_column : str, default='morphology'
         Column of the labels, masked or empty where there is none. ``'supervised'`` learns from
-        them where ``y`` is not given; the other methods only watch how often neighbours share
+        them where ``y`` is not given; the other methods only monitor how often neighbours share
         one, if the catalogue has the column.
-    architecture : {'resnet18', 'resnet34', 'resnet50'}, optional
+    architecture : {'resnet18', 'resnet34', 'resnet50'}, default='resnet18'
         The encoder.
-    size : int, `~astropy.units.Quantity`, str or tuple, optional
-        Side of the cutouts, in pixels or as an angle; or a column and a factor that it follows,
-        such as ``'4 * petroR90_r'``, see `~astro_morph.cutouts.grid_of`.
-    bands : sequence of str or 'rgb', optional
-        Bands to use, by default all; ``'rgb'`` for the colour pictures of a survey.
-    preprocessing : 'auto', `~astro_morph.photometry.Preprocessor` or None, optional
-        How images in flux are cleaned before the network sees them. ``'auto'`` takes the
+    size : int, `~astropy.units.Quantity`, str or tuple, default=None
+        Side of the cutouts, in pixels or as an angle; or a factor times a column, such as
+        ``'4 * petroR90_r'``, see `~astro_morph.cutouts.grid_of`.
+    bands : sequence of str or 'rgb', default=None
+        Bands to use, all if None; ``'rgb'`` for the colour pictures of a survey.
+    preprocessing : 'auto', `~astro_morph.photometry.Preprocessor` or None, default='auto'
+        How images in flux are cleaned before the network sees them. ``'auto'`` uses the
         preprocessor's defaults, and leaves pictures as they are. The model keeps the settings.
-    epochs : int or 'auto', optional
-        Passes over the images; ``'auto'`` takes the number of images into account.
-    batch_size : int, optional
+    epochs : int or 'auto', default='auto'
+        Passes over the images; ``'auto'`` depends on the number of images.
+    batch_size : int, default=256
         Images a step.
-    temperature, momentum : float or 'auto', optional
-        Temperature of the contrast, and share of its old weights that the momentum encoder keeps
-        at the start. ``'auto'`` takes 0.1 for ``'moco'``, 0.2 for ``'moco-v3'``, and 0.99 for both.
-    queue_size : int or 'auto', optional
-        Keys that ``'moco'`` keeps; ``'auto'`` takes min(4096, n / 4).
-    device : str or `torch.device`, optional
+    temperature : float or 'auto', default='auto'
+        Temperature of the contrastive loss; ``'auto'`` is 0.1 for ``'moco'`` and 0.2 for
+        ``'moco-v3'``.
+    momentum : float or 'auto', default='auto'
+        Momentum of the momentum encoder at the start; ``'auto'`` is 0.99.
+    queue_size : int or 'auto', default='auto'
+        Number of keys in the queue of ``'moco'``; ``'auto'`` is min(4096, n / 4).
+    device : str or `torch.device`, default='auto'
         ``'auto'`` takes CUDA, else MPS, else the CPU.
-    max_time : float or `~astropy.units.Quantity`, optional
-        Time after which training ends, in seconds if it has no unit.
-    checkpoint : path, optional
-        File from which a training that was stopped goes on, see
+    max_time : float or `~astropy.units.Quantity`, default=None
+        Time after which training ends, in seconds if it has no unit; no limit if None.
+    checkpoint : path-like, default=None
+        File from which an interrupted training continues, see
         `~astro_morph.learning.training.loop.train`.
-    random_state : int, `numpy.random.RandomState` or None, optional
-        An integer makes the training repeat exactly on one machine.
-    verbose : int, optional
-        0 for silence.
+    random_state : int, `numpy.random.RandomState` or None, default=None
+        With an integer the training repeats exactly on one machine.
+    verbose : int, default=1
+        0 shows no progress.
 
     Attributes
     ----------
@@ -125,8 +128,8 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     """
 
     _parameter_constraints = {
-        'method': [StrOptions(set(METHODS))],
         'source': [str, CutoutSource],
+        'method': [StrOptions(set(METHODS))],
         'label_column': [str],
         'architecture': [StrOptions(set(ARCHITECTURES))],
         'size': [
@@ -152,9 +155,9 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def __init__(
         self,
-        method='moco',
         source='auto',
         *,
+        method='moco',
         label_column='morphology',
         architecture='resnet18',
         size=None,
@@ -171,8 +174,8 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         random_state=None,
         verbose=1,
     ):
-        self.method = method
         self.source = source
+        self.method = method
         self.label_column = label_column
         self.architecture = architecture
         self.size = size
@@ -215,7 +218,7 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         if not holds_images(X):
             return self._fit_features(validate_data(self, X, dtype=np.float64))
         labels = self._labels(X, y)
-        raw, clean, settings = fetch(self, X)
+        raw, clean, preprocessing = fetch_and_clean(self, X)
         if self.method == 'supervised':
             clean, labels = clean[~labels.mask], labels[~labels.mask]
         cutouts = usable(clean)
@@ -223,14 +226,13 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         method = METHODS[self.method]
         device = choose_device(self.device)
         with seeded(self.random_state) as seed:
-            spec = describe(
+            model = build_model(
                 raw,
+                cutouts,
                 architecture=self.architecture,
-                views=SQUARE_SYMMETRIES,
-                stages=FEATURE_STAGES,
-                preprocessing=settings,
+                preprocessing=preprocessing,
             )
-            network = network_for(cutouts, spec)
+            spec, network = model.spec, model.network
             images = training_images(network, cutouts)
             batch_size = min(self.batch_size, len(images))
             objective = method.build(
@@ -273,13 +275,11 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         features : ndarray, shape (n, d)
             NaN in the rows without an image.
         """
-        check_is_fitted(self)
-        if not holds_images(X):
-            X = validate_data(self, X, dtype=np.float64, reset=False)
-        else:
+        X = self._check_samples(X)
+        if holds_images(X):
             X = self._cutouts(X)
         with progress_bar(len(X), 'encoding', verbose=bool(self.verbose)) as bar:
-            return compute(self.model_, X, bar=bar)[1]
+            return run_batches(self.model_, X, bar=bar)[1]
 
     def neighbors(self, X, n=10):
         """
@@ -329,74 +329,21 @@ class MorphologyEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             Another encoder, for such images.
         """
         check_is_fitted(self)
-        start = self.model_.spec
-        raw, clean, settings = fetch(self, X)
-        spec = describe(
-            raw,
-            architecture=start.architecture,
-            views=start.views,
-            stages=start.stages,
-            preprocessing=settings,
-            enlarge=start.input_size is not None,
-        )
-        network = network_for(usable(clean), spec, start=self.model_)
+        start = self.model_
+        raw, clean, preprocessing = fetch_and_clean(self, X)
         other = clone(self)
-        other.model_ = TorchModel(spec, network, device=self.model_.device).stamped(
-            astro_morph.__version__
-        )
+        other.model_ = build_model(
+            raw,
+            usable(clean),
+            architecture=self.architecture,
+            start=start,
+            preprocessing=preprocessing,
+            device=start.device,
+            views=start.spec.views,
+            stages=start.spec.stages,
+            enlarge=start.spec.input_size is not None,
+        ).stamped(astro_morph.__version__)
         return other
-
-    def save(self, path):
-        """
-        Write the encoder to a file, which `load` reads.
-
-        Parameters
-        ----------
-        path : path
-            The file.
-        """
-        check_is_fitted(self)
-        self.model_.save(path)
-
-    @classmethod
-    def load(cls, path, **parameters):
-        """
-        Read an encoder from a file; no code in the file is run.
-
-        Parameters
-        ----------
-        path : path
-            The file.
-        **parameters
-            Parameters of the encoder, such as ``source`` and ``device``.
-
-        Returns
-        -------
-        encoder : MorphologyEncoder
-            The fitted encoder.
-        """
-        encoder = cls(**parameters)
-        encoder.model_ = TorchModel.load(path, device=choose_device(encoder.device))
-        return encoder
-
-    @classmethod
-    def from_pretrained(cls, name, **parameters):
-        """
-        Load an encoder that comes with the package.
-
-        Parameters
-        ----------
-        name : str
-            Its name, such as ``'sdss-moco-resnet18'``.
-        **parameters
-            Parameters of the encoder.
-
-        Returns
-        -------
-        encoder : MorphologyEncoder
-            The fitted encoder.
-        """
-        return cls.load(bundled_path(name), **parameters)
 
     @property
     def _n_features_out(self):

@@ -1,32 +1,74 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""OnnxClassifier: the classifier without PyTorch."""
+"""OnnxClassifier and OnnxVotes: predict from an ONNX file, without PyTorch."""
 
 import numpy as np
 
+from astro_morph.estimators.predictor import ClassPredictor, Predictor, VotePredictor
 from astro_morph.models.onnx_model import OnnxModel
-from astro_morph.prediction import annotate, streaming
-from astro_morph.prediction import predict as prediction
 
-__all__ = ['OnnxClassifier']
+__all__ = ['OnnxClassifier', 'OnnxVotes']
 
 
-class OnnxClassifier:
+class _OnnxPredictor(Predictor):
+    """Mixin that reads ``model_`` from a file; for scikit-learn it is a fitted estimator."""
+
+    def __init__(self, path, source, verbose, *, is_of_votes):
+        self.source = source
+        self.verbose = verbose
+        self.model_ = OnnxModel(path)
+        self.cost_ = self.model_.cost
+        if (self.model_.spec.tree is not None) != is_of_votes:
+            other = 'OnnxClassifier' if is_of_votes else 'OnnxVotes'
+            msg = f'{str(path)!r} holds {self.model_.spec}; read it with {other}'
+            raise ValueError(msg)
+
+    def __repr__(self):
+        return f'<{type(self).__name__}: {self.model_.spec}>'
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def __sklearn_clone__(self):
+        return self  # there is nothing to fit
+
+    def __sklearn_tags__(self):
+        from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
+
+        is_classifier = hasattr(self, 'classes_')
+        return Tags(
+            estimator_type='classifier' if is_classifier else 'regressor',
+            target_tags=TargetTags(required=False),
+            classifier_tags=ClassifierTags() if is_classifier else None,
+            regressor_tags=None if is_classifier else RegressorTags(),
+        )
+
+
+class OnnxClassifier(_OnnxPredictor, ClassPredictor):
     """
     Label galaxies with a model written by `MorphologyClassifier.to_onnx`, without PyTorch.
 
     Parameters
     ----------
-    path : path
+    path : path-like
         The ONNX file.
-    source : `~astro_morph.cutouts.CutoutSource` or str, optional
+    source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
         Where a catalogue's cutouts come from, as for `MorphologyClassifier`.
+    label_column : str, default='morphology'
+        Column of the true classes, for `score`, `evaluate`, `report` and `query`.
+    verbose : int, default=1
+        0 shows no progress.
 
     Attributes
     ----------
     classes_ : ndarray, shape (n_classes,)
         The classes.
     cost_ : `~astro_morph.models.onnx_model.Cost` or None
-        What the file gives up against the classifier that wrote it.
+        Accuracy lost in the export.
+
+    Raises
+    ------
+    ValueError
+        If the file is no classifier of this package.
 
     See Also
     --------
@@ -46,150 +88,60 @@ class OnnxClassifier:
     True
     """
 
-    def __init__(self, path, source='auto'):
-        self.source = source
-        self.model_ = OnnxModel(path)
+    def __init__(self, path, source='auto', *, label_column='morphology', verbose=1):
+        super().__init__(path, source, verbose, is_of_votes=False)
+        self.label_column = label_column
         self.classes_ = np.array(self.model_.spec.classes)
-        self.cost_ = self.model_.cost
 
-    def __repr__(self):
-        return f'<OnnxClassifier: {self.model_.spec}>'
 
-    def predict(self, X):
-        """
-        Predict the class of each sample.
+class OnnxVotes(_OnnxPredictor, VotePredictor):
+    """
+    Predict votes with a model written by `MorphologyVotes.to_onnx`, without PyTorch.
 
-        Parameters
-        ----------
-        X : object
-            Samples as `MorphologyClassifier` takes them.
+    Parameters
+    ----------
+    path : path-like
+        The ONNX file.
+    source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
+        Where a catalogue's cutouts come from, as for `MorphologyClassifier`.
+    voters : str or float, default=None
+        As for `MorphologyVotes`, for `score`.
+    verbose : int, default=1
+        0 shows no progress.
 
-        Returns
-        -------
-        classes : ndarray, shape (n,)
-            A masked array, where rows without an image are masked, if there are any.
-        """
-        return prediction.most_probable(self.classes_, self.predict_proba(X))
+    Attributes
+    ----------
+    answers_ : ndarray of str, shape (n_answers,)
+        The answers, as ``<question>_<answer>``, in the order of the predictions.
+    cost_ : `~astro_morph.models.onnx_model.Cost` or None
+        Change of the predictions in the export.
 
-    def predict_proba(self, X):
-        """
-        Predict the probability of each class.
+    Raises
+    ------
+    ValueError
+        If the file is no model of votes of this package.
 
-        Parameters
-        ----------
-        X : object
-            Samples as `MorphologyClassifier` takes them.
+    See Also
+    --------
+    MorphologyVotes : Trains and writes such models.
 
-        Returns
-        -------
-        probabilities : ndarray, shape (n, n_classes)
-            In the order of ``classes_``; NaN in the rows without an image.
-        """
-        return prediction.predict_proba(self.model_, X, source=self.source)[0]
+    Examples
+    --------
+    >>> import tempfile
+    >>> from astro_morph import MorphologyVotes, OnnxVotes
+    >>> from astro_morph.simulation import SimulatedSurvey
+    >>> survey = SimulatedSurvey(n_galaxies=40, kinds=['edge_on', 'round'], random_state=0)
+    >>> catalogue = survey.catalogue
+    >>> catalogue['n_yes'] = 36 * (catalogue['morphology'] == 'edge_on') + 2
+    >>> catalogue['n_no'] = 40 - catalogue['n_yes']
+    >>> tree = {'edge_on': {'answers': {'yes': 'n_yes', 'no': 'n_no'}}}
+    >>> path = f'{tempfile.mkdtemp()}/votes.onnx'
+    >>> cost = MorphologyVotes(tree, survey, verbose=0).fit(catalogue).to_onnx(path)
+    >>> OnnxVotes(path, survey, verbose=0).predict(catalogue).shape
+    (40, 2)
+    """
 
-    def predict_set(self, X, coverage=0.9):
-        """
-        Predict the classes that each sample may be of.
-
-        Parameters
-        ----------
-        X : object
-            Samples as `MorphologyClassifier` takes them.
-        coverage : float, optional
-            The share of galaxies whose set is to hold the true class.
-
-        Returns
-        -------
-        sets : ndarray of bool, shape (n, n_classes)
-            Whether each of ``classes_`` is in the set.
-        """
-        return prediction.predict_set(self.model_, X, coverage=coverage, source=self.source)
-
-    def annotate(self, table, *, measures=False, prefix='morph_', overwrite=False):
-        """
-        Add the predictions to a catalogue.
-
-        Parameters
-        ----------
-        table : object
-            The catalogue, or other samples.
-        measures : bool, optional
-            Whether to add the classical measures of `astro_morph.photometry.measure` too.
-        prefix : str, optional
-            What the names of the new columns begin with.
-        overwrite : bool, optional
-            Whether columns of these names may be replaced.
-
-        Returns
-        -------
-        annotated : `~astropy.table.Table`
-            A copy of the same class, length and order, with the new columns.
-        """
-        return annotate.annotate(
-            self.model_,
-            table,
-            source=self.source,
-            measures=measures,
-            prefix=prefix,
-            overwrite=overwrite,
-        )
-
-    def annotate_file(
-        self,
-        input,  # noqa: A002
-        output,
-        *,
-        prefix='morph_',
-        overwrite=False,
-        resume=False,
-        verbose=1,
-    ):
-        """
-        Add the predictions to a catalogue in a file, however many rows it has.
-
-        Parameters
-        ----------
-        input, output, prefix, overwrite, resume
-            As for `MorphologyClassifier.annotate_file`.
-        verbose : int, optional
-            0 for silence.
-
-        Returns
-        -------
-        counts : `~collections.Counter`
-            How many rows have each status, see `~astro_morph.prediction.streaming.annotate_file`.
-        """
-        return streaming.annotate_file(
-            self.model_,
-            input,
-            output,
-            source=self.source,
-            prefix=prefix,
-            overwrite=overwrite,
-            resume=resume,
-            verbose=bool(verbose),
-        )
-
-    def report(self, X, path, y=None, *, label_column='morphology'):
-        """
-        Compare the predictions with known classes, and write what is found as a web page.
-
-        Parameters
-        ----------
-        X : object
-            Samples as `MorphologyClassifier` takes them; best some that it was not fitted on.
-        path : path-like
-            The HTML file, which needs nothing but itself; one that is there is replaced.
-        y : array_like, shape (n,), optional
-            The true classes; by default those of the column ``label_column``.
-        label_column : str, optional
-            Column of the true classes.
-
-        Returns
-        -------
-        evaluation : `~astro_morph.evaluation.Evaluation`
-            The comparison that the page shows.
-        """
-        from astro_morph.evaluation.report import write_report
-
-        return write_report(self.model_, X, path, y, label_column=label_column, source=self.source)
+    def __init__(self, path, source='auto', *, voters=None, verbose=1):
+        super().__init__(path, source, verbose, is_of_votes=True)
+        self.voters = voters
+        self.answers_ = np.array(self.model_.spec.classes)

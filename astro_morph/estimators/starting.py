@@ -1,14 +1,15 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The encoder that an estimator starts from, and keeps."""
+"""Find, load or train the encoder that an estimator starts from."""
 
 import os
 
-from sklearn.base import _clone_parametrized, clone
+from sklearn.base import clone
 
 from astro_morph.estimators.encoder import MorphologyEncoder
-from astro_morph.models.bundled import bundled_names
+from astro_morph.models.weights import bundled_names
+from astro_morph.utils.messages import as_written
 
-__all__ = ['clone_with_encoder', 'starting_encoder']
+__all__ = ['starting_encoder']
 
 # The bundled encoder from which a fit starts by default.
 DEFAULT_ENCODER = 'sdss-moco-resnet18'
@@ -16,7 +17,7 @@ DEFAULT_ENCODER = 'sdss-moco-resnet18'
 
 def starting_encoder(estimator, cutouts):
     """
-    Give the encoder that an estimator's parameter ``encoder`` asks for.
+    Return the encoder that an estimator's parameter ``encoder`` names, trained if need be.
 
     Parameters
     ----------
@@ -24,7 +25,7 @@ def starting_encoder(estimator, cutouts):
         Has ``encoder``, ``architecture``, ``max_time``, ``preprocessing``, ``device``,
         ``random_state`` and ``verbose``.
     cutouts : `~astro_morph.CutoutSet`
-        What an encoder is fitted on that is not fitted yet.
+        The cutouts on which an encoder is trained that is not fitted yet.
 
     Returns
     -------
@@ -54,29 +55,7 @@ def starting_encoder(estimator, cutouts):
     if os.path.exists(encoder):
         return MorphologyEncoder.load(encoder, **shared)
     msg = (
-        f"encoder must be 'auto', 'moco', 'random', one of {bundled_names()}, the path of a saved "
-        f'encoder, or a MorphologyEncoder; {encoder!r} is none of these'
+        f"{as_written('encoder')} must be 'auto', 'moco', 'random', one of {bundled_names()}, the "
+        f'path of a saved encoder, or a MorphologyEncoder; {encoder!r} is none of these'
     )
     raise ValueError(msg)
-
-
-def clone_with_encoder(estimator):
-    """
-    Clone an estimator as scikit-learn does, but keep an encoder that is fitted.
-
-    To fit it anew, in each fold of a cross-validation, may take hours.
-
-    Parameters
-    ----------
-    estimator : object
-        Has ``encoder``.
-
-    Returns
-    -------
-    clone : object
-        The same parameters, not fitted.
-    """
-    other = _clone_parametrized(estimator)
-    if hasattr(estimator.encoder, 'model_'):
-        other.encoder = estimator.encoder
-    return other

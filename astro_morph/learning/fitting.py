@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""What the estimators share: seeds, networks made for some cutouts, images and views of them."""
+"""Prepare a fit: seed the random numbers, fetch the cutouts and clean them."""
 
 import contextlib
 
@@ -10,27 +10,28 @@ from sklearn.utils import check_random_state
 
 from astro_morph import conf, surveys
 from astro_morph.cutouts import as_cutouts
-from astro_morph.models.building import _side
+from astro_morph.models.building import side_of
 from astro_morph.photometry import Preprocessor
 from astro_morph.photometry.cleaning import preprocess
+from astro_morph.utils.messages import as_written
 
-__all__ = ['fetch', 'seconds', 'seeded', 'survey_of', 'usable']
+__all__ = ['fetch_and_clean', 'seconds', 'seeded', 'survey_of', 'usable']
 
 
 def seconds(time):
-    """Turn a time, in seconds or a quantity, into seconds; None stays None."""
+    """Convert a time, in seconds or a quantity, to seconds; None stays None."""
     return None if time is None else u.Quantity(time, u.s).to_value(u.s)
 
 
 @contextlib.contextmanager
 def seeded(random_state):
     """
-    Make random weights repeat, and leave PyTorch's global generator as it was.
+    Seed the drawing of random weights, and restore PyTorch's global generator afterwards.
 
     Parameters
     ----------
     random_state : None, int or `numpy.random.RandomState`
-        As scikit-learn takes it.
+        Seed or generator, as in scikit-learn.
 
     Yields
     ------
@@ -46,7 +47,7 @@ def seeded(random_state):
 
 def usable(cutouts):
     """
-    Give the rows that have an image.
+    Return the rows that have an image.
 
     Parameters
     ----------
@@ -56,23 +57,26 @@ def usable(cutouts):
     Returns
     -------
     cutouts : `~astro_morph.CutoutSet`
-        Those whose status is ok.
+        Those whose status is ``'ok'``.
 
     Raises
     ------
     ValueError
-        If no row has one; says why.
+        If no row has one; the message lists the reasons.
     """
     if not cutouts.is_ok.any():
         reasons, counts = np.unique(cutouts.status, return_counts=True)
         why = ', '.join(f'{n} {reason}' for reason, n in zip(reasons, counts, strict=True))
-        msg = f'X has no row with an image ({why or "it is empty"}); check source= and the paths'
+        msg = (
+            f'{as_written("X")} has no row with an image ({why or "it is empty"}); check '
+            f'{as_written("source")}= and the paths'
+        )
         raise ValueError(msg)
     # Not copied where nothing is left out: the images may be a file that memory can't hold.
     return cutouts if cutouts.is_ok.all() else cutouts[cutouts.is_ok]
 
 
-def fetch(estimator, X):
+def fetch_and_clean(estimator, X):
     """
     Fetch the cutouts that an estimator is to learn from, and clean them.
 
@@ -86,9 +90,9 @@ def fetch(estimator, X):
     Returns
     -------
     raw, clean : `~astro_morph.CutoutSet`
-        The cutouts as they came, and clean.
+        The cutouts as they came, and cleaned.
     settings : dict or None
-        Those of the preprocessing.
+        Settings of the preprocessing.
 
     Raises
     ------
@@ -98,7 +102,7 @@ def fetch(estimator, X):
     raw = as_cutouts(X, source=estimator.source, size=estimator.size, bands=estimator.bands)
     # Before it takes time to clean them.
     usable(raw)
-    _side(raw)
+    side_of(raw)
     preprocessor = estimator.preprocessing
     if preprocessor == 'auto':
         preprocessor = Preprocessor() if raw.kind == 'flux' else None
@@ -107,7 +111,7 @@ def fetch(estimator, X):
 
 
 def survey_of(source):
-    """Give the survey whose images a source has, None where that is not known."""
+    """Return the survey whose images a source has, None where that is not known."""
     if source == 'auto':
         source = conf.survey
     return surveys.get(source) if surveys.is_known(source) else getattr(source, 'survey', None)

@@ -1,14 +1,13 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Read and encode the labels to learn from."""
+"""Read the labels to learn from, and encode them as numbers."""
 
 import numpy as np
 from astropy.table import Table
-from sklearn.utils.validation import check_consistent_length
 
 from astro_morph.catalog import read_labels
 from astro_morph.cutouts import catalog_of, holds_images
 
-__all__ = ['encode_labels', 'labels_of']
+__all__ = ['check_classes', 'encode_labels', 'labels_of']
 
 
 def labels_of(X, y, label_column):
@@ -34,31 +33,57 @@ def labels_of(X, y, label_column):
     Raises
     ------
     ValueError
-        If there are no labels.
+        If there are no labels, or y has another length than X.
     """
-    if y is not None:
-        check_consistent_length(X, y)
-        return read_labels(Table([y], names=['y']), 'y')
-    table = catalog_of(X) if holds_images(X) else None
-    if table is None:
+    table = catalog_of(X) if y is None and holds_images(X) else None
+    if y is None and table is None:
         msg = (
             'to learn from labels requires y to be passed, but the target y is None: '
             'X is no table that could hold the labels'
         )
         raise ValueError(msg)
-    return read_labels(table, label_column)
+    if y is None:
+        return read_labels(table, label_column)
+    if len(y) != len(X):
+        msg = f'y has {len(y)} labels, X has {len(X)} rows; pass one label a row, masked if unknown'
+        raise ValueError(msg)
+    return read_labels(Table([y], names=['y']), 'y')
 
 
-def encode_labels(labels, *, of=''):
+def check_classes(labels, *, of=''):
     """
-    Give each class a number.
+    Check that the labels are of at least two classes.
 
     Parameters
     ----------
     labels : ndarray, shape (n,)
         The labels, without those that are masked.
-    of : str, optional
+    of : str, default=''
         Which labels they are, for the error.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two classes.
+    """
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        msg = (
+            f'the labels{of} hold {len(classes)} class{"es" * (len(classes) != 1)} '
+            f'{classes.tolist()}; a classifier needs at least two classes: label some galaxies of '
+            'another'
+        )
+        raise ValueError(msg)
+
+
+def encode_labels(labels, *, of=''):
+    """
+    Assign a number to each class.
+
+    Parameters
+    ----------
+    labels, of
+        As in `check_classes`.
 
     Returns
     -------
@@ -72,12 +97,5 @@ def encode_labels(labels, *, of=''):
     ValueError
         If there are fewer than two classes.
     """
-    classes, target = np.unique(labels, return_inverse=True)
-    if len(classes) < 2:
-        msg = (
-            f'the labels{of} hold {len(classes)} class{"es" * (len(classes) != 1)} '
-            f'{classes.tolist()}; a classifier needs at least two classes: label some galaxies of '
-            'another'
-        )
-        raise ValueError(msg)
-    return classes, target
+    check_classes(labels, of=of)
+    return np.unique(labels, return_inverse=True)

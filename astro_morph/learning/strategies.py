@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""How classes are learnt from few labels: a function a strategy."""
+"""Strategies to learn classes from few labels: heads, fine-tuning, semi-supervised training."""
 
 import copy
 import dataclasses
@@ -27,42 +27,149 @@ from astro_morph.learning.training.loop import autocast, sgd, train
 from astro_morph.learning.training.views import CLASSIFICATION, training_views
 from astro_morph.models.networks import classification_head
 from astro_morph.models.novelty import MOST_KNOWN, fit_novelty
-from astro_morph.models.running import compute
+from astro_morph.models.running import run_batches
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.torch_model import TorchModel, build_network
 from astro_morph.utils.progress import progress_bar
 
-__all__ = ['fine_tune', 'fit_features', 'fit_frozen']
+__all__ = ['Lesson', 'choose_strategy', 'fit_features', 'learn_classes']
 
-# How sure a network may be is told by labels it has not seen, and yet no label is to spare: the
-# first half of the training is without this share of the labels, or as many as it needs. A shorter
-# rehearsal says little: a network that has seen less is surer, or less sure, than it will be.
+# Frozen features, and the heads that are fitted on them.
+HEADS = {'linear': ['linear'], 'head': ['head'], 'best-head': ['linear', 'head']}
+
+# With fewer labels than this a head on frozen features is better than training the encoder.
+FINE_TUNE_FROM = 200
+
+# The confidence is calibrated on labels that the network has not seen, and yet no label is to
+# spare: the first half of the training, the rehearsal, leaves out this fraction of the labels. A
+# shorter rehearsal would calibrate a network that differs too much from the final one.
 HELD_OUT = 0.2
 MOST_HELD_OUT = 500
 
-# Epochs without a better one after which training ends, where rows to validate on are given.
+# Epochs without a smaller validation loss after which training ends.
 PATIENCE = 10
 
 # Views of labelled galaxies that are enough in each part: three minutes on two cores.
 VIEWS_WANTED = 10_000
 EPOCHS_RANGE = (6, 60)
 
-# Three times smaller, accuracy on SDSS pictures falls by two points.
+# A rate three times smaller costs two points of accuracy on SDSS pictures.
 LEARNING_RATE = 0.06
 
-# Of a logistic regression on plain features, as scikit-learn has it.
+# Penalty of a logistic regression on plain features: scikit-learn's default.
 FLAT_PENALTY = 1.0
 
-# Unlabelled galaxies that are learnt from for each labelled one, and the weight of one of which the
-# network is certain. More, and what it guesses drowns what is known.
+# Unlabelled galaxies for each labelled one, and the weight of one of which the network is certain.
+# With more, the guesses outweigh the labels.
 UNLABELLED_PER_LABEL = 2
 GUESS_WEIGHT = 0.5
 
-# What looks less like the labelled galaxies than this is likely of no class that is known.
-NOVEL_BELOW = 0.05
+# Unlabelled galaxies with a smaller p-value are probably of none of the classes.
+LEAST_NOVELTY = 0.05
 
 
-def fit_features(X, target, *, classes, sample_weight, random_state, validation=None):
+@dataclasses.dataclass(frozen=True)
+class Lesson:
+    """
+    Galaxies to learn from.
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        The n cutouts.
+    probabilities : ndarray, shape (n, n_classes)
+        Target probabilities: one for the class of a label.
+    weight : ndarray, shape (n,)
+        Their weights.
+    """
+
+    cutouts: CutoutSet
+    probabilities: np.ndarray
+    weight: np.ndarray
+
+    def __len__(self):
+        return len(self.weight)
+
+    def __getitem__(self, rows):
+        return Lesson(self.cutouts[rows], self.probabilities[rows], self.weight[rows])
+
+    @property
+    def target(self):
+        """Index of the most probable class, an ndarray of int, shape (n,)."""
+        return self.probabilities.argmax(axis=1)
+
+
+def choose_strategy(strategy, n_labels):
+    """
+    Return the strategy to learn by: ``'auto'`` depends on the number of labels.
+
+    Parameters
+    ----------
+    strategy : {'auto', 'linear', 'head', 'fine-tune', 'semi-supervised'}
+        The strategy that was asked for.
+    n_labels : int
+        Number of labels.
+
+    Returns
+    -------
+    strategy : {'linear', 'head', 'best-head', 'fine-tune', 'best', 'semi-supervised'}
+        ``'best-head'`` is the better of the two heads, ``'best'`` that of linear head and
+        fine-tuning.
+    """
+    if strategy != 'auto':
+        return strategy
+    return 'best-head' if n_labels < FINE_TUNE_FROM else 'best'
+
+
+def learn_classes(model, lesson, *, classes, strategy, validation, unlabelled, seed, **training):
+    """
+    Learn classes from labelled galaxies.
+
+    Parameters
+    ----------
+    model : `~astro_morph.models.torch_model.TorchModel`
+        The encoder to start from.
+    lesson : `Lesson`
+        The labelled galaxies.
+    classes : tuple
+        The classes.
+    strategy : str
+        As `choose_strategy` returns it.
+    validation : ndarray of bool, shape (n,), or None
+        Galaxies that are held out.
+    unlabelled : `~astro_morph.CutoutSet` or None
+        Galaxies without a label, for ``'semi-supervised'``.
+    seed : int
+        Seed.
+    **training
+        Options of `fine_tune`: ``verbose``, which all strategies take, and those of the training.
+
+    Returns
+    -------
+    model : `~astro_morph.models.torch_model.TorchModel`
+        The classifier.
+    history : list of dict
+        A record an epoch; empty for a head on frozen features.
+    """
+    shared = {'validation': validation, 'seed': seed}
+    if strategy in HEADS:
+        verbose = training['verbose']
+        model, conformity = fit_frozen(
+            model, lesson, heads=HEADS[strategy], verbose=verbose, **shared
+        )
+        return _finished(model, classes, conformity, frozen=True), []
+    return fine_tune(
+        model,
+        lesson,
+        classes=classes,
+        unlabelled=unlabelled,
+        may_stay=strategy == 'best',
+        **shared,
+        **training,
+    )
+
+
+def fit_features(X, target, *, classes, sample_weight, seed, validation=None):
     """
     Fit a linear head on plain features.
 
@@ -76,19 +183,17 @@ def fit_features(X, target, *, classes, sample_weight, random_state, validation=
         The classes.
     sample_weight : ndarray, shape (n,)
         Weight of each row.
-    random_state : int
+    seed : int
         Seed of the folds.
-    validation : ndarray of bool, shape (n,), optional
-        Rows that are held out, to calibrate on; by default each is in its turn.
+    validation : ndarray of bool, shape (n,), default=None
+        Rows that are held out to calibrate on; if None, each fold is held out in turn.
 
     Returns
     -------
     model : `~astro_morph.models.torch_model.TorchModel`
         The model, in double precision.
-    history : list
-        Empty: there are no epochs.
     """
-    spec = ModelSpec(classes=classes, architecture='features', views=1)
+    spec = ModelSpec(architecture='features', views=1)
     network = build_network(spec, n_features=X.shape[1])
     conformity = set_best_head(
         network,
@@ -97,76 +202,60 @@ def fit_features(X, target, *, classes, sample_weight, random_state, validation=
         sample_weight,
         heads=[linear_head(penalty=FLAT_PENALTY)],
         validation=validation,
-        random_state=random_state,
+        random_state=seed,
     )
-    network.novelty = fit_novelty(X, random_state=random_state)
-    return TorchModel(dataclasses.replace(spec, conformity=conformity), network), []
+    network.novelty = fit_novelty(X, random_state=seed)
+    return _finished(TorchModel(spec, network), classes, conformity)
 
 
-def fit_frozen(
-    model,
-    cutouts,
-    target,
-    *,
-    classes,
-    sample_weight,
-    random_state,
-    verbose,
-    heads,
-    validation=None,
-):
+def fit_frozen(model, lesson, *, heads, verbose, seed, validation=None):
     """
-    Set a head on the frozen features of an encoder: the one that predicts held-out labels best.
+    Fit heads on the frozen features of an encoder, and keep the best on held-out labels.
 
     Parameters
     ----------
     model : `~astro_morph.models.torch_model.TorchModel`
-        The encoder.
-    cutouts : `~astro_morph.CutoutSet`
-        The n labelled cutouts.
-    target, classes, sample_weight, random_state
-        As in `fit_features`.
-    verbose : bool
-        Whether to show progress.
+        The encoder; it gets the head and the novelty.
+    lesson : `Lesson`
+        The labelled galaxies.
     heads : sequence of {'linear', 'head'}
         The heads to choose from: a linear one, or one with a hidden layer.
-    validation : ndarray of bool, shape (n,), optional
+    verbose : bool
+        Whether to show the progress.
+    seed : int
+        Seed of the folds.
+    validation : ndarray of bool, shape (n,), default=None
         As in `fit_features`.
 
     Returns
     -------
     model : `~astro_morph.models.torch_model.TorchModel`
-        The classifier.
-    history : list
-        Empty: there are no epochs.
+        The model.
+    conformity : tuple of float
+        Conformity scores of the galaxies held out.
     """
-    with progress_bar(len(cutouts), 'encoding', verbose=verbose) as bar:
-        _, features, texture = compute(model, cutouts, bar=bar)
-    makers = {
-        'linear': linear_head,
-        'head': functools.partial(small_head, random_state=random_state),
-    }
+    with progress_bar(len(lesson), 'encoding', verbose=verbose) as bar:
+        _, features, texture = run_batches(model, lesson.cutouts, bar=bar)
+    makers = {'linear': linear_head, 'head': functools.partial(small_head, random_state=seed)}
     conformity = set_best_head(
         model.network,
         features,
-        target,
-        sample_weight,
+        lesson.target,
+        lesson.weight,
         heads=[makers[name]() for name in heads],
         validation=validation,
-        random_state=random_state,
+        random_state=seed,
     )
-    model.network.novelty = fit_novelty(texture, random_state=random_state)
-    return _finished(model, classes, conformity, frozen=True), []
+    model.network.novelty = fit_novelty(texture, random_state=seed)
+    return model, conformity
 
 
 def fine_tune(
     model,
-    cutouts,
-    target,
+    lesson,
     *,
     classes,
-    sample_weight,
-    random_state,
+    seed,
     verbose,
     label_smoothing=0.1,
     epochs='auto',
@@ -180,44 +269,48 @@ def fine_tune(
     """
     Train encoder and head together: first without some labels, to calibrate them, then on all.
 
-    The head sees the mean of the last stage only, and begins at random. Trained on the scatter of
+    The head sees only the mean of the last stage, and begins at random. Trained on the scatter of
     other stages too, from a linear head on, it is no better than that head: 0.91 to 0.92 on a fold
     of SDSS galaxies where this reaches 0.94.
 
-    In the second part unlabelled galaxies are learnt from too, where they are given: the
-    probabilities that the rehearsed network gives to the mean of their views are what it learns of
-    each random view of them, a form of self-training (Xie et al. 2020, arXiv:1911.04252). They
-    weigh the less, the less certain they are; those that look like none of the labelled galaxies
-    are left out, as a survey holds much that is of none of the classes.
+    Unlabelled galaxies, where they are given, are learnt from in the second part: the targets of
+    each random view are the probabilities that the rehearsed network predicts for the mean of the
+    views, a form of self-training (Xie et al. 2020, arXiv:1911.04252). Uncertain ones weigh less.
+    Those that look unlike all labelled galaxies are left out, since a survey holds many galaxies
+    of none of the classes.
 
-    Where it is said which rows to hold out, the weights are those of the epoch that predicted them
-    best, and training ends when ten epochs brought no better one. Unless there are unlabelled
-    galaxies, there is one part only.
+    Where ``validation`` names the rows to hold out, the weights are those of the epoch with the
+    smallest loss on them, and training ends when ten epochs brought no better one. Without
+    unlabelled galaxies there is then one part only.
 
     Parameters
     ----------
     model : `~astro_morph.models.torch_model.TorchModel`
         The encoder to start from.
-    cutouts : `~astro_morph.CutoutSet`
-        The n labelled cutouts.
-    target, classes, sample_weight, random_state, verbose
-        As in `fit_frozen`.
-    label_smoothing : float, optional
-        Share of the probability that a label leaves to all classes alike.
-    epochs : int or 'auto', optional
+    lesson : `Lesson`
+        The labelled galaxies.
+    classes : tuple
+        The classes.
+    seed : int
+        Seed.
+    verbose : bool
+        Whether to show the progress.
+    label_smoothing : float, default=0.1
+        Fraction of the probability that a label distributes over all classes.
+    epochs : int or 'auto', default='auto'
         Passes over the images, in each of the two parts.
-    batch_size : int, optional
+    batch_size : int, default=64
         Images a step.
-    max_time : float, optional
-        Seconds after which training ends.
-    survey : `~astro_morph.surveys.Survey`, optional
-        Whose images they are, where it is known.
-    validation : ndarray of bool, shape (n,), optional
-        Rows that are held out.
-    unlabelled : `~astro_morph.CutoutSet`, optional
+    max_time : float, default=None
+        Seconds after which training ends; no limit if None.
+    survey : `~astro_morph.surveys.Survey`, default=None
+        Survey of the images, where it is known.
+    validation : ndarray of bool, shape (n,), default=None
+        Galaxies that are held out; if None, some are chosen.
+    unlabelled : `~astro_morph.CutoutSet`, default=None
         Galaxies without a label.
-    may_stay : bool, optional
-        Whether the encoder stays as it was if a linear head on it predicts the labels held out
+    may_stay : bool, default=False
+        Whether the encoder stays frozen if a linear head on it predicts the held-out labels
         clearly better than the rehearsed network does.
 
     Returns
@@ -228,15 +321,14 @@ def fine_tune(
         A record an epoch.
     """
     frozen, model = model, _of_last_stage(model, len(classes))
-    labelled = _Lesson(cutouts, np.eye(len(classes))[target], sample_weight)
     is_divided = validation is not None
     if is_divided:
-        known, held_out = labelled[~validation], labelled[validation]
+        known, held_out = lesson[~validation], lesson[validation]
     else:
-        rows, rows_held_out = _hold_out(target, random_state)
-        known, held_out = labelled[rows], labelled[rows_held_out]
+        rows, rows_held_out = _hold_out(lesson.target, seed)
+        known, held_out = lesson[rows], lesson[rows_held_out]
     has_rehearsal = unlabelled is not None or not is_divided
-    learn = functools.partial(
+    train_on = functools.partial(
         _train_network,
         model,
         label_smoothing=label_smoothing,
@@ -244,35 +336,33 @@ def fine_tune(
         survey=survey,
         epochs=epochs,
         max_time=max_time and max_time / (1 + has_rehearsal),
-        random_state=random_state,
+        random_state=seed,
         verbose=verbose,
     )
     rough = _Rough(model)
     conformity = ()
     if has_rehearsal:
-        learn(known, description='rehearsal')
+        train_on(known, description='rehearsal')
         conformity, losses = _calibrate_on(rough, held_out)
         if may_stay and _is_better_linear(_Rough(frozen), known, held_out, losses):
-            return fit_frozen(
+            frozen, conformity = fit_frozen(
                 frozen,
-                cutouts,
-                target,
-                classes=classes,
-                sample_weight=sample_weight,
-                random_state=random_state,
-                verbose=verbose,
+                lesson,
                 heads=['linear'],
+                verbose=verbose,
+                seed=seed,
                 validation=validation,
             )
-    lessons = [known if is_divided else labelled]
+            return _finished(frozen, classes, conformity, frozen=True), []
+    lessons = [known if is_divided else lesson]
     if unlabelled is not None:
-        lessons.append(_guess(rough, labelled, unlabelled, random_state=random_state))
+        lessons.append(_guess(rough, lesson, unlabelled, seed=seed))
     best = _Best(rough, held_out) if is_divided else None
-    history = learn(*lessons, description='training', callback=best)
+    history = train_on(*lessons, description='training', callback=best)
     if is_divided:
         model.network.load_state_dict(best.weights)
         conformity, _ = _calibrate_on(rough, held_out)
-    model.network.novelty = _novelty_beside(cutouts, rough, random_state)
+    model.network.novelty = _novelty_beside(lesson.cutouts, rough, seed)
     return _finished(model, classes, conformity), history
 
 
@@ -288,27 +378,8 @@ def _finished(model, classes, conformity, *, frozen=False):
     return TorchModel(spec, model.network, device=model.device)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Lesson:
-    """Galaxies, the probability of each class by which they are learnt, and their weights."""
-
-    cutouts: CutoutSet
-    probabilities: np.ndarray
-    weight: np.ndarray
-
-    def __len__(self):
-        return len(self.weight)
-
-    def __getitem__(self, rows):
-        return _Lesson(self.cutouts[rows], self.probabilities[rows], self.weight[rows])
-
-    @property
-    def target(self):
-        return self.probabilities.argmax(axis=1)
-
-
 def _of_last_stage(model, n_classes):
-    """Copy a model, with a random head on what the last stage of its encoder gives."""
+    """Copy a model, with a random head on the mean of the last stage of its encoder."""
     network = copy.deepcopy(model.network)
     network.stages = ()
     network.head = classification_head(network.n_features, n_classes)
@@ -316,20 +387,22 @@ def _of_last_stage(model, n_classes):
 
 
 def _is_better_linear(frozen, known, held_out, losses):
-    """Tell whether a linear head predicts galaxies held out with clearly less than these losses."""
+    """Return whether a linear head has clearly smaller losses on the galaxies held out."""
     if len(held_out) == 0:
         return False
-    features, features_held_out = (compute(frozen, part.cutouts)[1] for part in (known, held_out))
+    features, features_held_out = (
+        run_batches(frozen, part.cutouts)[1] for part in (known, held_out)
+    )
     head = fit_head(linear_head(), features, known.target, known.weight)
     logits = head(torch.from_numpy(features_held_out)).numpy()
     gains = losses - calibrated_losses(logits, held_out.target, held_out.weight)
-    # Within the error the network is taken: it has a second part of the training to come.
+    # Within the error, the network is taken: the second part of its training is still to come.
     is_within_error = gains.mean() <= gains.std() / np.sqrt(len(gains))
-    return not is_within_error  # nor if the training has failed, and they are NaN
+    return not is_within_error  # also true where the training has failed and the losses are NaN
 
 
 class _Rough:
-    """A model in half precision where the device is fast at it, good enough to learn from."""
+    """A model in half precision, where the device is fast at it: accurate enough for training."""
 
     def __init__(self, model):
         self.spec = model.spec
@@ -346,7 +419,7 @@ class _Rough:
 
 
 class _Best:
-    """Keeps the weights of the epoch that predicts the labels held out best."""
+    """Callback that keeps the weights of the epoch with the smallest loss on held-out labels."""
 
     def __init__(self, rough, held_out):
         self.weights = copy.deepcopy(rough.network.state_dict())
@@ -356,11 +429,11 @@ class _Best:
         self._held_out = held_out
 
     def __call__(self, record):
-        """Look at an epoch; tell whether it is time to stop."""
+        """Keep the weights of the best epoch; return whether to stop."""
         network, held_out = self._model.network, self._held_out
-        # One view tells the epochs apart, in an eighth of the time.
+        # One view is enough to compare epochs, in an eighth of the time.
         network.views, views = 1, network.views
-        log_p = log_softmax(compute(self._model, held_out.cutouts)[0], axis=1)
+        log_p = log_softmax(run_batches(self._model, held_out.cutouts)[0], axis=1)
         network.views = views
         network.train()
         of_truth = log_p[np.arange(len(held_out)), held_out.target]
@@ -372,31 +445,31 @@ class _Best:
         return self._age >= PATIENCE
 
 
-def _novelty_beside(cutouts, model, random_state):
-    """Fit what tells how unlike some galaxies, of which as many count as are kept, others are."""
+def _novelty_beside(cutouts, model, seed):
+    """Fit the novelty of galaxies that are unlike these."""
     known = cutouts[:: -(-len(cutouts) // MOST_KNOWN)]
-    return fit_novelty(compute(model, known)[2], random_state=random_state)
+    return fit_novelty(run_batches(model, known)[2], random_state=seed)
 
 
-def _guess(model, labelled, unlabelled, *, random_state):
-    """Make a lesson of galaxies without a label, of what a calibrated network says of them."""
+def _guess(model, labelled, unlabelled, *, seed):
+    """Build a lesson of unlabelled galaxies from the predictions of a calibrated network."""
     step = -(-len(unlabelled) // (UNLABELLED_PER_LABEL * len(labelled)))
     unlabelled = unlabelled[::step]
-    logits, _, texture = compute(model, unlabelled)
-    novelty_of = _novelty_beside(labelled.cutouts, model, random_state)
+    logits, _, texture = run_batches(model, unlabelled)
+    novelty_of = _novelty_beside(labelled.cutouts, model, seed)
     novelty = novelty_of(torch.from_numpy(texture)).numpy()
-    # NaN, where too few galaxies are known to tell what is novel, is not below.
-    is_known = ~(novelty < NOVEL_BELOW)
+    # NaN, where too few galaxies are known, is not below.
+    is_known = ~(novelty < LEAST_NOVELTY)
     probabilities = softmax(logits[is_known], axis=1)
     certainty = 1 - entropy(probabilities, axis=1) / np.log(len(probabilities.T))
     weight = GUESS_WEIGHT * certainty * labelled.weight.mean()
-    return _Lesson(unlabelled[is_known], probabilities, weight)
+    return Lesson(unlabelled[is_known], probabilities, weight)
 
 
 def _train_network(
     model, *lessons, label_smoothing, survey, epochs, description, callback=None, **options
 ):
-    """Train encoder and head on some galaxies."""
+    """Train encoder and head on the galaxies of the lessons."""
     network, spec = model.network.cpu(), model.spec
     images = [training_images(network, lesson.cutouts) for lesson in lessons]
     probabilities = np.concatenate([lesson.probabilities for lesson in lessons])
@@ -427,17 +500,17 @@ def _train_network(
 
 
 def _calibrate_on(model, held_out):
-    """Calibrate a network on some galaxies, if there are any; give conformity scores and losses."""
+    """Calibrate a network on galaxies, if there are any; return conformity scores and losses."""
     if len(held_out) == 0:
         return (), ()
     model.network.temperature.fill_(1.0)
-    logits = compute(model, held_out.cutouts)[0]
+    logits = run_batches(model, held_out.cutouts)[0]
     truth = held_out.target, held_out.weight
     return calibrate(model.network, logits, *truth), calibrated_losses(logits, *truth)
 
 
-def _hold_out(target, random_state):
-    """Split the rows into those to rehearse on and, if they suffice, those to calibrate on."""
+def _hold_out(target, seed):
+    """Split the rows into those of the rehearsal and, if they suffice, those to calibrate on."""
     counts = np.bincount(target)
     n_held_out = int(np.clip(HELD_OUT * len(target), len(counts), MOST_HELD_OUT))
     # The only label of a class is needed for training.
@@ -446,6 +519,6 @@ def _hold_out(target, random_state):
     if len(several) < 2 * n_held_out:
         return np.arange(len(target)), np.zeros(0, int)
     rows, held_out = train_test_split(
-        several, test_size=n_held_out, random_state=random_state, stratify=target[several]
+        several, test_size=n_held_out, random_state=seed, stratify=target[several]
     )
     return np.append(rows, np.flatnonzero(is_only)), held_out

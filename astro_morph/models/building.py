@@ -1,43 +1,89 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Build the network of a model for a set of training cutouts."""
+"""Build the model for a set of training cutouts: specification, stretch, starting weights."""
 
 import astropy.units as u
 import numpy as np
 import torch
 
-from astro_morph.models.networks import adapt_bands, input_side
+from astro_morph.catalog.bands import runs_blue_to_red
+from astro_morph.models.networks import SQUARE_SYMMETRIES, adapt_bands, input_side
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.stretch import FluxStretch, PictureStretch
-from astro_morph.models.torch_model import build_network
+from astro_morph.models.torch_model import TorchModel, build_network
 from astro_morph.photometry.sky import border_noise
+from astro_morph.utils.messages import as_written
 
-__all__ = ['FEATURE_STAGES', 'describe', 'measured_stretch', 'network_for']
+__all__ = ['FEATURE_STAGES', 'build_model', 'build_spec', 'measure_stretch', 'side_of']
 
-# Their scatter in frozen features helps by one to five points of accuracy on SDSS pictures.
+# Stages whose scatter is part of the features: one to five points of accuracy on SDSS pictures.
 FEATURE_STAGES = (2, 3, 4)
-
 
 # In smaller images the last layers see one pixel: in bfloat16 on a CPU, PyTorch then gives the
 # weights that meet no pixel gradients from uninitialised memory.
 SMALLEST_SIDE = 17
 
-
-# Flux is stretched to this rms, that of the SDSS colour pictures between 0 and 1, so that an
-# encoder that was pretrained on pictures sees what it knows.
+# Flux is stretched to this rms, that of SDSS colour pictures between 0 and 1, so that an encoder
+# that was pretrained on pictures sees the brightness it knows.
 STRETCHED_RMS = 0.16
 
-
-# Cutouts from which noise and brightness are measured: more change neither.
+# Cutouts on which noise and brightness are measured: with more, neither changes.
 MEASURED = 1000
 
 
-# Bands by wavelength: weights that learnt them in one direction are turned for the other.
-BY_WAVELENGTH = ('u', 'blue', 'g', 'green', 'r', 'red', 'i', 'z', 'y', 'Y', 'J', 'H', 'K', 'Ks')
-
-
-def describe(cutouts, *, architecture, views, stages=(), preprocessing=None, enlarge=True):
+def build_model(raw, clean, *, architecture, start=None, preprocessing=None, device='cpu', **spec):
     """
-    Write down what a model that is trained on some cutouts takes.
+    Build the model that is trained on some cutouts: its specification and its network.
+
+    Parameters
+    ----------
+    raw, clean : `~astro_morph.CutoutSet`
+        The cutouts as they came from the source, and those with an image, cleaned.
+    architecture : str
+        The encoder, where it starts from random weights.
+    start : `~astro_morph.models.torch_model.TorchModel`, default=None
+        Model whose encoder is the start; random weights if None.
+    preprocessing : dict, default=None
+        Settings of the preprocessing.
+    device : `torch.device`, default='cpu'
+        Where the model runs.
+    **spec
+        Further options of `build_spec`.
+
+    Returns
+    -------
+    model : `~astro_morph.models.torch_model.TorchModel`
+        The model, without classes.
+
+    Raises
+    ------
+    ValueError
+        If the cutouts are not square, or too small.
+    """
+    architecture = start.spec.architecture if start else architecture
+    spec = build_spec(raw, architecture=architecture, preprocessing=preprocessing, **spec)
+    network = build_network(spec)
+    network.stretch = measure_stretch(clean)
+    if start is not None:
+        weights = adapt_bands(
+            start.network.encoder.state_dict(),
+            len(spec.bands),
+            reverse=runs_blue_to_red(spec.bands) != runs_blue_to_red(start.spec.bands),
+        )
+        network.encoder.load_state_dict(weights)
+    return TorchModel(spec, network, device=device)
+
+
+def build_spec(
+    cutouts,
+    *,
+    architecture,
+    preprocessing=None,
+    views=SQUARE_SYMMETRIES,
+    stages=FEATURE_STAGES,
+    enlarge=True,
+):
+    """
+    Build the ModelSpec of a model trained on these cutouts.
 
     Parameters
     ----------
@@ -45,14 +91,14 @@ def describe(cutouts, *, architecture, views, stages=(), preprocessing=None, enl
         The training cutouts, as they came from the source.
     architecture : str
         The encoder.
-    views : int
+    preprocessing : dict, default=None
+        Settings of the preprocessing.
+    views : int, default=8
         Views that a prediction averages.
-    stages : tuple of int, optional
+    stages : tuple of int, default=(2, 3, 4)
         Stages of the encoder whose scatter the features hold beside the mean of the last one.
-    preprocessing : dict, optional
-        How they are cleaned.
-    enlarge : bool, optional
-        Whether the encoder sees small images enlarged.
+    enlarge : bool, default=True
+        Whether small images are enlarged before the encoder.
 
     Returns
     -------
@@ -64,7 +110,7 @@ def describe(cutouts, *, architecture, views, stages=(), preprocessing=None, enl
     ValueError
         If the cutouts are not square, or too small.
     """
-    side = _side(cutouts)
+    side = side_of(cutouts)
     scale = cutouts.pixel_scale
     has_one_scale = scale is not None and scale.isscalar
     return ModelSpec(
@@ -81,20 +127,38 @@ def describe(cutouts, *, architecture, views, stages=(), preprocessing=None, enl
     )
 
 
-def _side(cutouts):
+def side_of(cutouts):
+    """
+    Return the side of the images in pixels.
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        The cutouts.
+
+    Returns
+    -------
+    side : int
+        The side.
+
+    Raises
+    ------
+    ValueError
+        If the images are not square, or too small.
+    """
     ny, nx = cutouts.shape[2:]
     if ny != nx or nx < SMALLEST_SIDE:
         msg = (
             f'images must be square, of at least {SMALLEST_SIDE} pixels a side, '
-            f'got {ny} x {nx} pixels; cut them, or fetch with size='
+            f'got {ny} x {nx} pixels; cut them, or fetch with {as_written("size")}='
         )
         raise ValueError(msg)
     return nx
 
 
-def measured_stretch(cutouts):
+def measure_stretch(cutouts):
     """
-    Make the stretch that fits the noise and the brightness of cutouts.
+    Measure the noise and the brightness of cutouts, and build the stretch that fits them.
 
     Parameters
     ----------
@@ -104,52 +168,15 @@ def measured_stretch(cutouts):
     Returns
     -------
     stretch : FluxStretch or PictureStretch
-        Flux gets the brightness of the pictures on which the bundled encoder was trained; of
-        pictures it is only written down what they are like.
+        Flux is brought to the brightness of the pictures on which the bundled encoder was trained;
+        pictures stay as they are, and the stretch records their mean and scatter.
     """
     # A copy, here and below: PyTorch takes no read-only or mirrored arrays.
     sample = cutouts.images[:: max(1, len(cutouts) // MEASURED)].copy()
     if cutouts.kind == 'picture':
         return PictureStretch(*(f(sample / 255.0, axis=(0, 2, 3)) for f in (np.nanmean, np.nanstd)))
     noise = border_noise(sample)
-    # The median over images: one defect is not to dim all galaxies.
+    # The median over images, so that one defect does not dim all galaxies.
     power = FluxStretch(noise)(torch.from_numpy(sample)).square().mean(dim=(1, 2, 3))
     gain = STRETCHED_RMS / max(float(power.median().sqrt()), 1e-6)
     return FluxStretch(noise, gain=gain)
-
-
-def network_for(cutouts, spec, *, start=None):
-    """
-    Make a network whose stretch fits the cutouts.
-
-    Parameters
-    ----------
-    cutouts : `~astro_morph.CutoutSet`
-        Cutouts with images.
-    spec : `~astro_morph.models.spec.ModelSpec`
-        What the network is to take and give.
-    start : `~astro_morph.models.torch_model.TorchModel`, optional
-        Model whose encoder is the start; random weights by default.
-
-    Returns
-    -------
-    network : `~astro_morph.models.networks.MorphologyNetwork`
-        The network.
-    """
-    network = build_network(spec)
-    network.stretch = measured_stretch(cutouts)
-    if start is not None:
-        weights = adapt_bands(
-            start.network.encoder.state_dict(),
-            len(spec.bands),
-            reverse=_is_reddening(spec.bands) != _is_reddening(start.spec.bands),
-        )
-        network.encoder.load_state_dict(weights)
-    return network
-
-
-def _is_reddening(bands):
-    """Tell whether bands run from blue to red; unknown ones are taken as red first."""
-    if not set(bands) <= set(BY_WAVELENGTH) or len(bands) < 2:
-        return False
-    return BY_WAVELENGTH.index(bands[0]) < BY_WAVELENGTH.index(bands[-1])

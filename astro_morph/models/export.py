@@ -3,15 +3,18 @@
 
 import copy
 import dataclasses
-import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from scipy.special import softmax
 
+from astro_morph.catalog.vote_tree import VoteTree
+from astro_morph.models.dirichlet import concentrations, expected_fractions
 from astro_morph.models.onnx_model import COST_KEY, OUTPUTS, SPEC_KEY, Cost, OnnxModel
 from astro_morph.models.running import BATCH_SIZE
+from astro_morph.utils.files import atomic_file
+from astro_morph.utils.messages import as_written
 
 __all__ = ['export']
 
@@ -36,7 +39,9 @@ QUANTISED = ('Conv', 'MaxPool', 'Relu')
 CALIBRATION_BATCH = 16
 
 
-def export(model, path, *, precision='float32', views=None, images=None, target=None):
+def export(
+    model, path, *, precision='float32', views=None, images=None, target=None, overwrite=False
+):
     """
     Write a classifier as one ONNX file, and keep it only if it gives the same answers.
 
@@ -50,7 +55,7 @@ def export(model, path, *, precision='float32', views=None, images=None, target=
     ----------
     model : `~astro_morph.models.torch_model.TorchModel`
         The classifier.
-    path : path
+    path : path-like
         The file.
     precision : {'float32', 'float16', 'int8'}, optional
         Precision of the encoder.
@@ -61,6 +66,8 @@ def export(model, path, *, precision='float32', views=None, images=None, target=
         Images as the model sees them, cleaned. Only the model as it is can do without.
     target : ndarray of int, shape (n,), optional
         Index of their true classes, -1 where it is not known.
+    overwrite : bool, default=False
+        Whether to replace an existing file.
 
     Returns
     -------
@@ -72,16 +79,17 @@ def export(model, path, *, precision='float32', views=None, images=None, target=
     ValueError
         If precision or views are not known, the model does not take images, or there are no
         images to measure on.
+    FileExistsError
+        If the file exists and ``overwrite`` is false.
     RuntimeError
         If ONNX Runtime does not give what PyTorch gives.
     """
     views = model.spec.views if views is None else views
     _check(model.spec, precision, views, images)
-    # On the CPU, in full precision: a GPU may round its products.
-    model = type(model)(model.spec, copy.deepcopy(model.network))
-    lighter = _with_views(model, views)
-    aside = Path(f'{os.fspath(path)}.part')
-    try:
+    with atomic_file(path, overwrite=overwrite) as aside:
+        # On the CPU, in full precision: a GPU may round its products.
+        model = type(model)(model.spec, copy.deepcopy(model.network))
+        lighter = _with_views(model, views)
         _write(lighter, aside, is_half=precision == 'float16')
         # Integers are checked as the floats that they are made from.
         _verify(lighter, aside, TOLERANCE.get(precision, TOLERANCE['float32']))
@@ -91,9 +99,6 @@ def export(model, path, *, precision='float32', views=None, images=None, target=
         if images is not None:
             cost = _measure(cost, model, OnnxModel(aside), images, target)
         _describe(aside, _identified(lighter.spec, model.spec, precision), cost)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
     return cost
 
 
@@ -108,14 +113,17 @@ def _check(spec, precision, views, images):
         )
         raise ValueError(msg)
     if views not in VIEWS or views > spec.views:
-        msg = f'views must be one of {VIEWS}, and at most {spec.views} for this model, got {views}'
+        msg = (
+            f'{as_written("views")} must be one of {VIEWS}, and at most {spec.views} for this '
+            f'model, got {views}'
+        )
         raise ValueError(msg)
     is_as_it_is = precision == 'float32' and views == spec.views
     if images is None and not is_as_it_is:
         msg = (
-            f'precision={precision!r} and views={views} change the answers, and there are no '
-            'galaxies to measure by how much: pass some, best with labels, as X; only right after '
-            'fit a classifier has those it was fitted on'
+            f'{as_written("precision", precision)} and {as_written("views", views)} change the '
+            'answers, and there are no galaxies to measure by how much: pass a few hundred as '
+            f'{as_written("X")}, with labels if you have them'
         )
         raise ValueError(msg)
 
@@ -181,7 +189,7 @@ def _verify(model, path, tolerance):
         images = random.normal(size=(n, *shape)) * np.exp(random.uniform(-3, 5, (n, 1, 1, 1)))
         images[0, 0, 0, 0] = np.nan
         images = images.astype(np.float32)
-        expected, came = (_answers(m.run(images)) for m in (model, written))
+        expected, came = (_outputs(model.spec, m.run(images)) for m in (model, written))
         difference = np.nanmax(np.abs(expected - came))
         if not difference <= tolerance:
             msg = (
@@ -191,10 +199,17 @@ def _verify(model, path, tolerance):
             raise RuntimeError(msg)
 
 
-def _answers(outputs):
-    """Give probabilities and novelty side by side; novelty that is not known is NaN."""
+def _outputs(spec, outputs):
+    """Return answers and novelty side by side; novelty that is not known is NaN."""
     logits, _, novelty = outputs
-    return np.column_stack([softmax(logits, axis=1), novelty])
+    return np.column_stack([_answers(spec, logits), novelty])
+
+
+def _answers(spec, logits):
+    """Return the probabilities of classes, or the expected fractions of votes."""
+    if spec.tree is None:
+        return softmax(logits, axis=1)
+    return expected_fractions(concentrations(logits.astype(float)), VoteTree(spec.tree))[0]
 
 
 def _quantise(path, images):
@@ -239,7 +254,7 @@ def _in_batches(images, size=BATCH_SIZE):
 def _measure(cost, model, written, images, target):
     """Add to the cost of a file what it changes on some images."""
     expected, came = (
-        np.concatenate([softmax(m.run(batch)[0], axis=1) for batch in _in_batches(images)])
+        np.concatenate([_answers(model.spec, m.run(batch)[0]) for batch in _in_batches(images)])
         for m in (model, written)
     )
     changes = np.abs(came - expected).max(axis=1)

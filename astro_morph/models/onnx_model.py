@@ -118,7 +118,17 @@ class OnnxModel:
         metadata = {item.key: item.value for item in proto.metadata_props}
         self.spec = ModelSpec.from_json(metadata[SPEC_KEY])
         self.cost = Cost.from_json(metadata[COST_KEY]) if COST_KEY in metadata else None
-        self._session = _start(proto, threads or n_cores())
+        self._threads = threads or n_cores()
+        # As bytes, so that what was checked is what runs, here and where the model is unpickled.
+        self._bytes = proto.SerializeToString()
+        self._session = _start(self._bytes, self._threads)
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != '_session'}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self._session = _start(self._bytes, self._threads)
 
     @property
     def n_features(self):
@@ -192,8 +202,8 @@ def _is_outside(tensor):
     return len(tensor.external_data) > 0 or tensor.data_location == tensor.EXTERNAL
 
 
-def _start(proto, threads):
-    """Hand a model over to ONNX Runtime."""
+def _start(model, threads):
+    """Start a session of ONNX Runtime with a serialised model."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -202,10 +212,7 @@ def _start(proto, threads):
     options.inter_op_num_threads = 1
     # Between two batches the cores are wanted to cut out the next galaxies.
     options.add_session_config_entry('session.force_spinning_stop', '1')
-    # As bytes, so that what has been looked at is what is run.
-    return onnxruntime.InferenceSession(
-        proto.SerializeToString(), options, providers=_providers(onnxruntime)
-    )
+    return onnxruntime.InferenceSession(model, options, providers=_providers(onnxruntime))
 
 
 def _providers(onnxruntime):

@@ -5,13 +5,13 @@ import numpy as np
 
 from astro_morph.cutouts import CutoutSet
 
-__all__ = ['compute']
+__all__ = ['run_batches']
 
 # Images at once: eight views of 96 pixels at this number stay below a gigabyte.
 BATCH_SIZE = 128
 
 
-def compute(model, samples, *, bar=None):
+def run_batches(model, samples, *, bar=None):
     """
     Run a model on the samples that there are.
 

@@ -13,6 +13,7 @@ from astro_morph.models.networks import MorphologyNetwork, classification_head, 
 from astro_morph.models.novelty import Novelty
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.stretch import FluxStretch, PictureStretch
+from astro_morph.utils.files import atomic_file
 
 __all__ = ['TorchModel', 'build_network']
 
@@ -121,25 +122,32 @@ class TorchModel:
         spec = dataclasses.replace(self.spec, identifier=digest.hexdigest()[:12], version=version)
         return TorchModel(spec, self.network, device=self.device)
 
-    def save(self, path, *, compact=False):
+    def save(self, path, *, overwrite=False, compact=False):
         """
         Write the model to a file.
 
         Parameters
         ----------
-        path : path
-            The file; it appears when it is whole.
-        compact : bool, optional
-            Whether to write the filters of the convolutions as integers of 8 bits, which makes
-            the file four times smaller and moves features by less than their noise.
+        path : path-like
+            The file.
+        overwrite : bool, default=False
+            Whether to replace an existing file.
+        compact : bool, default=False
+            Whether to write the filters of the convolutions as 8-bit integers. This makes the
+            file four times smaller and changes the features by less than their noise.
+
+        Raises
+        ------
+        FileExistsError
+            If the file exists and ``overwrite`` is false.
         """
-        weights = {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
-        if compact:
-            filters = {name: tensor for name, tensor in weights.items() if tensor.ndim == 4}
-            weights |= {name: _pack(tensor) for name, tensor in filters.items()}
-        aside = f'{os.fspath(path)}.part'
-        torch.save({'format': FORMAT, 'spec': self.spec.to_json(), 'weights': weights}, aside)
-        os.replace(aside, path)
+        # PyTorch names what is in the file after a path, but not after an open file.
+        with atomic_file(path, overwrite=overwrite) as aside, aside.open('wb') as file:
+            weights = {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
+            if compact:
+                filters = {name: tensor for name, tensor in weights.items() if tensor.ndim == 4}
+                weights |= {name: _pack(tensor) for name, tensor in filters.items()}
+            torch.save({'format': FORMAT, 'spec': self.spec.to_json(), 'weights': weights}, file)
 
     @classmethod
     def load(cls, path, *, device='cpu'):

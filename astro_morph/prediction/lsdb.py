@@ -11,8 +11,9 @@ from astropy.utils.masked import get_data_and_mask
 
 from astro_morph.catalog import as_table
 from astro_morph.cutouts import CutoutSet, as_cutouts, as_source
+from astro_morph.models.onnx_model import OnnxModel
 from astro_morph.prediction import annotate as annotation
-from astro_morph.prediction import predict as prediction
+from astro_morph.prediction.predict import request
 
 __all__ = ['annotate']
 
@@ -110,7 +111,7 @@ def _settle(source, catalog, spec):
     if source == 'auto':
         # The configuration of this process is not that of the workers.
         source = as_source(source, table, bands=spec.bands)
-    as_cutouts(table, **prediction.request(spec, source))
+    as_cutouts(table, **request(spec, source))
     return source
 
 
@@ -158,16 +159,15 @@ def _open_model(path, identifier):
 
 def _read_model(path):
     """Read a model of images that runs in one thread."""
-    from astro_morph import MorphologyClassifier
-    from astro_morph.models.onnx_model import OnnxModel
-
     if path.endswith('.onnx'):
         model = OnnxModel(path, threads=1)
     else:
+        from astro_morph.models.torch_model import TorchModel
+
         # Dask tells PyTorch by the environment of its workers to take one thread.
-        model = MorphologyClassifier.load(path).model_
-    if not model.spec.bands:
-        msg = f'the model {path!r} takes plain features; it must be one of images'
+        model = TorchModel.load(path)
+    if not (model.spec.bands and model.spec.classes):
+        msg = f'{path!r} holds {model.spec}; it must be a classifier or a model of votes, of images'
         raise ValueError(msg)
     return model
 

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Predict: from samples to logits, novelty, flags and status."""
+"""Predict: samples to logits, novelty, features, status and flags, a row a sample."""
 
 from typing import NamedTuple
 
@@ -8,78 +8,18 @@ from scipy.special import softmax
 
 from astro_morph.catalog.flags import BITS
 from astro_morph.cutouts import CutoutSet, holds_images, stream_cutouts
-from astro_morph.models.calibration import prediction_sets
-from astro_morph.models.running import compute
+from astro_morph.models.running import run_batches
+from astro_morph.photometry.cleaning import preprocess
 
-__all__ = [
-    'Predictions',
-    'join_predictions',
-    'most_probable',
-    'predict',
-    'predict_batch',
-    'predict_logits',
-    'predict_proba',
-    'predict_set',
-    'prepare',
-    'request',
-]
+__all__ = ['Predictions', 'predict', 'prepare', 'request']
 
-# One in a hundred galaxies like those known is flagged.
+# One in a hundred galaxies like those of the training is flagged as novel.
 NOVEL_BELOW = 0.01
-
-
-def request(spec, source):
-    """
-    Say what to ask a source for, so that a model gets what it was trained on.
-
-    Parameters
-    ----------
-    spec : `ModelSpec`
-        The model's specification.
-    source : `~astro_morph.cutouts.CutoutSource` or str
-        Where cutouts come from.
-
-    Returns
-    -------
-    options : dict
-        ``source``, ``size`` and ``bands`` for `~astro_morph.cutouts.as_cutouts`.
-    """
-    size = (spec.size, spec.framing) if spec.framing else spec.size
-    return {'source': source, 'size': size, 'bands': spec.bands or None}
-
-
-def prepare(spec, cutouts):
-    """
-    Make sure that a model can take some cutouts, and clean them as it knows them.
-
-    Parameters
-    ----------
-    spec : `ModelSpec`
-        The model's specification.
-    cutouts : `~astro_morph.CutoutSet`
-        The cutouts, as they come from a source.
-
-    Returns
-    -------
-    cutouts : `~astro_morph.CutoutSet`
-        The same rows, with what was found as flags.
-
-    Raises
-    ------
-    ValueError
-        If bands, size or kind are not those of the model.
-    """
-    from astro_morph.photometry.cleaning import preprocess
-
-    if not cutouts.is_ok.any():
-        return cutouts
-    spec.check(cutouts)
-    return preprocess(cutouts, spec.preprocessing)
 
 
 class Predictions(NamedTuple):
     """
-    What a model says of samples, a row each.
+    The predictions of a model, a row a sample.
 
     Parameters
     ----------
@@ -88,11 +28,11 @@ class Predictions(NamedTuple):
     novelty : ndarray, shape (n,)
         P-values, see `~astro_morph.models.novelty.Novelty`; NaN also where the model has none.
     features : ndarray, shape (n, d)
-        None of them where they are not wanted.
+        Without columns where they were not asked for.
     status : ndarray of str, shape (n,)
         ``'ok'``, or why there is no image.
     flags : ndarray of int32, shape (n,)
-        Quality flags.
+        Quality flags of the image.
     """
 
     logits: np.ndarray
@@ -100,6 +40,30 @@ class Predictions(NamedTuple):
     features: np.ndarray
     status: np.ndarray
     flags: np.ndarray
+
+    @classmethod
+    def join(cls, parts, spec, *, n_features=0):
+        """
+        Concatenate the predictions of some rows.
+
+        Parameters
+        ----------
+        parts : iterable of `Predictions`
+            The predictions; there may be none.
+        spec : `~astro_morph.models.spec.ModelSpec`
+            The model's specification.
+        n_features : int, default=0
+            Number of features, for the case that there are no rows.
+
+        Returns
+        -------
+        predictions : `Predictions`
+            Those of all rows.
+        """
+        logits, features = (np.zeros((0, n), np.float32) for n in (len(spec.classes), n_features))
+        status, flags = np.zeros(0, 'U20'), np.zeros(0, np.int32)
+        nothing = cls(logits, np.zeros(0, np.float32), features, status, flags)
+        return cls(*map(np.concatenate, zip(nothing, *parts, strict=True)))
 
     @property
     def probabilities(self):
@@ -117,52 +81,101 @@ class Predictions(NamedTuple):
         return f'<Predictions: {n} rows, {n_classes} classes, {n_missing} without image>'
 
 
-def predict(model, X, *, source='auto', bar=None, look=None, with_features=False):
+def predict(
+    model, X, *, source='auto', is_clean=False, with_features=False, callback=None, bar=None
+):
     """
-    Give all that a model says of samples.
+    Run the model and return its predictions.
 
     Parameters
     ----------
-    model, X, source, bar, look
-        As in `predict_logits`.
-    with_features : bool, optional
-        Whether the features are wanted.
+    model : object
+        As in `~astro_morph.models.running.run_batches`.
+    X : object
+        Samples, as in `~astro_morph.cutouts.as_cutouts`; or plain features.
+    source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
+        Where a catalogue's cutouts come from.
+    is_clean : bool, default=False
+        Whether X are cutouts that `prepare` has cleaned.
+    with_features : bool, default=False
+        Whether to return the features.
+    callback : callable, default=None
+        Called with each batch of cutouts as it comes from the source.
+    bar : progress bar, default=None
+        Its ``update`` is called with the number of rows done.
 
     Returns
     -------
     predictions : `Predictions`
         A row a sample.
     """
-    if not holds_images(X):
-        return predict_batch(model, X, bar=bar, with_features=with_features)
-    parts = []
-    for cutouts in stream_cutouts(X, **request(model.spec, source)):
-        if look is not None:
-            look(cutouts)
-        cutouts = prepare(model.spec, cutouts)
-        parts.append(predict_batch(model, cutouts, bar=bar, with_features=with_features))
-    return join_predictions(model.spec, parts, n_features=model.n_features if with_features else 0)
+    if is_clean or not holds_images(X):
+        batches = [X]
+    else:
+        batches = _clean_batches(model.spec, X, source, callback)
+    parts = [_predict_batch(model, batch, with_features, bar) for batch in batches]
+    n_features = model.n_features if with_features else 0
+    return Predictions.join(parts, model.spec, n_features=n_features)
 
 
-def predict_batch(model, samples, *, bar=None, with_features=False):
+def request(spec, source):
     """
-    Give all that a model says of samples that are ready for it.
+    Return what to ask a source for, so that a model gets images like those of its training.
 
     Parameters
     ----------
-    model, samples, bar
-        As in `compute`.
-    with_features : bool, optional
-        Whether the features are wanted.
+    spec : `~astro_morph.models.spec.ModelSpec`
+        The model's specification.
+    source : `~astro_morph.cutouts.CutoutSource` or str
+        Where cutouts come from.
 
     Returns
     -------
-    predictions : `Predictions`
-        A row a sample.
+    options : dict
+        ``source``, ``size`` and ``bands`` for `~astro_morph.cutouts.as_cutouts`.
     """
-    logits, features, novelty = compute(model, samples, bar=bar)
+    size = (spec.size, spec.framing) if spec.framing else spec.size
+    return {'source': source, 'size': size, 'bands': spec.bands or None}
+
+
+def prepare(spec, cutouts):
+    """
+    Check that a model can take the cutouts, and clean them as those of its training.
+
+    Parameters
+    ----------
+    spec : `~astro_morph.models.spec.ModelSpec`
+        The model's specification.
+    cutouts : `~astro_morph.CutoutSet`
+        The cutouts, as they come from a source.
+
+    Returns
+    -------
+    cutouts : `~astro_morph.CutoutSet`
+        The same rows, with the flags of what was found.
+
+    Raises
+    ------
+    ValueError
+        If bands, size or kind are not those of the model.
+    """
+    if not cutouts.is_ok.any():
+        return cutouts
+    spec.check(cutouts)
+    return preprocess(cutouts, spec.preprocessing)
+
+
+def _clean_batches(spec, X, source, callback):
+    for cutouts in stream_cutouts(X, **request(spec, source)):
+        if callback is not None:
+            callback(cutouts)
+        yield prepare(spec, cutouts)
+
+
+def _predict_batch(model, samples, with_features, bar):
+    logits, features, novelty = run_batches(model, samples, bar=bar)
     if novelty.ndim > 1:
-        # What novelty is fitted on: the model has none.
+        # The features that novelty is fitted on: the model has no p-values yet.
         novelty = np.full(len(logits), np.nan, logits.dtype)
     is_image = isinstance(samples, CutoutSet)
     status = samples.status if is_image else np.full(len(samples), 'ok')
@@ -170,120 +183,3 @@ def predict_batch(model, samples, *, bar=None, with_features=False):
     return Predictions(
         logits, novelty, features if with_features else features[:, :0], status, flags
     )
-
-
-def join_predictions(spec, parts, *, n_features=0):
-    """
-    Put the predictions of some rows behind each other.
-
-    Parameters
-    ----------
-    spec : `ModelSpec`
-        The model's specification.
-    parts : iterable of `Predictions`
-        The predictions; there may be none.
-    n_features : int, optional
-        How many features an image has.
-
-    Returns
-    -------
-    predictions : `Predictions`
-        Those of all rows.
-    """
-    logits, features = (np.zeros((0, n), np.float32) for n in (len(spec.classes), n_features))
-    status, flags = np.zeros(0, 'U20'), np.zeros(0, np.int32)
-    nothing = Predictions(logits, np.zeros(0, np.float32), features, status, flags)
-    return Predictions(*map(np.concatenate, zip(nothing, *parts, strict=True)))
-
-
-def predict_logits(model, X, *, source='auto', bar=None, look=None):
-    """
-    Give the logits of samples.
-
-    Parameters
-    ----------
-    model : object
-        As in `compute`.
-    X : object
-        Samples, as in `~astro_morph.cutouts.as_cutouts`.
-    source : `~astro_morph.cutouts.CutoutSource` or str, optional
-        Where a catalogue's cutouts come from.
-    bar : progress bar, optional
-        Its ``update`` is called with the number of rows done.
-    look : callable, optional
-        Gets each batch of cutouts as it comes.
-
-    Returns
-    -------
-    logits : ndarray of float32, shape (n, n_classes)
-        NaN in the rows without an image.
-    status : ndarray of str, shape (n,)
-        ``'ok'``, or why there is no image.
-    flags : ndarray of int32, shape (n,)
-        Quality flags.
-    """
-    predictions = predict(model, X, source=source, bar=bar, look=look)
-    return predictions.logits, predictions.status, predictions.flags
-
-
-def predict_proba(model, X, *, source='auto', bar=None, look=None):
-    """
-    Give the probabilities of samples.
-
-    Parameters
-    ----------
-    model, X, source, bar, look
-        As in `predict_logits`.
-
-    Returns
-    -------
-    probabilities : ndarray of float32, shape (n, n_classes)
-        NaN in the rows without an image.
-    status : ndarray of str, shape (n,)
-        ``'ok'``, or why there is no image.
-    flags : ndarray of int32, shape (n,)
-        Quality flags.
-    """
-    logits, status, flags = predict_logits(model, X, source=source, bar=bar, look=look)
-    return softmax(logits, axis=1), status, flags
-
-
-def most_probable(classes, probabilities):
-    """
-    Give the class of the highest probability.
-
-    Parameters
-    ----------
-    classes : ndarray, shape (n_classes,)
-        The classes.
-    probabilities : ndarray, shape (n, n_classes)
-        Their probabilities; NaN in the rows without an image.
-
-    Returns
-    -------
-    predicted : ndarray, shape (n,)
-        A masked array, where rows without an image are masked, if there are any.
-    """
-    predicted = classes[np.argmax(probabilities, axis=1)]
-    is_missing = np.isnan(probabilities).any(axis=1)
-    return np.ma.array(predicted, mask=is_missing) if is_missing.any() else predicted
-
-
-def predict_set(model, X, *, coverage=0.9, source='auto', bar=None):
-    """
-    Give sets of classes that hold the true one as often as is asked for.
-
-    Parameters
-    ----------
-    model, X, source, bar
-        As in `predict_logits`.
-    coverage : float, optional
-        The share of galaxies whose set is to hold the true class.
-
-    Returns
-    -------
-    sets : ndarray of bool, shape (n, n_classes)
-        As `~astro_morph.models.calibration.prediction_sets` gives them.
-    """
-    probabilities = predict_proba(model, X, source=source, bar=bar)[0]
-    return prediction_sets(probabilities, model.spec.conformity, coverage=coverage)

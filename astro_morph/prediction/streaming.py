@@ -23,18 +23,15 @@ from pathlib import Path
 import numpy as np
 
 from astro_morph.catalog import find_image_column
-from astro_morph.catalog.io.chunks import TableChunks, find_witnesses, write_chunks
+from astro_morph.catalog.io.chunks import TableChunks, find_representatives, write_chunks
 from astro_morph.catalog.io.tables import find_format
 from astro_morph.cutouts import CutoutSet, ImageFiles, as_source, stream_cutouts
 from astro_morph.cutouts.storage import ENDINGS, holds_cutouts
-from astro_morph.prediction.annotate import add_columns, provenance, rows_of
-from astro_morph.prediction.predict import (
-    Predictions,
-    join_predictions,
-    predict_batch,
-    prepare,
-    request,
-)
+from astro_morph.prediction.annotate import table_of
+from astro_morph.prediction.columns import add_columns, provenance
+from astro_morph.prediction.predict import Predictions, predict, prepare, request
+from astro_morph.utils.files import atomic_file, check_new
+from astro_morph.utils.messages import as_written
 from astro_morph.utils.progress import progress_bar
 from astro_morph.utils.threads import draw_ahead
 
@@ -65,10 +62,13 @@ def annotate_file(
     """
     Add a model's columns to a catalogue in a file, in memory that does not grow with its length.
 
+    FITS, Parquet, HDF5 and CSV files are read and written in chunks of rows. ECSV and VOTable
+    files are read and written whole, and must fit into memory.
+
     Parameters
     ----------
     model : object
-        As in `~astro_morph.models.running.compute`.
+        As in `~astro_morph.models.running.run_batches`.
     input : path-like
         The catalogue, in a format that `~astro_morph.catalog.io.tables.read_table` knows; or the
         cutouts that ``astro-morph fetch`` has written.
@@ -113,10 +113,10 @@ def annotate_file(
 
     # Columns that may not be replaced, and text that a format can't hold, are refused before the
     # work.
-    witnesses = find_witnesses(map(rows_of, windows))
-    nothing = _no_predictions(model.spec, len(witnesses))
-    witnesses = add(witnesses, nothing, provenance=provenance(model.spec))
-    _rehearse(witnesses, output)
+    representatives = find_representatives(map(table_of, windows))
+    nothing = _no_predictions(model.spec, len(representatives))
+    representatives = add(representatives, nothing, provenance=provenance(model.spec))
+    _check_format_takes(representatives, output)
 
     settings = {
         'catalogue': [path.name, path.stat().st_size, path.stat().st_mtime_ns],
@@ -134,10 +134,12 @@ def annotate_file(
     counts = Counter()
     predictions = _count(parts.read_all(n_rows, model.spec), counts)
     tables = (
-        add(rows_of(window), its_predictions, provenance=made_by)
+        add(table_of(window), its_predictions, provenance=made_by)
         for window, its_predictions in zip(windows, predictions, strict=True)
     )
-    write_chunks(tables, parts.whole, n_rows=n_rows, witnesses=witnesses)
+    write_chunks(
+        tables, parts.whole, n_rows=n_rows, representatives=representatives, overwrite=True
+    )
     parts.finish()
     return counts
 
@@ -181,9 +183,9 @@ def _run(cutouts, model, bar):
     for part, batches in groupby(cutouts, key=itemgetter(0)):
         predictions = []
         for _, batch in batches:
-            predictions.append(predict_batch(model, batch))
+            predictions.append(predict(model, batch, is_clean=True))
             bar.update(len(batch))
-        yield part, join_predictions(model.spec, predictions)
+        yield part, Predictions.join(predictions, model.spec)
 
 
 def _count(predictions, counts):
@@ -226,13 +228,12 @@ class _Parts:
         if self._settings_file.exists():
             if not resume:
                 msg = (
-                    f'{self._folder} holds a run that was stopped; use resume=True to go on with '
-                    f'it, or delete the folder'
+                    f'{self._folder} holds a run that was stopped; use '
+                    f'{as_written("resume", True)} to continue it, or delete the folder'
                 )
                 raise FileExistsError(msg)
-        elif self._output.exists() and not overwrite:
-            msg = f'{self._output} is there already; use overwrite=True to replace it'
-            raise FileExistsError(msg)
+        else:
+            check_new(self._output, overwrite=overwrite)
 
     def begin(self, settings, made_by):
         """
@@ -245,7 +246,8 @@ class _Parts:
         if not self._settings_file.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps({'settings': settings, 'provenance': made_by})
-            _write_whole(self._settings_file, lambda file: file.write(text.encode()))
+            with atomic_file(self._settings_file) as aside:
+                aside.write_text(text)
             return made_by
         run = json.loads(self._settings_file.read_text())
         for name, expected in settings.items():
@@ -267,7 +269,8 @@ class _Parts:
     def keep(self, part, predictions):
         """Write what the model says of a part."""
         arrays = {'rows': part.rows, **predictions._asdict()}
-        _write_whole(self._folder / part.name, lambda file: np.savez(file, **arrays))
+        with atomic_file(self._folder / part.name, overwrite=True) as aside:
+            np.savez(aside, **arrays)
 
     def read_all(self, n_rows, spec):
         """Yield what the model says of each window, in the order of its rows."""
@@ -278,7 +281,7 @@ class _Parts:
                     rows.append(arrays['rows'])
                     predictions.append(Predictions(*map(arrays.get, Predictions._fields)))
             order = np.argsort(np.concatenate(rows))
-            yield Predictions(*(values[order] for values in join_predictions(spec, predictions)))
+            yield Predictions(*(values[order] for values in Predictions.join(predictions, spec)))
 
     def finish(self):
         """Give the whole file its name, and remove the parts."""
@@ -299,16 +302,6 @@ def _parts_of(window, n_rows):
     ]
 
 
-def _write_whole(path, write):
-    """Write a file that has its name only when it is whole, even if the power fails."""
-    aside = path.with_name(f'.{path.name}')
-    with aside.open('wb') as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-
-
 def _open_catalogue(path):
     """Give the windows of a catalogue or of cutouts, and how many rows it has."""
     if not path.is_file():
@@ -316,7 +309,7 @@ def _open_catalogue(path):
         raise FileNotFoundError(msg)
     if path.suffix in ENDINGS and holds_cutouts(path):
         cutouts = CutoutSet.read(path)
-        cutouts = cutouts.replace(table=rows_of(cutouts))
+        cutouts = cutouts.replace(table=table_of(cutouts))
         starts = range(0, max(1, len(cutouts)), WINDOW)
         return [cutouts[start : start + WINDOW] for start in starts], len(cutouts)
     windows = TableChunks(path, WINDOW)
@@ -343,8 +336,9 @@ def _no_predictions(spec, n):
     )
 
 
-def _rehearse(table, output):
-    """Write a few rows somewhere else, to see that the format of the output takes them."""
+def _check_format_takes(table, output):
+    """Write a few rows to a temporary file, to check that the format of the output takes them."""
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        write_chunks([table], Path(folder) / output.name, n_rows=len(table), witnesses=table[:0])
+        path = Path(folder) / output.name
+        write_chunks([table], path, n_rows=len(table), representatives=table[:0])

@@ -15,19 +15,14 @@ from astro_morph.catalog.flags import BITS
 from astro_morph.cutouts import CutoutSource
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
 from astro_morph.cutouts.sizes import framing_of, grid_of
-from astro_morph.models.building import describe
+from astro_morph.estimators.predictor import ClassPredictor
+from astro_morph.models.building import build_spec
 from astro_morph.models.calibration import conformity_scores
-from astro_morph.models.running import BATCH_SIZE, compute
+from astro_morph.models.running import BATCH_SIZE, run_batches
 from astro_morph.models.spec import ModelSpec
 from astro_morph.photometry import Preprocessor
 from astro_morph.prediction.annotate import annotate
-from astro_morph.prediction.predict import (
-    most_probable,
-    predict,
-    predict_proba,
-    predict_set,
-    prepare,
-)
+from astro_morph.prediction.predict import predict, prepare
 from astro_morph.tests.helpers import gaussian
 
 SPEC = ModelSpec(
@@ -61,6 +56,19 @@ def cutouts_of(brightness, **options):
     return CutoutSet(images, **{'bands': 'gr', 'pixel_scale': 0.4 * u.arcsec} | options)
 
 
+def proba_of(model, X, **options):
+    predictions = predict(model, X, **options)
+    return predictions.probabilities, predictions.status, predictions.all_flags
+
+
+def predictor_of(model):
+    """A classifier of three attributes."""
+    predictor = ClassPredictor()
+    predictor.model_, predictor.source, predictor.verbose = model, 'auto', 0
+    predictor.classes_ = np.array(model.spec.classes)
+    return predictor
+
+
 class Bar:
     count = 0
 
@@ -68,14 +76,14 @@ class Bar:
         self.count += n
 
 
-class TestCompute:
+class TestRunBatches:
     def test_order_is_kept_over_batches_and_rows_without_image_are_nan(self):
         n = 2 * BATCH_SIZE + 10
         brightness = np.random.default_rng(0).normal(size=n)
         status = np.where(np.arange(n) % 7 == 3, 'truncated', 'ok')
         model, bar = BrightnessModel(), Bar()
         cutouts = cutouts_of(brightness, status=status)
-        logits, features, novelty = compute(model, cutouts, bar=bar)
+        logits, features, novelty = run_batches(model, cutouts, bar=bar)
         expected = np.where(status == 'ok', brightness, np.nan)
         np.testing.assert_allclose(logits, np.stack([-expected, expected], axis=1), rtol=1e-5)
         np.testing.assert_allclose(features, np.stack([expected] * 2, axis=1), rtol=1e-5)
@@ -86,7 +94,7 @@ class TestCompute:
     def test_without_any_image_all_is_nan(self):
         # Nothing was found, so that the size and the bands can't be those of the model.
         nothing = CutoutSet(np.full((3, 1, 1, 1), np.nan), status=['not_found'] * 3)
-        outputs = compute(BrightnessModel(), nothing)
+        outputs = run_batches(BrightnessModel(), nothing)
         assert [output.shape for output in outputs] == [(3, 2), (3, 2), (3,)]
         assert all(np.isnan(output).all() for output in outputs)
 
@@ -117,25 +125,25 @@ class TestCheck:
     def test_flux_is_refused_by_a_model_of_pictures(self):
         model = BrightnessModel(dataclasses.replace(SPEC, kind='picture'))
         with pytest.raises(ValueError, match=r'holds images linear in flux, .* on pictures'):
-            predict_proba(model, cutouts_of([1.0]))
+            predict(model, cutouts_of([1.0]))
 
     def test_bands_that_are_not_there_tell_pictures_from_flux(self):
         pictures = CutoutSet(np.zeros((1, 3, 4, 4)), bands=PICTURE_BANDS, kind='picture')
         with pytest.raises(ValueError, match=r"\['g', 'r'\] .* the cutouts are pictures, not flux"):
-            predict_proba(BrightnessModel(), pictures)
+            predict(BrightnessModel(), pictures)
         spec = dataclasses.replace(SPEC, kind='picture', bands=PICTURE_BANDS)
         with pytest.raises(ValueError, match=r"flux to be drawn as 'rgb' .* got \['g', 'r'\]"):
-            predict_proba(BrightnessModel(spec), cutouts_of([1.0]))
+            predict(BrightnessModel(spec), cutouts_of([1.0]))
 
     def test_array_with_another_number_of_bands_is_refused(self):
         with pytest.raises(ValueError, match=r"X has 3 bands, expected 2: \['g', 'r'\]"):
-            predict_proba(BrightnessModel(), np.zeros((2, 3, 4, 4)))
+            predict(BrightnessModel(), np.zeros((2, 3, 4, 4)))
 
     def test_cutouts_of_more_bands_are_reduced_to_those_of_the_model(self):
         images = np.zeros((1, 3, 4, 4))
         images[0] = np.reshape([5, 2, 1], (3, 1, 1))
         cutouts = CutoutSet(images, bands='irg')
-        probabilities, _, _ = predict_proba(BrightnessModel(), cutouts)
+        probabilities, _, _ = proba_of(BrightnessModel(), cutouts)
         np.testing.assert_allclose(probabilities[0, 1], 1 / (1 + np.exp(-2)), rtol=1e-5)
 
     @pytest.mark.parametrize('scale', [0.2, 0.5])
@@ -168,16 +176,16 @@ class TestFraming:
 
     def test_model_asks_for_what_it_was_trained_on(self):
         source = FramedSource()
-        predict_proba(BrightnessModel(self.SPEC), self.TABLE, source=source)
+        predict(BrightnessModel(self.SPEC), self.TABLE, source=source)
         assert source.sizes == [(4, '4 * petroR90_r')]
         assert ModelSpec.from_json(self.SPEC.to_json()).framing == '4 * petroR90_r'
 
     def test_description_of_the_training_keeps_it(self):
         cutouts = FramedSource().fetch(self.TABLE, size=(20, 'petroR90_r*4'))
-        spec = describe(cutouts, architecture='resnet18', views=8)
+        spec = build_spec(cutouts, architecture='resnet18', views=8)
         assert (spec.size, spec.framing, spec.pixel_scale) == (20, '4 * petroR90_r', None)
         plain = FramedSource().fetch(self.TABLE, size=20)
-        spec = describe(plain, architecture='resnet18', views=8)
+        spec = build_spec(plain, architecture='resnet18', views=8)
         assert (spec.framing, spec.pixel_scale) == (None, 0.4)
 
     @pytest.mark.parametrize(
@@ -218,7 +226,7 @@ class TestPreprocessing:
                 assert np.isfinite(samples).all()
                 return super().run(samples)
 
-        _, status, flags = predict_proba(Model(self.SPEC), cutouts)
+        _, status, flags = proba_of(Model(self.SPEC), cutouts)
         assert status.tolist() == cutouts.status.tolist()
         assert flags.tolist() == [4, 1024 | BITS['missing_pixels'], 0]
 
@@ -244,23 +252,16 @@ class TestProbabilities:
 
     def test_are_the_softmax_with_status_and_flags(self):
         cutouts = cutouts_of(self.BRIGHTNESS, status=self.STATUS, flags=[0, 1, 2, 4])
-        probabilities, status, flags = predict_proba(BrightnessModel(), cutouts)
+        probabilities, status, flags = proba_of(BrightnessModel(), cutouts)
         expected = 1 / (1 + np.exp(-2 * np.array([2, np.nan, 0.5, 3])))
         np.testing.assert_allclose(probabilities, np.stack([1 - expected, expected], 1), rtol=1e-5)
         assert status.tolist() == list(self.STATUS)
         assert flags.tolist() == [0, 1, 2, 4]
 
     def test_no_rows_give_no_rows(self):
-        probabilities, status, flags = predict_proba(BrightnessModel(), cutouts_of([]))
+        probabilities, status, flags = proba_of(BrightnessModel(), cutouts_of([]))
         assert probabilities.shape == (0, 2)
         assert len(status) == len(flags) == 0
-
-    def test_class_is_masked_only_where_there_is_no_image(self):
-        classes = np.array(['dim', 'bright'])
-        predicted = most_probable(classes, np.array([[0.2, 0.8], [np.nan] * 2, [0.6, 0.4]]))
-        assert predicted.tolist() == ['bright', None, 'dim']
-        whole = most_probable(classes, np.array([[0.2, 0.8]]))
-        assert not isinstance(whole, np.ma.MaskedArray)
 
 
 class TestPredict:
@@ -276,14 +277,14 @@ class TestPredict:
         # A score of 0.9 is reached by both classes of an even galaxy, by one of a clear one.
         spec = dataclasses.replace(SPEC, conformity=(0.9,) * 30)
         cutouts = cutouts_of([0.01, 2.0, 3.0], status=self.STATUS)
-        sets = predict_set(BrightnessModel(spec), cutouts, coverage=0.8)
-        expected = conformity_scores(predict_proba(BrightnessModel(), cutouts)[0]) <= 0.9
+        sets = predictor_of(BrightnessModel(spec)).predict_set(cutouts, coverage=0.8)
+        expected = conformity_scores(predict(BrightnessModel(), cutouts).probabilities) <= 0.9
         np.testing.assert_array_equal(sets, expected)
         assert sets[1].tolist() == [False, False]
 
     def test_sets_need_scores(self):
         with pytest.raises(ValueError, match='no scores of galaxies held out'):
-            predict_set(BrightnessModel(), cutouts_of([1.0]))
+            predictor_of(BrightnessModel()).predict_set(cutouts_of([1.0]))
 
 
 class TestAnnotate:

@@ -211,7 +211,7 @@ class TestRefusal:
     def test_file_and_columns_are_replaced_only_if_asked(self, folder, tiles, tmp_path):
         path = tmp_path / 'out.fits'
         annotate_file(MODEL, folder / 'survey.fits', path, source=tiles, verbose=False)
-        with pytest.raises(FileExistsError, match='there already; use overwrite=True'):
+        with pytest.raises(FileExistsError, match='exists already; use overwrite=True'):
             annotate_file(MODEL, folder / 'survey.fits', path, source=tiles)
         with pytest.raises(ValueError, match=r"the columns .*'morph_class'.* already"):
             annotate_file(MODEL, path, tmp_path / 'again.fits', source=tiles)
@@ -258,7 +258,7 @@ class TestLength:
     def test_memory_does_not_grow_with_the_catalogue(self, tmp_path, monkeypatch, ending):
         monkeypatch.setattr(streaming, 'WINDOW', 500)
         monkeypatch.setattr(streaming, 'PART', 100)
-        monkeypatch.setattr('astro_morph.catalog.io.rows._CSV_ROWS', 500)
+        monkeypatch.setattr('astro_morph.catalog.io.csv.BLOCK', 500)
         # How many batches threads are ahead of each other, at most a few, is left to chance.
         monkeypatch.setattr(streaming, 'draw_ahead', iter)
         peaks = []

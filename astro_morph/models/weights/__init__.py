@@ -5,7 +5,7 @@ from pathlib import Path
 
 __all__ = ['bundled_names', 'bundled_path']
 
-FOLDER = Path(__file__).parent / 'weights'
+FOLDER = Path(__file__).parent
 
 
 def bundled_names():

@@ -1,0 +1,409 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""What every fitted model can do, with PyTorch or without: predict, annotate, evaluate, query."""
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+
+from astro_morph.catalog import as_table, read_labels
+from astro_morph.catalog.numbers import read_numbers
+from astro_morph.catalog.vote_tree import VoteTree
+from astro_morph.cutouts import catalog_of, holds_images
+from astro_morph.learning.labels import labels_of
+from astro_morph.models.calibration import prediction_sets
+from astro_morph.models.dirichlet import concentrations, expected_fractions, log_likelihood
+from astro_morph.prediction.annotate import annotate
+from astro_morph.prediction.predict import predict
+from astro_morph.prediction.streaming import annotate_file
+from astro_morph.utils.progress import progress_bar
+
+__all__ = ['ClassPredictor', 'Predictor', 'VotePredictor']
+
+
+class Predictor:
+    """
+    Mixin that predicts with ``model_``, on cutouts from ``source``.
+
+    A subclass has these two attributes and ``verbose``.
+    """
+
+    def annotate(self, table, *, measures=False, prefix='morph_', overwrite=False):
+        """
+        Add the predictions to a catalogue.
+
+        Parameters
+        ----------
+        table : Table, SkyCoord, CutoutSet, ndarray or DataFrame
+            The catalogue, or other samples.
+        measures : bool, default=False
+            Whether to add the classical measures of `astro_morph.photometry.measure` too.
+        prefix : str, default='morph_'
+            Prefix of the new columns' names.
+        overwrite : bool, default=False
+            Whether columns of these names may be replaced.
+
+        Returns
+        -------
+        annotated : `~astropy.table.Table`
+            A copy of the same class, length and order with the new columns, masked in the rows
+            without an image. Those of classes are listed in
+            `~astro_morph.catalog.write_predictions`. Those of votes are
+            ``morph_<question>_<answer>`` and ``morph_<question>_<answer>_std``, the expected
+            fraction and its standard deviation, and ``morph_<question>_asked``, the expected
+            fraction of people who are asked a question that not all are asked.
+        """
+        return self._run(annotate, table, measures=measures, prefix=prefix, overwrite=overwrite)
+
+    def annotate_file(self, input, output, *, prefix='morph_', overwrite=False, resume=False):  # noqa: A002
+        """
+        Add the predictions to a catalogue in a file, whatever its number of rows.
+
+        Parameters
+        ----------
+        input : path-like
+            The catalogue: a FITS, Parquet, HDF5, ECSV, VOTable or CSV file, recognised by its
+            suffix. Relative image paths in it start from its folder.
+        output : path-like
+            The file of the annotated catalogue, in any of these formats, written atomically.
+        prefix : str, default='morph_'
+            Prefix of the new columns' names.
+        overwrite : bool, default=False
+            Whether a file, and columns of these names, may be replaced.
+        resume : bool, default=False
+            Whether to continue a run that was interrupted.
+
+        Returns
+        -------
+        counts : `~collections.Counter`
+            Number of rows of each status, see `~astro_morph.prediction.streaming.annotate_file`.
+        """
+        self._check_samples(None)
+        return annotate_file(
+            self.model_,
+            input,
+            output,
+            source=self.source,
+            prefix=prefix,
+            overwrite=overwrite,
+            resume=resume,
+            verbose=bool(self.verbose),
+        )
+
+    def _check_samples(self, X):
+        """Return the samples as the model takes them; scikit-learn's estimators check more."""
+        return X
+
+    def _run(self, task, X, **options):
+        """Run a task of the rooms below on samples, with a progress bar."""
+        X = self._check_samples(X)
+        if isinstance(X, SkyCoord):
+            X = as_table(X)  # a single position has no length
+        with progress_bar(len(X), 'predicting', verbose=bool(self.verbose)) as bar:
+            return task(self.model_, X, source=self.source, bar=bar, **options)
+
+
+class ClassPredictor(Predictor):
+    """
+    Mixin of a model of classes.
+
+    A subclass has the attributes ``model_``, ``classes_``, ``source``, ``label_column`` and
+    ``verbose``.
+    """
+
+    def predict(self, X):
+        """
+        Predict the class of each sample.
+
+        Parameters
+        ----------
+        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame
+            Samples as in `annotate`.
+
+        Returns
+        -------
+        classes : ndarray, shape (n,)
+            The most probable class; a masked array if there are rows without an image, which are
+            masked.
+        """
+        probabilities = self.predict_proba(X)
+        classes = self.classes_[np.argmax(probabilities, axis=1)]
+        is_missing = np.isnan(probabilities).any(axis=1)
+        return np.ma.array(classes, mask=is_missing) if is_missing.any() else classes
+
+    def predict_proba(self, X):
+        """
+        Predict the probability of each class.
+
+        Parameters
+        ----------
+        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame
+            Samples as in `annotate`.
+
+        Returns
+        -------
+        probabilities : ndarray, shape (n, n_classes)
+            In the order of ``classes_``; NaN in the rows without an image.
+        """
+        return self._run(predict, X).probabilities
+
+    def predict_set(self, X, coverage=0.9):
+        """
+        Predict a set of classes for each sample that holds the true one with a given probability.
+
+        Parameters
+        ----------
+        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame
+            Samples as in `annotate`.
+        coverage : float, default=0.9
+            Fraction of galaxies whose set is to hold the true class, between 0 and 1.
+
+        Returns
+        -------
+        sets : ndarray of bool, shape (n, n_classes)
+            Whether each of ``classes_`` is in the set, see
+            `~astro_morph.models.calibration.prediction_sets`. The sets of rows without an image
+            are empty, and some others, where the classifier is right more often than ``coverage``.
+
+        Raises
+        ------
+        ValueError
+            If the labels were too few to hold some out.
+        """
+        probabilities = self.predict_proba(X)
+        return prediction_sets(probabilities, self.model_.spec.conformity, coverage=coverage)
+
+    def decision_function(self, X):
+        """
+        Compute the calibrated logits.
+
+        Parameters
+        ----------
+        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame
+            Samples as in `annotate`.
+
+        Returns
+        -------
+        logits : ndarray, shape (n, n_classes), or (n,) for two classes
+            Log-probabilities; for two classes the logarithm of the odds of the second.
+        """
+        with np.errstate(divide='ignore'):
+            logits = np.log(self.predict_proba(X))
+        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def score(self, X, y=None, sample_weight=None):
+        """
+        Compute the accuracy on the labelled samples that have an image.
+
+        Parameters
+        ----------
+        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame
+            Samples as in `annotate`.
+        y : array_like, shape (n,), default=None
+            True labels; those of the column ``label_column`` if None.
+        sample_weight : array_like, shape (n,), default=None
+            Weight of each sample; equal weights if None.
+
+        Returns
+        -------
+        accuracy : float
+            Fraction of correct classes.
+        """
+        labels, is_labelled = labels_of(X, y, self.label_column)
+        predicted = self.predict(X)
+        rows = is_labelled & ~np.ma.getmaskarray(predicted)
+        is_right = np.asarray(predicted)[rows] == labels[rows]
+        weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
+        return float(np.average(is_right, weights=weight))
+
+    def evaluate(self, X, y=None):
+        """
+        Compare the predictions with known classes.
+
+        Parameters
+        ----------
+        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame
+            Samples as in `annotate`, preferably not those of the training.
+        y : array_like, shape (n,), default=None
+            The true classes; those of the column ``label_column`` if None.
+
+        Returns
+        -------
+        evaluation : `~astro_morph.evaluation.Evaluation`
+            Accuracy, calibration, coverage, and more.
+        """
+        from astro_morph.evaluation import evaluate
+
+        return evaluate(self, X, y, label_column=self.label_column)
+
+    def report(self, X, path, y=None, *, overwrite=False):
+        """
+        Compare the predictions with known classes and write the result as a web page.
+
+        Parameters
+        ----------
+        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame
+            Samples as in `annotate`, preferably not those of the training.
+        path : path-like
+            The HTML file, which refers to no other file.
+        y : array_like, shape (n,), default=None
+            The true classes; those of the column ``label_column`` if None.
+        overwrite : bool, default=False
+            Whether a file of that name may be replaced.
+
+        Returns
+        -------
+        evaluation : `~astro_morph.evaluation.Evaluation`
+            The comparison that the page shows.
+        """
+        from astro_morph.evaluation.report import write_report
+
+        options = {'path': path, 'y': y, 'label_column': self.label_column}
+        return self._run(write_report, X, overwrite=overwrite, **options)
+
+    def query(self, X, n=20, *, criterion='diverse'):
+        """
+        Choose the unlabelled galaxies that are most worth a label.
+
+        Parameters
+        ----------
+        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame
+            Samples as in `annotate`; rows with a label are left out, where a table holds labels.
+        n : int, default=20
+            Number of galaxies to choose.
+        criterion : {'diverse', 'margin', 'entropy', 'novelty'}, default='diverse'
+            How they are chosen, see `~astro_morph.learning.active.choose`.
+
+        Returns
+        -------
+        rows : ndarray of int
+            Row numbers, the most informative first.
+        """
+        from astro_morph.learning.active import choose
+
+        is_unlabelled = np.ones(len(X), bool)
+        if has_labels(X, self.label_column):
+            is_unlabelled = ~read_labels(catalog_of(X), self.label_column)[1]
+        predictions = self._run(predict, X[is_unlabelled], with_features=True)
+        chosen = choose(predictions, n, criterion=criterion, random_state=0)
+        return np.flatnonzero(is_unlabelled)[chosen]
+
+
+class VotePredictor(Predictor):
+    """
+    Mixin of a model of votes.
+
+    A subclass has the attributes ``model_``, ``source``, ``voters`` and ``verbose``.
+    """
+
+    def predict(self, X, return_std=False):
+        """
+        Predict the fraction of votes for each answer.
+
+        Parameters
+        ----------
+        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame
+            Samples as in `annotate`.
+        return_std : bool, default=False
+            Whether to return the uncertainty too.
+
+        Returns
+        -------
+        fractions : ndarray, shape (n, n_answers)
+            Of those who are asked a question, the expected fraction that gives each answer; NaN in
+            the rows without an image.
+        std : ndarray, shape (n, n_answers)
+            With ``return_std``: the standard deviation of the fraction of all people who would
+            give the answer. The votes of a few scatter more.
+        """
+        alpha, _ = self._concentrations(X)
+        mean, std = expected_fractions(alpha, self._tree())
+        return (mean, std) if return_std else mean
+
+    def score(self, X, y=None, sample_weight=None):
+        """
+        Compute the mean log-likelihood of the votes of galaxies that have votes and an image.
+
+        Parameters
+        ----------
+        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame
+            Samples as in `annotate`.
+        y : array_like, shape (n, n_answers), default=None
+            The votes; those of the columns of the tree if None.
+        sample_weight : array_like, shape (n,), default=None
+            Weight of each sample; equal weights if None.
+
+        Returns
+        -------
+        log_likelihood : float
+            Natural logarithm of the Dirichlet-multinomial likelihood of all questions.
+        """
+        alpha, status = self._concentrations(X)
+        tree = self._tree()
+        counts = read_votes(self, X, y, tree)
+        rows = (status == 'ok') & counts.any(axis=1)
+        refuse_no_votes(rows)
+        weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
+        of_galaxy = log_likelihood(counts[rows], alpha[rows], tree).sum(axis=1)
+        return float(np.average(of_galaxy, weights=weight))
+
+    def _tree(self):
+        return VoteTree(self.model_.spec.tree)
+
+    def _concentrations(self, X):
+        """Return concentrations, NaN in the rows without an image, and the status."""
+        predictions = self._run(predict, X)
+        return concentrations(predictions.logits.astype(float)), predictions.status
+
+
+def has_labels(X, label_column):
+    """Return whether X is a table, or has one, with the column of labels."""
+    table = catalog_of(X) if holds_images(X) else None
+    return table is not None and label_column in table.colnames
+
+
+def read_votes(estimator, X, y, tree):
+    """
+    Read the number of votes for each answer, from y or the catalogue.
+
+    Parameters
+    ----------
+    estimator : object
+        Has ``voters``.
+    X : object
+        Samples.
+    y : array_like, shape (n, n_answers), or None
+        The votes, if they are not in the catalogue.
+    tree : `~astro_morph.catalog.vote_tree.VoteTree`
+        The questions.
+
+    Returns
+    -------
+    counts : ndarray, shape (n, n_answers)
+        The votes.
+
+    Raises
+    ------
+    ValueError
+        If neither y nor the catalogue has votes, or y has another length than X.
+    """
+    table = catalog_of(X) if holds_images(X) else None
+    voters = estimator.voters
+    if table is None and (y is None or isinstance(voters, str)):
+        msg = (
+            f'{type(estimator).__name__} requires y to be passed and voters to be a number where '
+            'X is no table that could hold the columns of votes'
+        )
+        raise ValueError(msg)
+    values = tree.read(table) if y is None else np.ma.filled(np.ma.asarray(y, float), np.nan)
+    if len(values) != len(X):
+        msg = f'y has {len(values)} rows, X has {len(X)}; pass the votes of each row of X'
+        raise ValueError(msg)
+    if isinstance(voters, str):
+        voters = read_numbers(table, [voters], 'voters')[:, 0]
+    return tree.counts(values, voters=voters)
+
+
+def refuse_no_votes(rows, *, of=''):
+    """Raise a ValueError unless some of the rows have votes."""
+    if not np.any(rows):
+        msg = f'none{of} has any votes; check the columns that tree names, and voters'
+        raise ValueError(msg)
