@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts as pictures in red, green and blue, and as what a web page shows."""
+"""Turn cutouts into colour pictures, for figures and web pages."""
 
 import base64
 import io
@@ -12,21 +12,21 @@ from astropy.visualization import make_lupton_rgb
 
 __all__ = ['contact_sheet', 'data_uris', 'origin', 'pictures', 'rgb', 'shown_bands']
 
-# Noise levels of the sky at which the asinh stretch turns from linear to logarithmic, and the
-# range it is to show, chosen to look like the colour pictures of SDSS.
+# The asinh stretch, in units of the sky noise: where it turns from linear to logarithmic, and the
+# range that it shows, chosen to look like the colour pictures of SDSS.
 SOFTENING = 8
 STRETCH = 11
 
-# Cutouts in a notebook: one line of them.
-FEW = 8
+# Cutouts in a notebook: one line.
+N_SHOWN = 8
 
 
 def rgb(images):
     """
-    Make colour pictures of cutouts in flux.
+    Return colour pictures of cutouts in flux.
 
-    The first and last bands and the middle one are shown as in Lupton et al. (2004, PASP 116,
-    133), so that colours are those of the flux.
+    The last, middle and first bands are red, green and blue, stretched as in Lupton et al. (2004,
+    PASP 116, 133), which keeps the colours of the flux.
 
     Parameters
     ----------
@@ -50,19 +50,19 @@ def rgb(images):
     known = chosen[np.isfinite(chosen)]
     noise = mad_std(known) if known.size else 0
     signal = np.nan_to_num(chosen / (noise or 1))
-    # astropy divides by the brightness of each pixel, and then minds where it is zero.
+    # Astropy divides by the brightness of each pixel before it excludes zeros.
     with np.errstate(invalid='ignore'):
         return np.array([make_lupton_rgb(*bands, Q=SOFTENING, stretch=STRETCH) for bands in signal])
 
 
 def pictures(cutouts):
     """
-    Make colour pictures of cutouts, flux by `rgb` and pictures as they are.
+    Return colour pictures of cutouts: of flux by `rgb`, pictures unchanged.
 
     Parameters
     ----------
     cutouts : `~astro_morph.CutoutSet`
-        The cutouts, of pictures or of flux with the bands from blue to red.
+        The cutouts: pictures, or flux with the bands from blue to red.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def pictures(cutouts):
 
 def shown_bands(cutouts):
     """
-    Choose the bands to show in red, green and blue: flux has its bands from blue to red.
+    Return the bands to show as red, green and blue; those of flux run from blue to red.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def shown_bands(cutouts):
     Returns
     -------
     bands : list of int
-        Three numbers.
+        Three band numbers.
     """
     last = len(cutouts.bands) - 1
     if cutouts.kind == 'flux':
@@ -97,7 +97,7 @@ def shown_bands(cutouts):
 
 def origin(cutouts):
     """
-    Tell where the first row of pixels belongs.
+    Return whether the first row of pixels is at the top or at the bottom.
 
     Parameters
     ----------
@@ -107,14 +107,14 @@ def origin(cutouts):
     Returns
     -------
     origin : {'lower', 'upper'}
-        As Matplotlib takes it: pictures begin at the top, flux at the bottom.
+        Matplotlib's ``origin``: ``'upper'`` for pictures, ``'lower'`` for flux.
     """
     return 'upper' if cutouts.kind == 'picture' else 'lower'
 
 
 def data_uris(cutouts):
     """
-    Write cutouts as PNG pictures inside addresses, which a web page shows without a file.
+    Return cutouts as PNG pictures in data URIs, which a web page shows without a file.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def data_uris(cutouts):
 
     Returns
     -------
-    addresses : list of str
+    uris : list of str
         One for each cutout.
 
     Examples
@@ -140,7 +140,7 @@ def data_uris(cutouts):
 
 def contact_sheet(cutouts):
     """
-    Show cutouts in a notebook: what they are, the first few, and how many have no image.
+    Return an HTML summary of cutouts for a notebook: the first few images, and the statuses.
 
     Parameters
     ----------
@@ -150,13 +150,13 @@ def contact_sheet(cutouts):
     Returns
     -------
     html : str
-        A part of a page.
+        A fragment of a page.
     """
-    rows = np.flatnonzero(cutouts.is_ok)[:FEW]
+    rows = np.flatnonzero(cutouts.is_ok)[:N_SHOWN]
     style = 'width: 96px; max-width: 12%; margin: 0 4px 4px 0; display: inline-block'
     images = [
-        f'<img src="{address}" alt="row {row}" title="row {row}" style="{style}">'
-        for row, address in zip(rows, data_uris(cutouts[rows]), strict=True)
+        f'<img src="{uri}" alt="row {row}" title="row {row}" style="{style}">'
+        for row, uri in zip(rows, data_uris(cutouts[rows]), strict=True)
     ]
     counts = Counter(cutouts.status.tolist()).most_common()
     statuses = ', '.join(f'{n} {status}' for status, n in counts)

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Reads one image out of a file, whatever its format, or says why there is none."""
+"""Read an image file of any format; its errors hold the status: not_found, truncated..."""
 
 import bz2
 import functools
@@ -16,31 +16,31 @@ from astropy.io import fits
 
 __all__ = ['ImageError', 'TruncatedImageError', 'read_fits', 'read_image']
 
-# FITS files are whole blocks of this many bytes; one that is not was cut off.
+# A FITS file consists of blocks of this many bytes; any other length means that it was cut off.
 _FITS_BLOCK = 2880
 
-# What compressed files begin with.
+# The first bytes of compressed files.
 _DECOMPRESSORS = {b'\x1f\x8b': gzip, b'BZ': bz2}
 
-# How files begin whose format Pillow may not recognise once they are cut off.
+# The first bytes of formats that Pillow may not recognise in a file that was cut off.
 _PICTURE_SIGNATURES = (b'\xff\xd8\xff', b'\x89PNG', b'II*\0', b'MM\0*')
 
-# Pillow's modes of one band that are no picture: 16 or 32 bits, or floating point.
+# Pillow's modes of one band that are not pictures: 16 or 32 bits, or floating point.
 _FLUX_MODES = ('I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
 _GREY_MODES = ('1', 'L', 'LA', 'La')
 _PALETTE_MODES = ('P', 'PA')
 
-_SAYING = threading.Lock()
+_LOG_LOCK = threading.Lock()
 
 
 class ImageError(Exception):
-    """An image that can't be read; ``status`` is the word for it in a cutout set."""
+    """An image can't be read; ``status`` is the status of its row in a cutout set."""
 
     status = 'unreadable'
 
 
 class ImageNotFoundError(ImageError):
-    """There is no such file."""
+    """The file does not exist."""
 
     status = 'not_found'
 
@@ -52,14 +52,14 @@ class TruncatedImageError(ImageError):
 
 
 class NotAnImageError(ImageError):
-    """The file is whole, and holds something else."""
+    """The file is complete, but does not hold an image."""
 
     status = 'not_an_image'
 
 
 @contextmanager
 def image_errors():
-    """Turn whatever goes wrong with a file into an `ImageError`."""
+    """Turn any error about a file into an `ImageError`."""
     try:
         yield
     except ImageError:
@@ -76,31 +76,31 @@ def read_image(path):
     """
     Read an image from a JPEG, PNG, TIFF, NumPy or FITS file.
 
-    The format is told from the bytes of the file, not from its name.
+    The format is recognised from the content of the file, not from its name.
 
     Parameters
     ----------
     path : str or `~pathlib.Path`
-        The file; a FITS file may name its extension, as in ``'image.fits[SCI]'``.
+        The file; the extension of a FITS file may be appended, as in ``'image.fits[SCI]'``.
 
     Returns
     -------
     image : `~numpy.ndarray`, shape (band, y, x)
-        The pixels. In FITS and NumPy files of three axes the bands are the first or the last axis,
-        whichever is shorter (the last is said in Astropy's log); transparency is dropped.
+        The pixels. In FITS and NumPy files of three axes, the bands are the first or the last axis,
+        whichever is shorter (a message in Astropy's log reports the last). Transparency is dropped.
 
     Raises
     ------
     ImageError
-        If there is no image to be had.
+        If no image can be read.
     """
     path, hdu = _split_hdu(path)
     data = _read_bytes(path)
     with image_errors():
         if data.startswith(b'SIMPLE'):
-            return _bands_first(decode_fits(data, hdu).data, say=_say_bands_last)
+            return _bands_first(decode_fits(data, hdu).data, report=_log_bands_last)
         if data.startswith(b'\x93NUMPY'):
-            return _bands_first(_decode_numpy(data), say=_say_bands_last)
+            return _bands_first(_decode_numpy(data), report=_log_bands_last)
         return _bands_first(decode_picture(data))
 
 
@@ -112,18 +112,18 @@ def read_fits(path, hdu=None):
     ----------
     path : str or `~pathlib.Path`
         The file.
-    hdu : int or str, optional
-        Number or name of the extension; by default the first that holds an image.
+    hdu : int or str, default=None
+        Number or name of the extension; None for the first that holds an image.
 
     Returns
     -------
     image : `~numpy.ndarray`
-        The pixels, with the axes that they have in the file.
+        The pixels, with the axes of the file.
 
     Raises
     ------
     ImageError
-        If there is no image to be had.
+        If no image can be read.
     """
     data = _read_bytes(path)
     with image_errors():
@@ -147,7 +147,7 @@ def read_pixels(hdu):
     """Return the pixels of an HDU; raise `TruncatedImageError` if the file ends before them."""
     try:
         return hdu.data
-    except (TypeError, AttributeError) as error:  # the header announces more pixels, or any
+    except (TypeError, AttributeError) as error:  # the header announces more pixels than there are
         raise TruncatedImageError(str(error)) from error
 
 
@@ -156,7 +156,7 @@ def decode_fits_file(data):
     with image_errors():
         data = _decompress(data)
         if not data.startswith(b'SIMPLE'):
-            msg = f'no FITS file: it begins with {data[:40]!r}'
+            msg = f'not a FITS file: it begins with {data[:40]!r}'
             raise NotAnImageError(msg)
         return fits.HDUList.fromstring(data)
 
@@ -170,7 +170,7 @@ def _split_hdu(path):
 
 
 def open_fits(path):
-    """Open a FITS file for its headers, also a compressed one that ends too early."""
+    """Open a FITS file to read its headers, even if it is compressed and ends too early."""
     try:
         return fits.open(path)
     except (OSError, EOFError):
@@ -181,13 +181,13 @@ def open_fits(path):
 
 
 def find_decompressor(path):
-    """Return the module that decompresses a file as a whole, None for a plain file."""
+    """Return the module that decompresses a file, None if the file is not compressed."""
     with Path(path).open('rb') as file:
         return _DECOMPRESSORS.get(file.read(2))
 
 
 def _decompress_start(decompressor, path):
-    """Return a file in memory with all that can be decompressed."""
+    """Return a file in memory with everything that can be decompressed."""
     start = io.BytesIO()
     with decompressor.open(path) as file, suppress(EOFError):
         while chunk := file.read(_FITS_BLOCK):
@@ -211,7 +211,7 @@ def _decompress(data):
 
 
 def decode_fits(data, hdu=None):
-    """Return the HDU of `find_image_hdu` in the bytes of a FITS file, its pixels read."""
+    """Return the HDU of `find_image_hdu` from the bytes of a FITS file, with its pixels."""
     is_whole = len(data) % _FITS_BLOCK == 0
     try:
         with fits.HDUList.fromstring(data) as hdus:
@@ -252,32 +252,32 @@ def decode_picture(data):
         raise NotAnImageError(str(error)) from error
     except Image.DecompressionBombError:
         raise
-    # Pillow raises many kinds of errors for the many ways in which a file can end too early.
+    # Pillow raises many kinds of errors for files that end too early.
     except Exception as error:
         raise TruncatedImageError(str(error)) from error
 
 
-def _say_bands_last(shape):
-    # One thread at a time: several that miss the cache at once would each say it.
-    with _SAYING:
-        _say_bands_last_once(shape)
+def _log_bands_last(shape):
+    # One thread at a time, because threads that miss the cache together would each log it.
+    with _LOG_LOCK:
+        _log_bands_last_once(shape)
 
 
+# Cached, because a catalogue has thousands of files of one shape.
 @functools.cache
-def _say_bands_last_once(shape):
-    # Kept by the cache: a catalogue has thousands of files of one shape.
+def _log_bands_last_once(shape):
     log.info(f'FITS and NumPy images of shape {shape}: the last axis is taken as the bands')
 
 
-def _bands_first(pixels, *, say=lambda shape: None):
+def _bands_first(pixels, *, report=lambda shape: None):
     shape = pixels.shape
     pixels = pixels.reshape([length for length in shape if length != 1])
     if pixels.ndim == 2:
         pixels = pixels[np.newaxis]
     if pixels.ndim != 3 or pixels.dtype.kind not in 'biuf' or pixels.size == 0:
-        msg = f'an array of shape {shape} and type {pixels.dtype} is no image'
+        msg = f'an array of shape {shape} and type {pixels.dtype} is not an image'
         raise NotAnImageError(msg)
     if pixels.shape[0] <= pixels.shape[2]:
         return pixels
-    say(shape)
+    report(shape)
     return pixels.transpose(2, 0, 1)

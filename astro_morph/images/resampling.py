@@ -1,12 +1,12 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Square stamps out of a large image, on its own pixels or on a grid of another scale and angle."""
+"""Cut square stamps out of a large image, and resample them to another scale and angle."""
 
 import numpy as np
 from scipy import ndimage
 
 __all__ = ['count_subpixels', 'cut_stamps', 'resample_stamps', 'stamp_box']
 
-# A cubic spline feels a pixel d pixels away as 0.27**d: 3e-5 at the edge of this margin.
+# The weight of a pixel in a cubic spline falls with its distance d as 0.27**d: 3e-5 at this margin.
 _MARGIN = 8
 
 
@@ -17,7 +17,7 @@ def cut_stamps(image, corners, size):
     Parameters
     ----------
     image : array_like, shape (y, x)
-        The image; anything that gives arrays for pairs of slices.
+        The image, or any object that returns arrays for pairs of slices.
     corners : `~numpy.ndarray` of int, shape (n, 2)
         The first pixel (x, y) of each stamp, which may lie outside the image.
     size : int
@@ -51,12 +51,12 @@ def cut_stamps(image, corners, size):
 
 def stamp_box(jacobians, centres, size):
     """
-    Find the stamps of an image that hold all that `resample_stamps` needs.
+    Return the stamps of an image that contain everything `resample_stamps` needs.
 
     Parameters
     ----------
     jacobians : `~numpy.ndarray`, shape (n, 2, 2)
-        Change of the pixel (x, y) of the image for one pixel (x, y) of the new grid.
+        Derivative of the pixel (x, y) of the image by the pixel (x, y) of the new grid.
     centres : `~numpy.ndarray`, shape (n, 2)
         The pixel (x, y) of the image at the centre of the new grid.
     size : int
@@ -74,9 +74,9 @@ def stamp_box(jacobians, centres, size):
 
 
 def count_subpixels(jacobians):
-    """Count the sub-pixels along a side of a new pixel, so that no old pixel is left out."""
+    """Return the sub-pixels per side of a new pixel that are needed to sample all old pixels."""
     areas = np.abs(np.linalg.det(jacobians))
-    # A tenth of an old pixel is not worth four times the work.
+    # A tenth of an old pixel does not justify four times the work.
     return np.maximum(1, np.ceil(np.sqrt(areas) - 0.1)).astype(int)
 
 
@@ -84,16 +84,16 @@ def resample_stamps(stamps, jacobians, centres, size):
     """
     Resample stamps to a grid of another scale, angle or parity, and keep their flux.
 
-    A cubic spline is drawn through the pixels. Where a new pixel is larger than the old ones,
-    the spline is averaged over it. The values are multiplied by the ratio of the pixel areas,
-    so that they stay fluxes per pixel. A new pixel is NaN if the old pixel under its centre is.
+    The pixels are interpolated by a cubic spline, which is averaged over a new pixel that is larger
+    than the old ones. The values are multiplied by the ratio of the pixel areas, so that they stay
+    fluxes per pixel. A new pixel is NaN if the old pixel at its centre is.
 
     Parameters
     ----------
     stamps : `~numpy.ndarray` of float32, shape (n, y, x)
         The pixels.
     jacobians : `~numpy.ndarray`, shape (n, 2, 2)
-        Change of the pixel (x, y) of a stamp for one pixel (x, y) of the new grid.
+        Derivative of the pixel (x, y) of a stamp by the pixel (x, y) of the new grid.
     centres : `~numpy.ndarray`, shape (n, 2)
         The pixel (x, y) of the stamp at the centre of the new grid.
     size : int
@@ -106,7 +106,7 @@ def resample_stamps(stamps, jacobians, centres, size):
     """
     areas = np.abs(np.linalg.det(jacobians))
     n_sub = count_subpixels(jacobians).max()
-    # scipy counts (y, x), from the middle of the first sub-pixel.
+    # SciPy's order is (y, x), and its origin the centre of the first sub-pixel.
     matrices = jacobians[:, ::-1, ::-1] / n_sub
     offsets = centres[:, ::-1] - matrices.sum(axis=2) * (n_sub * size - 1) / 2
     images = np.empty((len(stamps), size, size), np.float32)
@@ -134,7 +134,7 @@ def _sample(stamp, matrix, offset, size, *, order):
 
 
 def _fill_from_nearest(stamp, is_missing):
-    """Fill gaps with their nearest pixels, because a spline spreads a step over its neighbours."""
+    """Fill gaps with the nearest pixels: a spline would spread a step over its neighbours."""
     nearest = ndimage.distance_transform_edt(
         is_missing, return_distances=False, return_indices=True
     )

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts out of tiles that differ in grid, overlap and leave gaps: each on a grid of its own."""
+"""Cut cutouts out of overlapping tiles of different pixel grids, each on a grid of its own."""
 
 import itertools
 from typing import NamedTuple
@@ -14,23 +14,23 @@ from astro_morph.images.tiles import Tile
 
 __all__ = ['LATTICE', 'STENCIL', 'cut_tiles', 'find_near', 'north_up']
 
-# Grids that agree to this part of a pixel are one: resampling would change noise, and no galaxy.
+# Grids that agree to this fraction of a pixel are the same: resampling would only change the noise.
 _SAME_GRID = 1e-3
 
-#: A cutout's centre, and half a cutout to either side in x and in y: they tell its local grid.
+#: The centre of a cutout, and half a cutout to either side in x and y: they define its local grid.
 STENCIL = np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]]) / 2
 _STENCIL_ANGLES = np.array([0, 270, 90, 0, 180]) * u.deg  # north up, east to the left
 
-#: The share of a cutout that a tile covers is taken at 8 x 8 points, its corners among them.
+#: The 8 x 8 points, corners included, at which the coverage of a cutout by a tile is measured.
 LATTICE = np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 8)] * 2), axis=-1).reshape(-1, 2)
 
-# Pixels that are resampled at a time, so that a call needs little memory beside its result.
+# Pixels resampled at a time, which limits the memory beside the result.
 _BATCH_PIXELS = 4_000_000
 
 
 def north_up(coords, extent):
     """
-    Lay a tangential grid on each position, north up and east to the left.
+    Return a tangential grid around each position, north up and east to the left.
 
     Parameters
     ----------
@@ -58,18 +58,18 @@ def cut_tiles(tiles, stencils, size, pixels):
     tiles : sequence of list of `~astro_morph.images.tiles.Tile`
         The tiles of each band.
     stencils : `~astropy.coordinates.SkyCoord`, shape (n, 5)
-        The grid of each cutout: where the points of ``STENCIL`` lie on the sky.
+        The grid of each cutout: the sky positions of the points of ``STENCIL``.
     size : int
         Side of the cutouts in pixels.
     pixels : `~astro_morph.images.tiles.TilePixels`
-        Where the pixels of the tiles are had from.
+        Reader for tile pixels.
 
     Returns
     -------
     images : `~numpy.ndarray` of float32, shape (n, band, y, x)
         The cutouts; NaN where no tile has a pixel.
     status : `~numpy.ndarray` of str, shape (n,)
-        ``'ok'``, or why there is no image.
+        ``'ok'``, or the reason why there is no image.
     flags : `~numpy.ndarray` of int, shape (n,)
         Quality flags, see `astro_morph.decode_flags`.
     """
@@ -114,7 +114,7 @@ class _Placement(NamedTuple):
     rows: np.ndarray  # (k,), the cutouts that the tile covers in part
     centres: np.ndarray  # (k, 2), pixels (x, y) of the tile
     jacobians: np.ndarray  # (k, 2, 2), of (x, y) of the tile by (x, y) of the cutout
-    shares: np.ndarray  # (k,), how much of the cutout the tile covers
+    coverage: np.ndarray  # (k,), fraction of the cutout that the tile covers
 
     @property
     def holds_centre(self):
@@ -132,7 +132,7 @@ class _Placement(NamedTuple):
 
 
 def _place(tiles, stencils, size):
-    """Find the cutouts that lie on each tile of a band, and where."""
+    """Return the cutouts that lie on each tile of a band, and where."""
     # The side of the largest cutout: more than half its diagonal.
     reach = 2 * stencils[:, 0].separation(stencils[:, 1]).max(initial=0 * u.rad)
     placements = []
@@ -140,8 +140,8 @@ def _place(tiles, stencils, size):
         xy = tile.image.to_pixel(stencils[rows])
         jacobians = np.stack([xy[:, 1] - xy[:, 2], xy[:, 3] - xy[:, 4]], axis=-1) / size
         placement = _Placement(tile, rows, xy[:, 0], jacobians, None)
-        shares = tile.image.contains(placement.to_pixel(LATTICE * (size - 1))).mean(axis=1)
-        placements.append(placement._replace(shares=shares).select(shares > 0))
+        coverage = tile.image.contains(placement.to_pixel(LATTICE * (size - 1))).mean(axis=1)
+        placements.append(placement._replace(coverage=coverage).select(coverage > 0))
     return placements
 
 
@@ -149,7 +149,7 @@ def _fill(images, placements, pixels):
     """
     Fill the images of one band, of shape (n, y, x), from the tiles that cover them.
 
-    Return why no tile could be read, for each image; empty text where one could, or there is none.
+    Return the status of each image that no tile could be read for, else empty text.
     """
     failures = np.full(len(images), '', 'U20')
     ranks = _rank(placements)
@@ -176,7 +176,7 @@ def _fill_from_tile(images, placement, pixels):
 
 
 def _split(placement, size):
-    """Yield cutouts in batches of like scale, so that a coarse one doesn't slow the fine ones."""
+    """Yield cutouts in batches of similar scale, so that coarse ones don't slow down fine ones."""
     n_sub = count_subpixels(placement.jacobians)
     for number in np.unique(n_sub):
         alike = placement.select(n_sub == number)
@@ -187,7 +187,7 @@ def _split(placement, size):
 
 
 def _cut_from_tile(tile, placement, size):
-    """Cut whole pixels where the tile is on the cutout's grid, and resample elsewhere."""
+    """Cut whole pixels where the tile shares the cutout's grid, and resample elsewhere."""
     corners = placement.centres - (size - 1) / 2
     whole = np.rint(corners)
     shift = placement.to_pixel(STENCIL * size) - (whole + (size - 1) / 2)[:, np.newaxis]
@@ -204,10 +204,10 @@ def _cut_from_tile(tile, placement, size):
 
 def _find_gaps(images, placements):
     """
-    Look for gaps in the images of one band, of shape (n, y, x).
+    Find the gaps in the images of one band, of shape (n, y, x).
 
-    Return three arrays of bool: whether there is no pixel at all, or, where there is one, whether
-    some lie outside all tiles, and whether some are missing inside a tile.
+    Return three arrays of bool: whether an image has no pixels; and for the others, whether some
+    pixels lie outside all tiles, and whether some inside a tile are missing.
     """
     is_nan = np.isnan(images)
     is_empty = is_nan.all(axis=(1, 2))
@@ -219,11 +219,11 @@ def _find_gaps(images, placements):
 
 
 def _find_edges(placements, shape):
-    """Yield each row that no tile covers as a whole, and which pixels any tile covers."""
+    """Yield each row that no tile covers completely, and which of its pixels are covered."""
     n, *shape = shape
     is_whole = np.zeros(n, bool)
     for placement in placements:
-        is_whole[placement.rows[placement.shares == 1]] = True
+        is_whole[placement.rows[placement.coverage == 1]] = True
     offsets = np.stack(np.meshgrid(*[np.arange(shape[0]) - (shape[0] - 1) / 2] * 2), axis=-1)
     covered = {}
     for placement in placements:
@@ -236,12 +236,12 @@ def _find_edges(placements, shape):
 
 
 def _rank(placements):
-    """Rank the tiles under each cutout: 0 for the one that covers most of it."""
+    """Rank the tiles of each cutout by coverage; 0 is the highest."""
     if not placements:
         return []
     rows = np.concatenate([placement.rows for placement in placements])
-    shares = np.concatenate([placement.shares for placement in placements])
-    order = np.lexsort((-shares, rows))
+    coverage = np.concatenate([placement.coverage for placement in placements])
+    order = np.lexsort((-coverage, rows))
     ranks = np.empty(len(rows), int)
     ranks[order] = np.arange(len(rows)) - np.searchsorted(rows[order], rows[order])
     return np.split(ranks, np.cumsum([len(placement.rows) for placement in placements])[:-1])

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""FITS images on the sky: where they lie, and their pixels without reading more than is needed."""
+"""FITS images with a WCS: their place on the sky, and their pixels, read only where needed."""
 
 import mmap
 import os
@@ -31,7 +31,7 @@ from astro_morph.images.reading import (
 
 __all__ = ['DownloadedImage', 'SkyImage', 'Tile', 'TilePixels']
 
-# wcslib changes its structures while it computes, with Python's lock released.
+# wcslib modifies its structures during computations, without holding Python's lock.
 _WCS_LOCK = threading.Lock()
 
 _BAND_KEYWORDS = ('FILTER', 'BAND', 'FILTNAM')
@@ -39,16 +39,16 @@ _BAND_KEYWORDS = ('FILTER', 'BAND', 'FILTNAM')
 
 class SkyImage:
     """
-    A FITS image with a celestial WCS; a cube counts as one plane a band.
+    A FITS image with a celestial WCS; each plane of a cube is a band.
 
-    It holds what the header says, and opens no file after that.
+    Only the header is read at first, and the file is closed again.
 
     Parameters
     ----------
     path : str or `~pathlib.Path`
         The file.
-    hdu : int or str, optional
-        Number or name of the extension; by default the first that holds an image.
+    hdu : int or str, default=None
+        Number or name of the extension; None for the first that holds an image.
 
     Raises
     ------
@@ -58,7 +58,7 @@ class SkyImage:
 
     def __init__(self, path, hdu=None):
         self.path = path
-        # astropy tells of every odd header; what matters here ends in an error.
+        # Astropy warns of every unusual header; real problems raise an error here.
         with image_errors(), warnings.catch_warnings():
             warnings.simplefilter('ignore', AstropyWarning)
             with self._open() as hdus:
@@ -91,7 +91,7 @@ class SkyImage:
         sky = coords.transform_to(self.frame).spherical
         lonlat = np.stack([sky.lon.deg.ravel(), sky.lat.deg.ravel()])
         with _WCS_LOCK:
-            # Far from the image a distortion may not converge; such pixels are outside anyway.
+            # Far from the image, where distortions may not converge, pixels are outside anyway.
             xy = self.wcs.all_world2pix(*lonlat[self._world_order], 0, quiet=True)
         return np.stack(xy, axis=-1).reshape(*coords.shape, 2)
 
@@ -107,50 +107,51 @@ class SkyImage:
         return [self.wcs.wcs.lng, self.wcs.wcs.lat]
 
     def contains(self, xy):
-        """Tell which pixels (x, y) of shape (..., 2) lie inside the image."""
+        """Check which pixels (x, y) of shape (..., 2) lie inside the image."""
         last = np.array(self.shape[::-1]) - 1
-        # A hair less than half a pixel: on the very rim, round-off decides for either side.
+        # Slightly less than half a pixel: exactly on the edge, round-off would decide.
         return ((xy > -0.499) & (xy < last + 0.499)).all(axis=-1)
 
     def find_near(self, directions, reach):
         """
-        Find the positions that may be near the image.
+        Return the positions that may be near the image.
 
         Parameters
         ----------
         directions : `~numpy.ndarray`, shape (n, 3)
             The positions as ICRS unit vectors.
         reach : float
-            How near, in radians.
+            The distance in radians.
 
         Returns
         -------
         rows : `~numpy.ndarray` of int
-            All positions within ``reach`` of the image, and some more.
+            At least all positions within ``reach`` of the image.
         """
         centre, radius = self._circle
         return np.flatnonzero(directions @ centre >= np.cos(min(radius + reach, np.pi)))
 
     @property
     def centre(self):
-        """The middle of the image as an ICRS unit vector."""
+        """The centre of the image as an ICRS unit vector."""
         return self._circle[0]
 
     @cached_property
     def _circle(self):
         """Centre of a circle around the image as a unit vector, and its radius in radians."""
         ny, nx = self.shape
-        # The rim at nine points: half a turn of the sky has its corners nearer than its middle.
+        # Centre, corners and middles of the sides: in an image of half the sky, the corners are
+        # nearer than the middles.
         rim = np.stack(np.meshgrid(np.linspace(0, nx, 3), np.linspace(0, ny, 3)), axis=-1) - 0.5
         sky = self.to_sky(rim)
         centre = sky[1, 1].cartesian.xyz.value
         radius = sky[1, 1].separation(sky).rad.max()
-        # A projection of the whole sky may have no sky at its corners, or even in its middle.
+        # The corners, or even the centre, of an all-sky projection may be off the sky.
         is_known = np.isfinite(radius) and np.isfinite(centre).all()
         return (centre, radius) if is_known else (np.array([0, 0, 1]), np.pi)
 
     def read(self):
-        """Return the pixels of shape (plane, y, x), mapped into memory where the file allows it."""
+        """Return the pixels of shape (plane, y, x), memory-mapped if the file allows it."""
         if self._layout is None:
             return read_fits(self.path, self._hdu).reshape(-1, *self.shape)
         shape = (self.n_planes, *self.shape)
@@ -159,7 +160,7 @@ class SkyImage:
 
     @property
     def is_mapped(self):
-        """Whether the pixels are read when they are asked for, not all at once."""
+        """Whether pixels are read on access, not all at once."""
         return self._layout is not None
 
 
@@ -170,12 +171,12 @@ class DownloadedImage(SkyImage):
     Parameters
     ----------
     hdu : `~astropy.io.fits.PrimaryHDU` or `~astropy.io.fits.ImageHDU`
-        What was downloaded.
+        The downloaded image.
 
     Raises
     ------
     ImageError
-        If it is no image with a celestial WCS, or its pixels are not all there.
+        If it is not an image with a celestial WCS, or some of its pixels are missing.
     """
 
     is_mapped = False
@@ -200,12 +201,12 @@ class Tile(NamedTuple):
 
 class TilePixels:
     """
-    Keeps images open for the time of a call.
+    Reader for tile pixels, which keeps images open during a call.
 
-    Few files are open at any time, and few pixels of compressed files are held.
+    It limits the number of open files, and the memory for pixels of compressed files.
     """
 
-    _MAX_MAPPED = 64  # far below the 256 open files that a process may have on some systems
+    _MAX_MAPPED = 64  # some systems allow a process 256 open files
     _MAX_READ_BYTES = 2**30
 
     def __init__(self):
@@ -213,11 +214,11 @@ class TilePixels:
         self._failures = {}
 
     def get(self, tile):
-        """Return the pixels of a tile, of shape (y, x); raise ImageError if there are none."""
+        """Return the pixels of a tile, of shape (y, x); raise ImageError if they can't be read."""
         image = tile.image
         if image in self._failures:
             raise self._failures[image]
-        # Tiles come sorted by file: what another one holds in memory is not read again soon.
+        # Tiles are requested file by file: pixels of another file are not needed again soon.
         if next(reversed(self._open), image) is not image:
             self.release()
         if image not in self._open:
@@ -237,9 +238,9 @@ class TilePixels:
         return self._open[image][tile.plane]
 
     def release(self):
-        """Let go of what was read of the mapped file used last: it counts as memory of ours."""
+        """Free the pages that were read of the last mapped file, which count as used memory."""
         file = _mapped_file(next(reversed(self._open.values()), None))
-        # Not every system can be told so.
+        # Not available on every system.
         if file is not None and hasattr(mmap, 'MADV_DONTNEED'):
             file.madvise(mmap.MADV_DONTNEED)
 
@@ -257,7 +258,7 @@ class TilePixels:
 
 
 class _Layout(NamedTuple):
-    """Where the pixels lie in a file that is not compressed, and what their numbers mean."""
+    """Position and encoding of the pixels in an uncompressed file."""
 
     offset: int
     dtype: np.dtype
@@ -269,14 +270,14 @@ class _Layout(NamedTuple):
         if os.stat(path).st_size < self.offset + np.prod(shape) * self.dtype.itemsize:
             msg = 'the file ends before the last pixel'
             raise TruncatedImageError(msg)
-        # A plain view: slices of numpy.memmap itself are several times slower.
+        # A plain view, because slicing a numpy.memmap is several times slower.
         raw = np.asarray(np.memmap(path, self.dtype, 'r', self.offset, shape))
         is_plain = (self.scale, self.zero, self.blank) == (1, 0, None)
         return raw if is_plain else _ScaledPixels(raw, self)
 
 
 class _ScaledPixels:
-    """Mapped integers that become physical values when they are sliced."""
+    """Mapped integers, converted to physical values when sliced."""
 
     def __init__(self, raw, layout):
         self.raw = raw
@@ -294,15 +295,15 @@ class _ScaledPixels:
 
 
 def _mapped_file(pixels):
-    """Give the map of the file under some pixels, None if they are in memory."""
-    under = pixels.raw if isinstance(pixels, _ScaledPixels) else pixels
-    while isinstance(under, np.ndarray):
-        under = under.base
-    return under if isinstance(under, mmap.mmap) else None
+    """Return the map of the file that pixels lie in, None if they are in memory."""
+    base = pixels.raw if isinstance(pixels, _ScaledPixels) else pixels
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base if isinstance(base, mmap.mmap) else None
 
 
 def _find_layout(hdu):
-    """Return where the pixels lie in the file, None if they can't be mapped."""
+    """Return the layout of the pixels in the file, None if they can't be mapped."""
     if isinstance(hdu, fits.CompImageHDU):
         return None
     header = hdu.header
@@ -321,7 +322,7 @@ def _is_in_nanomaggies(header):
 
 
 def _read_bands(header, n_planes):
-    """Return the names of the bands of the planes as the header has them, or None."""
+    """Return the band of each plane from the header, None if it does not name them."""
     names = (header.get('BANDS') or '').replace(',', ' ').split()
     names = list(names[0]) if len(names) == 1 else names
     if n_planes == 1:

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""FITS images at URLs, on a web server or in object storage, of which only some bytes are read."""
+"""FITS images at URLs, on a web server or in object storage, read only where needed."""
 
 import glob
 import os
@@ -12,45 +12,46 @@ from astro_morph.images.tiles import SkyImage
 
 __all__ = ['RemoteImage', 'find_files', 'is_url', 'locate']
 
-# Most headers are shorter, and where only they are wanted, many are.
+# Bytes requested at a time to read headers; most are shorter.
 _HEADER_BLOCK = 2**16
 
-# The rows that a cutout crosses are a megabyte in an image of 4000 columns: one or two requests.
+# Bytes requested at a time to read pixels. In an image of 4000 columns, the rows of a cutout take
+# one megabyte: one or two requests.
 _BLOCK = 2**20
 
-# Blocks of one file that are kept: as much as a tile of 3000 x 3000 pixels.
+# Blocks kept per file: as much as a tile of 3000 x 3000 pixels.
 _MAX_BLOCKS = 32
 
 
 def is_url(path):
-    """Tell a URL such as ``'s3://bucket/tiles/*.fits'`` from a path on this machine."""
+    """Check for a URL such as ``'s3://bucket/tiles/*.fits'``, as opposed to a local path."""
     return '://' in os.fspath(path)
 
 
 def locate(path):
-    """Write a path or a URL as `find_files` does; a ``file://`` URL becomes a path."""
+    """Return a path or URL in the form of `find_files`; a ``file://`` URL becomes a path."""
     if not is_url(path):
         return os.fspath(path)
     from fsspec.implementations.local import LocalFileSystem
 
     store, place = _find_store(path)
-    # A file on this machine can be mapped into memory.
+    # A local file can be mapped into memory.
     return place if isinstance(store, LocalFileSystem) else store.unstrip_protocol(place)
 
 
 def find_files(pattern):
     """
-    Find the files that a path, a URL or a pattern stands for.
+    Return the files that match a path, a URL or a pattern.
 
     Parameters
     ----------
     pattern : str or `~pathlib.Path`
-        The pattern; on a web server, it needs a page that lists the files of the folder.
+        The pattern; on a web server it requires a page that lists the files of the folder.
 
     Returns
     -------
     files : list of str
-        Their paths or URLs, in order; none if nothing matches.
+        Their sorted paths or URLs; empty if nothing matches.
     """
     pattern = locate(pattern)
     if not is_url(pattern):
@@ -62,7 +63,7 @@ def find_files(pattern):
 
 
 def _is_there(store, place):
-    """Ask for the headers only; a web server's ``exists`` would begin to send the file."""
+    """Check that a file exists by its headers; ``exists`` would start to download it."""
     try:
         store.info(place)
     except FileNotFoundError:
@@ -74,14 +75,14 @@ class RemoteImage(SkyImage):
     """
     A FITS image at a URL, with a celestial WCS; see `~astro_morph.images.tiles.SkyImage`.
 
-    Its file must not be compressed as a whole. Tile-compressed images are.
+    The image may be tile-compressed, but the file must not be compressed as a whole.
 
     Parameters
     ----------
     path : str
-        A URL: whatever the packages that ``fsspec`` knows can open: ``https://``, ``s3://``, ``gs://``...
-    hdu : int or str, optional
-        Number or name of the extension; by default the first that holds an image.
+        A URL that ``fsspec`` can open: ``https://``, ``s3://``, ``gs://``...
+    hdu : int or str, default=None
+        Number or name of the extension; None for the first that holds an image.
 
     Raises
     ------
@@ -89,7 +90,7 @@ class RemoteImage(SkyImage):
         If there is no image with a celestial WCS.
     """
 
-    # What it keeps of its file is counted in bytes.
+    # Its blocks count towards the memory limit of TilePixels.
     is_mapped = False
 
     def _open(self):
@@ -100,7 +101,7 @@ class RemoteImage(SkyImage):
         self._end = info['datLoc'] + info['datSpan']
 
     def read(self):
-        """Return what reads the pixels, of shape (plane, y, x), when it is sliced."""
+        """Return an array-like of shape (plane, y, x) that reads the pixels when it is sliced."""
         with image_errors():
             file = _open_in_blocks(self.path, _BLOCK)
             if file.size < self._end:
@@ -110,10 +111,9 @@ class RemoteImage(SkyImage):
 
 
 def _open_in_blocks(url, size):
-    """Open a file so that each block of it is asked for once at most."""
+    """Open a file so that each of its blocks is requested at most once."""
     store, place = _find_store(url)
-    # fits.open(use_fsspec=True) would open it likewise, but each store names these options
-    # otherwise, and only here they are the same for all.
+    # Unlike in fits.open(use_fsspec=True), these options are the same for all file systems.
     return store.open(
         place,
         block_size=size,
@@ -123,14 +123,14 @@ def _open_in_blocks(url, size):
 
 
 def _find_store(url):
-    """Return the file system of a URL, and the place in it."""
+    """Return the file system of a URL, and the path in it."""
     from fsspec.core import url_to_fs
 
     return url_to_fs(url)
 
 
 class _RemotePixels:
-    """Pixels of shape (plane, y, x), or of one plane, that are read when they are sliced."""
+    """Pixels of shape (plane, y, x), or of one plane, that are read when sliced."""
 
     nbytes = _BLOCK * _MAX_BLOCKS
 
@@ -147,5 +147,5 @@ class _RemotePixels:
         with image_errors():
             if isinstance(self._hdu, fits.CompImageHDU):
                 return self._hdu.section[(*self._plane, rows, columns)]
-            # Whole rows lie together in the file: one reading.
+            # Whole rows are contiguous in the file, and take one read.
             return self._hdu.section[(*self._plane, rows)][:, columns]
