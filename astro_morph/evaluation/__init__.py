@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""How good a model is: evaluation against known classes, and a report."""
+"""Evaluation of a model on galaxies of known class: metrics, and a report as a web page."""
 
-from astro_morph.evaluation.evaluation import Evaluation, compare, evaluate, known_classes
+from astro_morph.evaluation.evaluation import Evaluation, evaluate
 
-__all__ = ['Evaluation', 'compare', 'evaluate', 'known_classes']
+__all__ = ['Evaluation', 'evaluate']

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""How well a fitted model does on galaxies of known class."""
+"""Evaluate a classifier on galaxies of known class: accuracy, calibration, confusion, ROC."""
 
 import dataclasses
 import itertools
@@ -12,32 +12,33 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, r
 from astro_morph.catalog import read_labels
 from astro_morph.cutouts import catalog_of
 from astro_morph.models.calibration import expected_calibration_error, prediction_sets, reliability
+from astro_morph.utils.messages import as_written
 
-__all__ = ['Evaluation', 'compare', 'evaluate', 'known_classes']
+__all__ = ['Evaluation', 'evaluate']
 
-# Coverage of the sets whose share of true classes is compared with it.
+# Nominal coverage of the sets of classes.
 COVERAGE = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """
-    True classes and predicted probabilities of labelled galaxies, and what follows from them.
+    Predictions for labelled galaxies, and metrics of how good they are.
 
     Parameters
     ----------
     classes : ndarray, shape (n_classes,)
-        The classes that were predicted or are true.
+        The classes of the model and of the labels.
     true : ndarray, shape (n,)
-        Classes of the labelled galaxies that have an image.
+        True classes of the galaxies with a label and an image.
     probabilities : ndarray, shape (n, n_classes)
-        Predicted probabilities of the classes; 0 for one that the model does not know.
-    sets : ndarray of bool, shape (n, n_classes), optional
-        Sets that are to hold the true class in 90 % of the cases.
-    rows : ndarray of int, shape (n,), optional
-        Where the galaxies are in what was evaluated.
-    n_missing : int, optional
-        Labelled galaxies without an image, which are left out.
+        Predicted probabilities; 0 for a class that the model does not know.
+    sets : ndarray of bool, shape (n, n_classes), default=None
+        Sets of classes that should contain the true class for 90 % of the galaxies.
+    rows : ndarray of int, shape (n,), default=None
+        Row numbers of the galaxies in the evaluated samples.
+    n_missing : int, default=0
+        Number of labelled galaxies without an image, which are omitted.
 
     Examples
     --------
@@ -63,17 +64,17 @@ class Evaluation:
     @classmethod
     def joined(cls, evaluations):
         """
-        Put evaluations of different galaxies together, such as those of the folds of one table.
+        Join evaluations of different galaxies, such as the folds of a cross-validation.
 
         Parameters
         ----------
         evaluations : sequence of Evaluation
-            With the same classes.
+            Evaluations with the same classes.
 
         Returns
         -------
         evaluation : Evaluation
-            Without the rows, which count anew in each.
+            The joint evaluation, without row numbers.
         """
         names = ['true', 'probabilities']
         if all(evaluation.sets is not None for evaluation in evaluations):
@@ -89,38 +90,38 @@ class Evaluation:
 
     @property
     def predicted(self):
-        """The classes of the highest probability, an ndarray of shape (n,)."""
+        """The most probable classes, an ndarray of shape (n,)."""
         return np.asarray(self.classes)[np.argmax(self.probabilities, axis=1)]
 
     @property
     def is_right(self):
-        """Whether each predicted class is the true one, an ndarray of shape (n,)."""
+        """Whether each predicted class is true, an ndarray of bool of shape (n,)."""
         return self.predicted == np.asarray(self.true)
 
     @property
     def is_true(self):
-        """Whether each class is the true one, an ndarray of shape (n, n_classes)."""
+        """Whether each class is the true one, an ndarray of bool of shape (n, n_classes)."""
         return np.asarray(self.true)[:, np.newaxis] == np.asarray(self.classes)
 
     @property
     def accuracy(self):
-        """Share of galaxies whose class is right."""
+        """Fraction of galaxies with the right class."""
         return float(np.mean(self.is_right))
 
     @property
     def balanced_accuracy(self):
-        """Mean over the true classes of the share that is right: rare classes count as much."""
+        """Mean recall of the true classes, so that rare classes count as much as others."""
         is_true = self.is_true[:, self.is_true.any(axis=0)]
         return float(np.mean(is_true[self.is_right].sum(axis=0) / is_true.sum(axis=0)))
 
     @property
     def confusion(self):
-        """Counts, an ndarray of shape (n_classes, n_classes): rows are true, columns predicted."""
+        """Confusion matrix of shape (n_classes, n_classes): rows are true, columns predicted."""
         return confusion_matrix(self.true, self.predicted, labels=self.classes)
 
     @property
     def roc_auc(self):
-        """Mean over the classes of the area under the curve of `roc`; NaN where there is none."""
+        """Mean area under the ROC curves of the classes; NaN if no class has one."""
         areas = self._areas()
         return float(np.nanmean(areas)) if np.isfinite(areas).any() else np.nan
 
@@ -136,17 +137,17 @@ class Evaluation:
 
     @property
     def coverage(self):
-        """Share of the sets that hold the true class, to be compared with 0.9; NaN for no sets."""
+        """Fraction of the 90 % sets that contain the true class; NaN without sets."""
         return np.nan if self.sets is None else float(np.mean(self.sets[self.is_true]))
 
     @property
     def set_size(self):
-        """Mean number of classes in a set."""
+        """Mean number of classes in a set; NaN without sets."""
         return np.nan if self.sets is None else float(np.mean(np.sum(self.sets, axis=1)))
 
     def roc(self, label):
         """
-        Give the receiver operating characteristic of one class against the others.
+        Compute the receiver operating characteristic (ROC) of one class against the others.
 
         Parameters
         ----------
@@ -156,58 +157,56 @@ class Evaluation:
         Returns
         -------
         false_positives, true_positives : ndarray
-            Share of the other galaxies, and of those of the class, above each threshold.
+            False positive rate and true positive rate at each threshold.
         """
         k = list(self.classes).index(label)
         return roc_curve(self.is_true[:, k], np.asarray(self.probabilities)[:, k])[:2]
 
     def reliability(self):
-        """Give number, mean confidence and accuracy of the predictions in 15 bins."""
+        """Return number, mean confidence and accuracy of the galaxies in 15 bins of confidence."""
         return reliability(np.max(self.probabilities, axis=1), self.is_right)
 
-    def interval(self, figure, *, level=0.95, n_samples=200, random_state=0):
+    def interval(self, metric, *, level=0.95, n_samples=200, random_state=0):
         """
-        Give the bootstrap interval of a figure: that of galaxies drawn anew, with replacement.
+        Compute the bootstrap confidence interval of a metric.
 
         Parameters
         ----------
-        figure : str
+        metric : str
             Name of the property, such as ``'accuracy'``.
-        level : float, optional
-            Share of the draws that the interval holds.
-        n_samples : int, optional
-            Draws.
-        random_state : int, optional
+        level : float, default=0.95
+            Confidence level.
+        n_samples : int, default=200
+            Number of bootstrap samples.
+        random_state : int, default=0
             Seed.
 
         Returns
         -------
         low, high : float
-            The interval; NaN for a figure that is.
+            The interval; NaN if the metric is NaN.
         """
         random = np.random.default_rng(random_state)
         n = len(self.true)
-        figures = [
-            getattr(self._take(random.integers(n, size=n)), figure) for _ in range(n_samples)
-        ]
-        if np.isnan(figures).all():
+        values = [getattr(self._take(random.integers(n, size=n)), metric) for _ in range(n_samples)]
+        if np.isnan(values).all():
             return np.nan, np.nan
-        low, high = np.nanquantile(figures, [(1 - level) / 2, (1 + level) / 2])
+        low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high)
 
     def worst(self, n=24):
         """
-        List the mistakes of which the model is surest.
+        Return the most confident misclassifications.
 
         Parameters
         ----------
-        n : int, optional
-            How many.
+        n : int, default=24
+            Largest number of galaxies.
 
         Returns
         -------
         table : `~astropy.table.Table`
-            ``row`` in what was evaluated, ``true`` and ``predicted`` class, ``confidence``.
+            ``row`` in the evaluated samples, ``true`` and ``predicted`` class, ``confidence``.
         """
         confidence = np.max(self.probabilities, axis=1)
         wrong = np.flatnonzero(~self.is_right)
@@ -224,14 +223,13 @@ class Evaluation:
 
     def to_table(self):
         """
-        Give the figures of each class.
+        Return the metrics of each class.
 
         Returns
         -------
         table : `~astropy.table.Table`
-            ``class``, ``n`` (galaxies of it), ``precision`` (share of those predicted that are
-            right), ``recall`` (share of those there are that are found) and ``roc_auc``; NaN for
-            none.
+            ``class``, ``n`` (number of galaxies of the class), ``precision``, ``recall`` and
+            ``roc_auc``; NaN if undefined.
         """
         precision, recall, _, n = precision_recall_fscore_support(
             self.true, self.predicted, labels=self.classes, zero_division=np.nan
@@ -248,19 +246,19 @@ class Evaluation:
 
     def summary(self):
         """
-        Give the figures of all galaxies together.
+        Return the metrics of all galaxies together.
 
         Returns
         -------
         table : `~astropy.table.Table`
-            ``figure``, its ``value``, and ``low`` and ``high``, its interval of 95 %.
+            ``metric``, its ``value``, and ``low`` and ``high``, its 95 % confidence interval.
         """
         names = ['accuracy', 'balanced_accuracy', 'roc_auc', 'calibration_error', 'brier_score']
         if self.sets is not None:
             names += ['coverage', 'set_size']
         low, high = np.transpose([self.interval(name) for name in names])
         values = [getattr(self, name) for name in names]
-        return Table({'figure': names, 'value': values, 'low': low, 'high': high})
+        return Table({'metric': names, 'value': values, 'low': low, 'high': high})
 
     def __repr__(self):
         return (
@@ -271,7 +269,7 @@ class Evaluation:
     def __str__(self):
         lines = [self._count()]
         for table in self._tables():
-            lines += ['', *table.pformat(align='<' if 'figure' in table.colnames else None)]
+            lines += ['', *table.pformat(align='<' if 'metric' in table.colnames else None)]
         return '\n'.join(lines)
 
     def _repr_html_(self):
@@ -279,11 +277,11 @@ class Evaluation:
         return '\n'.join([f'<p>{self._count()}</p>', *itertools.chain(*tables)])
 
     def _count(self):
-        left_out = f', {self.n_missing} more have no image' if self.n_missing else ''
-        return f'{len(self.true)} galaxies{left_out}'
+        missing = f', {self.n_missing} more have no image' if self.n_missing else ''
+        return f'{len(self.true)} galaxies{missing}'
 
     def _tables(self):
-        """Give the figures of all galaxies and of each class, in as many digits as they deserve."""
+        """Return the metrics of all galaxies and of each class, formatted with three digits."""
         tables = self.summary(), self.to_table()
         for table in tables:
             for column in table.itercols():
@@ -292,8 +290,8 @@ class Evaluation:
         return tables
 
     def _areas(self):
-        """Give the area under the ROC of each class; NaN where all galaxies are of it, or none."""
-        # The statistic of Mann and Whitney, fast enough for the bootstrap.
+        """Return the area under each ROC curve; NaN for a class of all galaxies, or of none."""
+        # Computed as the Mann-Whitney statistic, which is fast enough for the bootstrap.
         ranks = np.sum(rankdata(self.probabilities, axis=0) * self.is_true, axis=0)
         n_true = self.is_true.sum(axis=0)
         n_pairs = n_true * (len(self.true) - n_true)
@@ -311,28 +309,28 @@ class Evaluation:
 
 def evaluate(classifier, X, y=None, *, label_column='morphology'):
     """
-    Compare a model's predictions with known classes.
+    Evaluate a fitted classifier on labelled galaxies.
 
     Parameters
     ----------
     classifier : `~astro_morph.MorphologyClassifier` or `~astro_morph.OnnxClassifier`
-        The fitted model.
+        The fitted classifier.
     X : object
-        Samples as the model takes them; those without a label are left out.
-    y : array_like, shape (n,), optional
-        The true classes; by default those of the column ``label_column``.
-    label_column : str, optional
-        Column of the true classes.
+        Samples, as in ``classifier.predict``; those without a label are omitted.
+    y : array_like, shape (n,), default=None
+        The true classes; by default those in the column ``label_column``.
+    label_column : str, default='morphology'
+        Column with the true classes.
 
     Returns
     -------
     evaluation : `Evaluation`
-        The comparison.
+        The predictions, with metrics and tables.
 
     Raises
     ------
     ValueError
-        If there is no label, or no image of a galaxy that has one.
+        If no galaxy has a label, or none with a label has an image.
 
     Examples
     --------
@@ -346,102 +344,64 @@ def evaluate(classifier, X, y=None, *, label_column='morphology'):
     >>> len(evaluation.true), evaluation.confusion.shape
     (20, (2, 2))
     """
-    labels, is_labelled = known_classes(X, y, label_column)
+    labels, is_labelled = read_true_classes(X, y, label_column)
     probabilities = classifier.predict_proba(X[is_labelled])
-    return compare(classifier.model_.spec, probabilities, labels, np.flatnonzero(is_labelled))
+    rows = np.flatnonzero(is_labelled)
+    return evaluate_probabilities(classifier.model_.spec, probabilities, labels, rows)
 
 
-def known_classes(X, y, label_column):
-    """
-    Find the samples whose true class is known.
-
-    Parameters
-    ----------
-    X, y, label_column
-        As in `evaluate`.
-
-    Returns
-    -------
-    labels : ndarray, shape (n,)
-        The true classes.
-    is_labelled : ndarray of bool, shape (n,)
-        Whether there is one.
-
-    Raises
-    ------
-    ValueError
-        If there is none at all.
-
-    Examples
-    --------
-    >>> from astropy.table import Table
-    >>> from astro_morph.evaluation import known_classes
-    >>> labels, is_labelled = known_classes(Table({'type': ['E', '', 'S']}), None, 'type')
-    >>> labels[is_labelled].tolist()
-    ['E', 'S']
-    """
+def read_true_classes(X, y, label_column):
+    """Return the true classes of samples, as given to `evaluate`, and whether each has one."""
     table = catalog_of(X) if y is None else Table([y], names=[label_column])
     if table is None:
-        msg = 'y is None, and X is no table that could hold the true classes; pass them as y'
+        msg = 'y is None, and X has no table with true classes; pass them as y'
         raise ValueError(msg)
     labels, is_labelled = read_labels(table, label_column)
     if not is_labelled.any():
         msg = (
-            f'no row has a label in {label_column!r}; evaluation needs known classes, give them '
-            'to some rows'
+            f'{as_written("label_column")} names {label_column!r}, in which no row has a label, '
+            'expected the true classes of some rows; fill them in, or pass y'
         )
         raise ValueError(msg)
     return labels, is_labelled
 
 
-def compare(spec, probabilities, labels, rows):
+def evaluate_probabilities(spec, probabilities, labels, rows):
     """
-    Compare probabilities with known classes.
+    Evaluate the probabilities that a model predicted for labelled rows.
 
     Parameters
     ----------
     spec : `~astro_morph.models.spec.ModelSpec`
-        The specification of the model that gave them.
-    probabilities : ndarray, shape (n, n_classes)
-        Of the rows with a label; NaN where there is no image.
-    labels : ndarray
-        The classes of all rows.
-    rows : ndarray of int, shape (n,)
-        Which rows have a label.
+        Specification of the model.
+    probabilities : ndarray, shape (m, n_classes)
+        Probabilities for the labelled rows; NaN for a row without an image.
+    labels : ndarray, shape (n,)
+        True classes of all rows.
+    rows : ndarray of int, shape (m,)
+        Numbers of the labelled rows.
 
     Returns
     -------
     evaluation : `Evaluation`
-        The comparison.
+        The evaluation of the rows with an image.
 
     Raises
     ------
     ValueError
-        If there is no image of a galaxy that has a label.
-
-    Examples
-    --------
-    The second of three galaxies has no label, and the third no image:
-
-    >>> import numpy as np
-    >>> from astro_morph.evaluation import compare
-    >>> from astro_morph.models.spec import ModelSpec
-    >>> spec = ModelSpec(('E', 'S'))
-    >>> probabilities = np.array([[0.9, 0.1], [np.nan, np.nan]])
-    >>> result = compare(spec, probabilities, np.array(['E', '', 'S']), np.array([0, 2]))
-    >>> result.accuracy, result.n_missing
-    (1.0, 1)
+        If no labelled row has an image.
     """
     has_image = np.isfinite(probabilities).all(axis=1)
     if not has_image.any():
         msg = (
-            f'none of the {len(has_image)} rows with a label has an image; annotate them to see why'
+            f'none of the {len(has_image)} rows with a label has an image; annotate X to see why, '
+            'in the column morph_status'
         )
         raise ValueError(msg)
     rows, probabilities = rows[has_image], probabilities[has_image]
     known, held_out = np.array(spec.classes), spec.conformity
     sets = prediction_sets(probabilities, held_out, coverage=COVERAGE) if held_out else None
-    # A label that the model has never met is wrong whatever it says, and shows in the tables.
+    # A label that the model does not know counts as wrong, and appears in the tables.
     classes = np.union1d(known, labels[rows])
     return Evaluation(
         classes,
@@ -454,7 +414,7 @@ def compare(spec, probabilities, labels, rows):
 
 
 def _spread(values, known, classes):
-    """Give the columns of all classes, zero for those that the model does not know."""
+    """Return a column for each class, zero for those that the model does not know."""
     spread = np.zeros((len(values), len(classes)), values.dtype)
     spread[:, np.searchsorted(classes, known)] = values
     return spread

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""One web page about how well a model does, which needs nothing but itself."""
+"""Write the evaluation of a model as one self-contained web page."""
 
 import base64
 import io
@@ -12,62 +12,79 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from astro_morph import plotting
 from astro_morph.catalog.flags import FLAGS, decode_flags
 from astro_morph.cutouts import as_cutouts, catalog_of, holds_images
-from astro_morph.evaluation.evaluation import compare, known_classes
+from astro_morph.evaluation.evaluation import evaluate_probabilities, read_true_classes
 from astro_morph.images.pictures import data_uris
 from astro_morph.prediction.predict import predict, request
+from astro_morph.utils.files import atomic_file, check_new
 
 __all__ = ['write_report']
 
-# Mistakes on the page: more than anybody looks at, and the page stays below a few megabytes.
+# Misclassifications on the page, which keep it below a few megabytes.
 MOST_MISTAKES = 48
 
-# Columns of the catalogue beside a mistake: those that tell which galaxy it is come first.
+# Columns of the catalogue shown for each misclassification: the first ones, which identify it.
 MOST_COLUMNS = 20
 
-FIGURES = {
-    'accuracy': 'share of galaxies whose class is right',
-    'balanced_accuracy': 'the mean of this share over the classes, so that rare ones count as much',
+# Metrics, and their descriptions on the page.
+METRICS = {
+    'accuracy': 'fraction of galaxies with the right class',
+    'balanced_accuracy': 'mean of this fraction over the classes, so that rare ones count as much',
     'roc_auc': 'mean area under the receiver operating characteristic: 1 is perfect, 0.5 is chance',
-    'calibration_error': 'mean difference of confidence and accuracy: 0 is perfect',
+    'calibration_error': 'mean difference between confidence and accuracy: 0 is perfect',
     'brier_score': 'mean squared error of the probabilities, from 0 to 2: smaller is better',
-    'coverage': 'share of the sets of classes that hold the true one, to be compared with 0.9',
-    'set_size': 'mean number of classes in such a set',
+    'coverage': 'fraction of the 90 % sets of classes that contain the true class: 0.9 is nominal',
+    'set_size': 'mean number of classes in a set',
 }
 
 
-def write_report(model, X, path, y=None, *, label_column='morphology', source='auto', bar=None):
+def write_report(
+    model,
+    X,
+    path,
+    y=None,
+    *,
+    label_column='morphology',
+    source='auto',
+    overwrite=False,
+    bar=None,
+):
     """
-    Compare a model's predictions with known classes, and write what is found as a web page.
+    Evaluate a model on labelled galaxies, and write the result as a web page.
 
-    The page is one file that fetches nothing: figures with intervals, charts, what the galaxies
-    and the model are, and the mistakes of which the model is surest, with their images.
+    The page is one file that loads nothing from elsewhere. It has metrics with confidence
+    intervals, charts, the most confident misclassifications with their images, and the properties
+    of the galaxies and the model.
 
     Parameters
     ----------
     model : object
-        As in `~astro_morph.models.running.compute`.
+        As in `~astro_morph.models.running.run_batches`.
     X : object
-        Samples, as in `~astro_morph.cutouts.as_cutouts`; those without a label are left out.
+        Samples, as in `~astro_morph.cutouts.as_cutouts`; those without a label are omitted.
     path : path-like
-        The HTML file; one that is there is replaced.
-    y : array_like, shape (n,), optional
-        The true classes; by default those of the column ``label_column``.
-    label_column : str, optional
-        Column of the true classes.
-    source : `~astro_morph.cutouts.CutoutSource` or str, optional
-        Where a catalogue's cutouts come from.
-    bar : progress bar, optional
+        The HTML file.
+    y : array_like, shape (n,), default=None
+        The true classes; by default those in the column ``label_column``.
+    label_column : str, default='morphology'
+        Column with the true classes.
+    source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
+        Source of the cutouts of a catalogue.
+    overwrite : bool, default=False
+        Whether to replace an existing file.
+    bar : progress bar, default=None
         Its ``update`` is called with the number of rows done.
 
     Returns
     -------
     evaluation : `~astro_morph.evaluation.Evaluation`
-        The comparison that the page shows.
+        The evaluation that the page shows.
 
     Raises
     ------
     ValueError
-        If there is no label, or no image of a galaxy that has one.
+        If no galaxy has a label, or none with a label has an image.
+    FileExistsError
+        If the file exists and ``overwrite`` is false.
 
     Examples
     --------
@@ -83,19 +100,20 @@ def write_report(model, X, path, y=None, *, label_column='morphology', source='a
     >>> write_report(model, test, path, source=survey)
     <Evaluation: 20 galaxies of 2 classes, accuracy ...>
     """
-    labels, is_labelled = known_classes(X, y, label_column)
+    check_new(path, overwrite=overwrite)
+    labels, is_labelled = read_true_classes(X, y, label_column)
     rows = np.flatnonzero(is_labelled)
     if bar is not None:
         bar.reset(total=len(rows))
     predictions = predict(model, X[is_labelled], source=source, bar=bar, with_features=True)
-    evaluation = compare(model.spec, predictions.probabilities, labels, rows)
-    is_compared = np.isin(rows, evaluation.rows)
-    flags = predictions.all_flags[is_compared]
+    evaluation = evaluate_probabilities(model.spec, predictions.probabilities, labels, rows)
+    has_image = np.isin(rows, evaluation.rows)
+    flags = predictions.all_flags[has_image]
     page = _template().render(
         evaluation=evaluation,
         summary=[tuple(row) for row in evaluation.summary()],
-        explanations=FIGURES,
-        charts=_charts(evaluation, predictions.features[is_compared]),
+        explanations=METRICS,
+        charts=_charts(evaluation, predictions.features[has_image]),
         n_rows=len(X),
         n_labelled=len(rows),
         classes=_count_classes(evaluation),
@@ -108,12 +126,13 @@ def write_report(model, X, path, y=None, *, label_column='morphology', source='a
         version=model.spec.version,
         written=Time.now().isot[:16].replace('T', ' '),
     )
-    Path(path).write_text(page, encoding='utf-8')
+    with atomic_file(path, overwrite=overwrite) as aside:
+        aside.write_text(page, encoding='utf-8')
     return evaluation
 
 
 def _template():
-    # What stands in a catalogue is text, and never becomes part of the page's code.
+    # Text from a catalogue is escaped, so that it can't become code of the page.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -126,29 +145,29 @@ def _template():
 
 
 def _charts(evaluation, features):
-    """Draw the charts: a title, what to look for, and the picture."""
+    """Yield the title, the caption and the picture of each chart."""
     yield (
-        'Which classes are taken for which',
-        'Rows are true, columns predicted. All galaxies would be on the diagonal.',
+        'Confusion matrix',
+        'Rows are true classes, columns predicted ones. Right predictions are on the diagonal.',
         _as_svg(plotting.confusion(evaluation)),
     )
     if np.isfinite(evaluation.roc_auc):
         yield (
-            'How well the classes are told apart',
-            'As more galaxies are taken for a class, more of those of it are found, and more of '
-            'the others by mistake. The closer to the upper left corner, the better.',
+            'Receiver operating characteristic',
+            'A lower threshold on the probability of a class finds more of its galaxies, but also '
+            'more of others. The closer a curve is to the upper left corner, the better.',
             _as_svg(plotting.roc(evaluation)),
         )
     yield (
-        'Whether confidence means what it says',
-        'Of predictions with a confidence of 0.8, four in five should be right. Above the dotted '
-        'line the model is right more often than it says, below it less often.',
+        'Reliability diagram',
+        'Of the predictions with a confidence of 0.8, four in five should be right. Above the '
+        'dotted line the model is underconfident, below it overconfident.',
         _as_svg(plotting.reliability(evaluation)),
     )
     if min(features.shape) > 2:
         yield (
-            'What the model sees',
-            'Galaxies with similar features lie together. Colours are the true classes.',
+            'Feature map',
+            'Galaxies with similar features are close together. Colours are the true classes.',
             _as_svg(plotting.feature_map(features, evaluation.true)),
         )
 
@@ -160,7 +179,7 @@ def _as_svg(figure):
 
 
 def _count_classes(evaluation):
-    """Give the figures of each class, and how often it was predicted."""
+    """Return the metrics of each class, and the number of its predictions."""
     table = evaluation.to_table()
     table['n_predicted'] = evaluation.confusion.sum(axis=0)
     return table
@@ -173,7 +192,7 @@ def _count_statuses(status):
 
 
 def _count_flags(flags, is_right):
-    """Give each flag that is set, how often, and how often the class is right then."""
+    """Yield each flag that is set, the number of galaxies with it, and their accuracy."""
     for flag in FLAGS:
         is_set = (flags & flag.bit) > 0
         if is_set.any():
@@ -181,7 +200,7 @@ def _count_flags(flags, is_right):
 
 
 def _mistakes(spec, evaluation, flags, X, source):
-    """Describe the mistakes of which the model is surest."""
+    """Yield the most confident misclassifications, as the page shows them."""
     worst = evaluation.worst(MOST_MISTAKES)
     if len(worst) == 0:
         return
@@ -205,14 +224,14 @@ def _mistakes(spec, evaluation, flags, X, source):
 
 
 def _pictures(spec, X, rows, source):
-    """Give the pictures of some rows; none of plain features."""
+    """Return the pictures of some rows; None for plain features."""
     if not holds_images(X):
         return [None] * len(rows)
     return data_uris(as_cutouts(X[rows], **request(spec, source)))
 
 
 def _facts(X, rows):
-    """Give what the catalogue says of some rows: names and values, as a table shows them."""
+    """Return names and formatted values of the catalogue columns of some rows."""
     table = catalog_of(X) if holds_images(X) else None
     if table is None:
         return [[]] * len(rows)
@@ -229,7 +248,7 @@ def _facts(X, rows):
 
 
 def _settings(spec):
-    """Say in words what a model takes and how it was made."""
+    """Return the properties of a model by name, as the page shows them."""
     settings = {'Classes': ', '.join(map(str, spec.classes))}
     if spec.bands:
         settings |= {
@@ -244,7 +263,7 @@ def _settings(spec):
     elif spec.pixel_scale:
         settings['Pixel scale'] = f'{spec.pixel_scale:.4g} arcsec'
     return settings | {
-        'Galaxies held out for the sets': len(spec.conformity),
+        'Held-out galaxies for the sets': len(spec.conformity),
         'Identifier': spec.identifier,
         'Made by': f'astro_morph {spec.version}',
     }

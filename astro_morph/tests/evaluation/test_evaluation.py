@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The evaluation: its figures, counted by hand, and which rows it takes."""
+"""The evaluation: its metrics against counts by hand, and the rows it evaluates."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from astro_morph.models.spec import ModelSpec
 
 
 class Oracle:
-    """A model that reads its prediction, none for no image, from the table."""
+    """A model that reads its predictions from the table; an empty one is that of no image."""
 
     classes_ = np.array(['E', 'S'])
     model_ = SimpleNamespace(spec=ModelSpec(classes=('E', 'S'), conformity=(0.5,) * 20))
@@ -25,7 +25,7 @@ class Oracle:
 
 
 def of_classes(classes, true, predicted):
-    """Make an evaluation of predictions that are sure of themselves."""
+    """Return an evaluation of predictions with probabilities of 0 and 1."""
     return Evaluation(
         classes,
         np.array(list(true)),
@@ -41,7 +41,7 @@ def evaluation():
 
 @pytest.fixture(scope='module')
 def calibrated():
-    """An evaluation whose probabilities are right, but for sets that hold the two likeliest."""
+    """An evaluation with calibrated probabilities, and sets of the two most probable classes."""
     random = np.random.default_rng(0)
     classes = np.array(['a', 'b', 'c'])
     probabilities = random.dirichlet([0.6] * 3, 600)
@@ -60,7 +60,7 @@ def catalogue():
     )
 
 
-def test_accuracy_is_the_share_of_right_ones(evaluation):
+def test_accuracy_is_the_fraction_of_right_classes(evaluation):
     assert evaluation.accuracy == 4 / 8
 
 
@@ -128,12 +128,12 @@ def test_interval_is_that_of_binomial_counts(calibrated):
 def test_summary_holds_value_and_interval(calibrated, evaluation):
     summary = calibrated.summary()
     assert (summary['low'] <= summary['value'] + 0.03).all()
-    assert (summary['low'] < summary['high'])[summary['figure'] != 'set_size'].all()
-    assert summary['value'][summary['figure'] == 'coverage'] == calibrated.coverage
-    assert not {'coverage', 'set_size'} & set(evaluation.summary()['figure'])
+    assert (summary['low'] < summary['high'])[summary['metric'] != 'set_size'].all()
+    assert summary['value'][summary['metric'] == 'coverage'] == calibrated.coverage
+    assert not {'coverage', 'set_size'} & set(evaluation.summary()['metric'])
 
 
-def test_worst_mistakes_are_the_surest(calibrated):
+def test_worst_are_the_most_confident_misclassifications(calibrated):
     worst = calibrated.worst(5)
     rows = worst['row'] - 1000
     assert (worst['true'] != worst['predicted']).all()
@@ -197,7 +197,10 @@ def test_model_without_scores_has_no_sets(catalogue):
 
 @pytest.mark.parametrize(
     ('column', 'complaint'),
-    [('morphology', "no row has a label in 'morphology'"), ('says', 'none of the 4 rows with a l')],
+    [
+        ('morphology', "names 'morphology', in which no row has a label"),
+        ('says', 'none of the 4 rows with a l'),
+    ],
 )
 def test_nothing_to_compare_is_an_error(catalogue, column, complaint):
     catalogue[column] = ''

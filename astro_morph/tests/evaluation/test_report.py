@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The page about how well a model does: what stands in it, and how a browser shows it."""
+"""The report: what the page contains, and how a browser displays it."""
 
 import re
 
@@ -50,7 +50,7 @@ def test_evaluation_is_that_of_evaluate(report, samples, classifier):
     assert str(report[1]) == str(evaluate(classifier, samples))
 
 
-def test_page_has_the_figures_with_their_intervals(report, text):
+def test_page_has_the_metrics_with_their_intervals(report, text):
     for _, *values in report[1].summary():
         value, low, high = (f'{number:.3f}' for number in values)
         assert re.search(rf'{value}</td>\s*<td class="n">{low} to {high}</td>', text)
@@ -96,7 +96,7 @@ def test_model_without_mistakes_has_a_page(classifier, blobs, tmp_path):
     right = classifier.predict(blobs)
     evaluation = classifier.report(blobs, tmp_path / 'report.html', right)
     assert evaluation.accuracy == 1
-    assert 'There is none.' in (tmp_path / 'report.html').read_text(encoding='utf-8')
+    assert 'There are none.' in (tmp_path / 'report.html').read_text(encoding='utf-8')
 
 
 def test_one_class_among_the_labels_has_a_page(classifier, blobs, tmp_path):
@@ -144,7 +144,7 @@ class TestInBrowser:
             'return [document.documentElement.scrollWidth, innerWidth]'
         )
         assert width <= inner
-        assert page.title == 'How well the galaxies are classified'
+        assert page.title == 'Evaluation of galaxy classifications'
 
     def test_navigation_leads_to_each_section(self, page):
         for link in page.find_elements(By.CSS_SELECTOR, 'nav a'):
