@@ -19,19 +19,19 @@ def read_rooms():
 
 
 def read_modules(room):
-    """Return the first sentence of each module of a room by its path inside the room."""
-    folder = ROOT / 'astro_morph' / room
+    """Return the first sentence of each module and folder of a room, by its path in the room."""
+    room = ROOT / 'astro_morph' / room
     modules = {}
-    for path in sorted(folder.rglob('*.py'), key=lambda path: (path.parent, path.name)):
-        if path.name != '__init__.py':
+    for path in sorted(room.rglob('*.py'), key=lambda path: (path.parent, path.name)):
+        name = path.relative_to(room).as_posix().removesuffix('__init__.py')
+        if name:
             docstring = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8')))
-            summary = ' '.join(docstring.split('\n\n')[0].split())
-            modules[str(path.relative_to(folder).as_posix())] = summary
+            modules[name] = ' '.join(docstring.partition('\n\n')[0].split())
     return modules
 
 
 class Modules(Directive):
-    """List the modules of all rooms with their first sentences."""
+    """List the modules of all rooms, each with its first sentence."""
 
     def run(self):
         lines = []

@@ -1,11 +1,13 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Draw the figures of the pages on how it works, from the package's own methods."""
+"""Draw the figures of the documentation: the architecture, and how the methods work."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from scipy.special import softmax
 
@@ -21,69 +23,20 @@ from astro_morph.models.calibration import (
 from astro_morph.models.novelty import fit_novelty
 from astro_morph.simulation import SimulatedSurvey
 
+sys.path.insert(0, str(Path(__file__).parents[1] / 'docs'))
+from rooms import read_modules, read_rooms
+
 OTHERS = 6
 
-# Name of each layer of the package and its modules, from the top: imports go down only.
-LAYERS = {
-    'what a person sees': [
-        'cli',
-        'demo',
-        'report',
-        'labelling',
-        'labelling_page',
-        'plotting',
-        'charts',
-        'pictures',
-    ],
-    'what a script calls': ['classifier', 'encoder', 'votes', 'starting'],
-    'what these call': [
-        'strategies',
-        'heads',
-        'adaptation',
-        'active',
-        'evaluation',
-        'neighbors',
-        'onnx',
-        'onnx_export',
-        'lsdb',
-    ],
-    'what learns': [
-        'fitting',
-        'pretraining',
-        'training',
-        'monitoring',
-        'checkpoints',
-        'batches',
-        'parallel',
-    ],
-    'what is learnt': ['model', 'networks', 'augmentation', 'novelty', 'dirichlet'],
-    'what is said of it': ['streaming', 'prediction', 'calibration'],
-    'what is seen': [
-        'preprocessing',
-        'cleaning',
-        'measures',
-        'segmentation',
-        'structure',
-        'sky',
-        'defects',
-    ],
-    'where images come from': ['simulation', 'cutouts', 'serving', 'galaxy_models'],
-    'what is known': [
-        'catalog',
-        'table_io',
-        'table_chunks',
-        'table_rows',
-        'surveys',
-        'flags',
-        'vote_tree',
-        'bundled',
-    ],
-}
+# The architecture, in inches: the sides of the figure's parts, the height of a line of modules, and
+# the width of a letter.
+LEFT, FOLDER, RIGHT = 1.25, 0.8, 9.9
+LINE, LETTER = 0.3, 0.066
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('folder', type=Path, help='where they go, such as docs/_static')
+    parser.add_argument('folder', type=Path, help='folder of the figures, such as docs/_static')
     folder = parser.parse_args().folder
     figures = {
         'architecture.svg': draw_architecture,
@@ -92,33 +45,59 @@ def main():
         'sets.png': draw_sets,
         'novelty.png': draw_novelty,
     }
-    for name, draw in figures.items():
-        draw().savefig(folder / name, dpi=130, metadata={'Date': None} if 'svg' in name else None)
+    # Text stays text in SVG files, and their identifiers are the same each time.
+    with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'astro_morph'}):
+        for name, draw in figures.items():
+            metadata = {'Date': None} if name.endswith('.svg') else None
+            draw().savefig(folder / name, dpi=130, metadata=metadata)
 
 
 def draw_architecture():
-    """Draw the layers of the package."""
-    figure = Figure(figsize=(9, 6), layout='constrained')
-    axes = figure.add_subplot(xlim=(0, 10), ylim=(-len(LAYERS), 0.1))
+    """Draw the rooms of the package from top to bottom, with the modules of each."""
+    rows = {room: _place_modules(read_modules(room)) for room in read_rooms()}
+    height = sum(LINE * (n_lines + 0.7) for _, n_lines in rows.values())
+    figure = Figure(figsize=(RIGHT + 0.1, height))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, RIGHT + 0.1), ylim=(height, 0))
     axes.set_axis_off()
-    shades = np.linspace(0.15, 0.5, len(LAYERS))
-    for row, (title, modules) in enumerate(LAYERS.items()):
-        axes.text(1.9, -row - 0.5, title, ha='right', va='center', fontsize=9)
-        width = 7.8 / len(modules)
-        for column, name in enumerate(modules):
-            box = {'boxstyle': 'round,pad=0.04', 'facecolor': (0.2, 0.45, 0.75, shades[row])}
-            place = (2.15 + column * width, -row - 0.82), width - 0.16, 0.6
-            axes.add_patch(_box(*place, **box))
-            axes.text(
-                place[0][0] + place[1] / 2, -row - 0.52, name, ha='center', va='center', fontsize=7
-            )
+    top = 0
+    for shade, (room, (modules, n_lines)) in zip(
+        np.linspace(0.15, 0.5, len(rows)), rows.items(), strict=True
+    ):
+        colour = (0.2, 0.45, 0.75, shade)
+        tall = LINE * (n_lines + 0.3)
+        axes.add_patch(
+            _box((0.1, top + 0.08), RIGHT - 0.1, tall, facecolor=(*colour[:3], shade / 2))
+        )
+        axes.text(0.2, top + 0.08 + tall / 2, room, va='center', fontsize=9, weight='bold')
+        for name, x, width, line in modules:
+            middle = top + 0.08 + LINE * (line + 0.65)
+            if width:
+                axes.add_patch(_box((x, middle - 0.08), width, 0.16, facecolor=colour))
+            style = {'ha': 'center'} if width else {'style': 'italic'}
+            axes.text(x + width / 2, middle, name, va='center', fontsize=7, **style)
+        top += LINE * (n_lines + 0.7)
     return figure
 
 
+def _place_modules(modules):
+    """Return name, left side, width and line of each module or folder, and the number of lines."""
+    places, x, line = [], LEFT, 0
+    for path in modules:
+        is_folder = path.endswith('/')
+        name = path if is_folder else Path(path).stem
+        width = 0 if is_folder else LETTER * len(name) + 0.08
+        if is_folder or x + width > RIGHT:
+            line += x > LEFT
+            x = LEFT if is_folder else LEFT + FOLDER
+        places.append((name, x, width, line))
+        x += FOLDER if is_folder else width + 0.14
+    return places, line + 1
+
+
 def draw_moco():
-    """Draw the game that Momentum Contrast plays, with the bundled encoder as the player."""
+    """Draw one step of Momentum Contrast, computed with the bundled encoder."""
     survey = SimulatedSurvey(n_galaxies=OTHERS + 2, random_state=4)
-    # Larger than the views, so that these have real sky at their rims.
+    # Larger than the views, so that the edges of the views show real sky.
     pictures = plotting.rgb(survey.fetch(survey.catalogue, size=112).images)
     images = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255
     pictures = pictures[:, 24:-24, 24:-24]
@@ -126,7 +105,7 @@ def draw_moco():
     queries, keys = (draw(images, torch.Generator().manual_seed(seed)) for seed in (5, 11))
     query_view, key_views = (_as_pictures(views) for views in (queries, keys))
 
-    # The first spiral plays; the others are in the queue.
+    # The first spiral is the query; the other galaxies are in the queue.
     own = list(survey.catalogue['morphology']).index('spiral')
     others = [row for row in range(len(pictures)) if row != own][:OTHERS]
     order = [own, *others]
@@ -153,34 +132,34 @@ def draw_moco():
         axes.text(x, y, text, ha='center', va='center', fontsize=9, **style)
 
     show(pictures[own], 0.1, 1.75, 1.1)
-    say(0.65, 1.55, 'a galaxy')
-    for y, picture, name in [(3.0, query_view[own], 'a view'), (0.5, key_views[own], 'another')]:
+    say(0.65, 1.55, 'galaxy')
+    for y, picture, name in [(3.0, query_view[own], 'view'), (0.5, key_views[own], 'other view')]:
         arrow((1.3, 2.3), (1.95, y + 0.55))
         show(picture, 2.0, y, 1.1)
         say(2.55, y - 0.2, name)
         arrow((3.2, y + 0.55), (3.65, y + 0.55))
-    for y, name in [(3.55, 'encoder'), (1.05, 'its slow copy')]:
+    for y, name in [(3.55, 'encoder'), (1.05, 'slow copy')]:
         axes.add_patch(_box((3.75, y - 0.4), 1.3, 0.8, facecolor=(0.2, 0.45, 0.75, 0.25)))
         say(4.4, y, name)
     arrow((4.4, 3.05), (4.4, 1.55), linestyle='--')
-    say(4.4, 2.3, '1 % of the weights\nat each step', backgroundcolor='white')
+    say(4.4, 2.3, '1 % of the weights\nper step', backgroundcolor='white')
     arrow((5.1, 3.55), (6.1, 3.05))
     arrow((5.1, 1.05), (6.1, 1.6))
 
     say(6.55, 4.45, 'queue')
-    say(8.5, 4.45, 'how alike the features are')
+    say(8.5, 4.45, 'similarity of the features')
     for row, (picture, value) in enumerate(zip(key_views[order], alike, strict=True)):
         y = 3.7 - 0.6 * row
         show(picture, 6.3, y, 0.52)
         colour = 'tab:orange' if row == 0 else 'tab:blue'
         axes.barh(y + 0.26, 1.3 * value, left=8.2, height=0.3, color=colour)
     axes.plot([8.2, 8.2], [0.05, 4.25], color='0.3', linewidth=0.8)
-    say(7.3, 3.97, 'the other view', color='tab:orange')
+    say(7.3, 3.97, 'other view', color='tab:orange')
     return figure
 
 
 def draw_calibration():
-    """Draw what dividing the logits by a temperature does to an overconfident classifier."""
+    """Draw the reliability of an overconfident classifier before and after temperature scaling."""
     logits, target = _simulated_logits(4000)
     temperature = fit_temperature(logits[:2000], target[:2000])
     figure = Figure(figsize=(8, 3.8), layout='constrained')
@@ -196,32 +175,34 @@ def draw_calibration():
         axes.plot(mean, accuracy, 'o-')
         axes.set(xlim=(0.2, 1.02), ylim=(0.2, 1.02), xlabel='confidence', aspect='equal')
         axes.set_title(f'{title}: T = {divisor:.2f}, error {error:.3f}', fontsize=10)
-    figure.axes[0].set_ylabel('share that is right')
+    figure.axes[0].set_ylabel('accuracy')
     return figure
 
 
 def draw_sets():
-    """Draw where the threshold of a conformal set comes from, and that it keeps its promise."""
+    """Draw the threshold of conformal sets, and the coverage of the sets."""
     logits, target = _simulated_logits(4000)
     probabilities = softmax(logits, axis=1)
     rows = np.arange(len(target))
     held_out = conformity_scores(probabilities)[rows, target][:2000]
-    asked = np.linspace(0.5, 0.99, 25)
-    held = [
-        prediction_sets(probabilities[2000:], held_out, coverage=share)[rows[:2000], target[2000:]]
-        for share in asked
+    nominal = np.linspace(0.5, 0.99, 25)
+    is_held = [
+        prediction_sets(probabilities[2000:], held_out, coverage=coverage)[
+            rows[:2000], target[2000:]
+        ]
+        for coverage in nominal
     ]
     figure = Figure(figsize=(8, 3.8), layout='constrained')
-    scores, promise = figure.subplots(1, 2)
+    scores, curve = figure.subplots(1, 2)
     scores.hist(held_out, bins=40, color='tab:blue', alpha=0.7)
     threshold = np.sort(held_out)[int(np.ceil(2001 * 0.9)) - 1]
-    scores.axvline(threshold, color='tab:orange', label='90 % lie to the left')
-    scores.set(xlabel='score of the true class', ylabel='galaxies held out')
+    scores.axvline(threshold, color='tab:orange', label='90 % are below')
+    scores.set(xlabel='score of the true class', ylabel='number of held-out galaxies')
     scores.legend(loc='upper left', fontsize=8)
-    promise.plot([0.5, 1], [0.5, 1], color='0.7', linestyle=':')
-    promise.plot(asked, np.mean(held, axis=1), '.-')
-    promise.set(xlabel='coverage asked for', ylabel='sets that hold the true class')
-    promise.set_aspect('equal')
+    curve.plot([0.5, 1], [0.5, 1], color='0.7', linestyle=':')
+    curve.plot(nominal, np.mean(is_held, axis=1), '.-')
+    curve.set(xlabel='nominal coverage', ylabel='fraction of sets with the true class')
+    curve.set_aspect('equal')
     return figure
 
 
@@ -233,20 +214,18 @@ def draw_novelty():
     grid = np.stack(np.meshgrid(np.linspace(-4, 4, 121), np.linspace(-4, 4, 121)), axis=-1)
     values = novelty(torch.from_numpy(grid.reshape(-1, 2))).numpy().reshape(121, 121)
     figure = Figure(figsize=(8, 3.8), layout='constrained')
-    plane, shares = figure.subplots(1, 2)
+    plane, curve = figure.subplots(1, 2)
     levels = [0.001, 0.01, 0.1, 0.3, 1]
     filled = plane.contourf(
         grid[..., 0], grid[..., 1], values.clip(0.001), levels, cmap='Blues_r', norm='log'
     )
     plane.plot(*known.T, '.', markersize=2, color='black')
-    plane.set(xlabel='a feature', ylabel='another', aspect='equal')
+    plane.set(xlabel='feature 1', ylabel='feature 2', aspect='equal')
     figure.colorbar(filled, ax=plane, label='p-value', shrink=0.8)
     p = np.sort(novelty(torch.from_numpy(new)).numpy())
-    shares.loglog(p, np.arange(1, len(p) + 1) / len(p))
-    shares.plot([0.003, 1], [0.003, 1], color='0.7', linestyle=':')
-    shares.set(
-        xlabel='p', ylabel='share of new, normal galaxies below p', xlim=(3e-3, 1), ylim=(3e-3, 1)
-    )
+    curve.loglog(p, np.arange(1, len(p) + 1) / len(p))
+    curve.plot([0.003, 1], [0.003, 1], color='0.7', linestyle=':')
+    curve.set(xlabel='p', ylabel='fraction of new points below p', xlim=(3e-3, 1), ylim=(3e-3, 1))
     return figure
 
 
@@ -269,12 +248,12 @@ def _as_pictures(views):
 
 
 def _simulated_logits(n):
-    """Draw logits of four classes that are twice as sure as they should be."""
+    """Draw logits of four classes that are too large by a factor of two."""
     random = np.random.default_rng(1)
-    honest = random.normal(scale=1.8, size=(n, 4))
-    shares = softmax(honest, axis=1).cumsum(axis=1)
-    target = (random.random((n, 1)) > shares).sum(axis=1).clip(max=3)
-    return 2 * honest, target
+    logits = random.normal(scale=1.8, size=(n, 4))
+    cumulative = softmax(logits, axis=1).cumsum(axis=1)
+    target = (random.random((n, 1)) > cumulative).sum(axis=1).clip(max=3)
+    return 2 * logits, target
 
 
 def _moon(random, n):

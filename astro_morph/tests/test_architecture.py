@@ -13,7 +13,7 @@ import pytest
 import astro_morph
 
 PACKAGE = Path(astro_morph.__file__).parent
-READER = PACKAGE.parent / 'docs' / 'rooms.py'
+DOCS = PACKAGE.parent / 'docs'
 
 # What a room may import from the root of the package.
 FROM_ROOT = {'__version__', 'conf'}
@@ -24,11 +24,17 @@ LARGEST_FRACTION = 1 / 5
 
 
 @pytest.fixture(scope='module')
-def rooms():
-    """The names of the rooms, from top to bottom, as the architecture page lists them."""
-    if not READER.exists():
+def reader():
+    """The functions of the documentation that read the architecture page."""
+    if not (DOCS / 'rooms.py').exists():
         pytest.skip('the sources are not a checkout')
-    return runpy.run_path(str(READER))['read_rooms']()
+    return runpy.run_path(str(DOCS / 'rooms.py'))
+
+
+@pytest.fixture(scope='module')
+def rooms(reader):
+    """The names of the rooms, from top to bottom, as the architecture page lists them."""
+    return reader['read_rooms']()
 
 
 def find_rooms(package):
@@ -127,6 +133,17 @@ def cycles(package, rooms):
 def test_architecture_page_lists_the_rooms(rooms):
     assert len(rooms) == len({*rooms})
     assert {*rooms} == find_rooms(PACKAGE)
+
+
+def test_architecture_picture_shows_the_modules(reader, rooms):
+    picture = (DOCS / '_static' / 'architecture.svg').read_text(encoding='utf-8')
+    modules = {
+        path if path.endswith('/') else Path(path).stem
+        for room in rooms
+        for path in reader['read_modules'](room)
+    }
+    shown = {*re.findall(r'>([^<>]+)</text>', picture)}
+    assert shown == modules | {*rooms}, 'run python tools/draw_figures.py docs/_static'
 
 
 def test_imports_point_downward(rooms):
