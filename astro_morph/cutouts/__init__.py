@@ -2,14 +2,11 @@
 """Image cutouts: the container, and the sources that fill it."""
 
 from astro_morph.cutouts.cutout_set import CutoutSet
+from astro_morph.cutouts.fallback import FirstOf
 from astro_morph.cutouts.fetching.cache import CutoutCache
 from astro_morph.cutouts.fetching.failures import FetchError, OutageError
-from astro_morph.cutouts.fallback import FirstOf
-from astro_morph.cutouts.sizes import grid_of
 from astro_morph.cutouts.image_columns import ImageColumns
 from astro_morph.cutouts.image_files import ImageFiles
-from astro_morph.cutouts.mosaics import Mosaics
-from astro_morph.cutouts.sdss_pictures import as_pictures
 from astro_morph.cutouts.inputs import (
     as_cutouts,
     as_source,
@@ -17,6 +14,8 @@ from astro_morph.cutouts.inputs import (
     holds_images,
     stream_cutouts,
 )
+from astro_morph.cutouts.mosaics import Mosaics
+from astro_morph.cutouts.sdss_pictures import as_pictures
 from astro_morph.cutouts.services.hips2fits import Hips2Fits
 from astro_morph.cutouts.services.mast import MastCutouts
 from astro_morph.cutouts.services.remote import RemoteSource
@@ -24,6 +23,7 @@ from astro_morph.cutouts.services.sdss import SdssFrames
 from astro_morph.cutouts.services.sia import SiaImages
 from astro_morph.cutouts.services.skyview import SkyView
 from astro_morph.cutouts.services.wfau import WfauImages
+from astro_morph.cutouts.sizes import grid_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.cutouts.storage import holds_cutouts
 

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""What several requests need, fetched once."""
+"""Download FITS files, and keep recent ones that several requests need."""
 
 import threading
 from collections import OrderedDict
@@ -8,19 +8,19 @@ from concurrent.futures import Future
 from astro_morph.cutouts.fetching.failures import FetchError
 from astro_morph.images.reading import decode_fits_file, find_image_hdu, read_pixels
 
-__all__ = ['RecentDownloads', 'fetch_image']
+__all__ = ['RecentDownloads', 'fetch_fits', 'fetch_image']
 
 
 class RecentDownloads:
     """
-    Fetches things for all threads, and keeps those used last.
+    Downloads shared by all threads, of which those used last are kept.
 
-    What failed is not kept. A pickle holds nothing of what came.
+    Failures are not kept. A pickle holds no downloads.
 
     Parameters
     ----------
     n_kept : int
-        How many things to keep.
+        Number of downloads to keep.
 
     Examples
     --------
@@ -43,21 +43,21 @@ class RecentDownloads:
 
     def get(self, key, fetch):
         """
-        Return what ``fetch()`` gave for a key.
+        Return the result of ``fetch()`` for a key.
 
-        A thread that wants what another fetches waits for it, and fails if that one does.
+        If another thread is fetching the same key, wait for it, and fail if it fails.
 
         Parameters
         ----------
         key : object
-            What tells one download from another; hashable.
+            Identifies the download; hashable.
         fetch : callable
-            Called without arguments where the download is not among the recent ones.
+            Called without arguments if the download is not among the recent ones.
 
         Returns
         -------
         result : object
-            What ``fetch()`` gave, now or before.
+            The result of ``fetch()``, from this call or an earlier one.
         """
         with self._lock:
             is_new = key not in self._results
@@ -75,32 +75,57 @@ class RecentDownloads:
         return result.result()
 
 
-def fetch_image(url, session):
+def fetch_fits(url, session):
     """
-    Fetch a FITS image as a whole.
+    Download a FITS file.
 
     Parameters
     ----------
     url : str
         Its address.
     session : `requests.Session`
-        What to fetch it with.
+        The session that sends the request.
 
     Returns
     -------
-    image : `~astropy.io.fits.PrimaryHDU`, `~astropy.io.fits.ImageHDU`...
-        The first image in the file, its pixels read.
+    hdus : `~astropy.io.fits.HDUList`
+        The content of the file.
 
     Raises
     ------
     FetchError
-        If there is no such file.
+        If the server answers with an error.
     ImageError
-        If the file holds no image, or ends too early.
+        If the answer is no FITS file.
     """
     response = session.get(url)
     if not response.ok:
-        raise FetchError(status=f'http_{response.status_code}', message=f'{url} is refused')
-    image = find_image_hdu(decode_fits_file(response.content))
+        code = response.status_code
+        raise FetchError(status=f'http_{code}', message=f'{url} answers {code}')
+    return decode_fits_file(response.content)
+
+
+def fetch_image(url, session):
+    """
+    Download the first image of a FITS file.
+
+    Parameters
+    ----------
+    url, session
+        As in `fetch_fits`.
+
+    Returns
+    -------
+    image : `~astropy.io.fits.PrimaryHDU`, `~astropy.io.fits.ImageHDU`...
+        The image, with its pixels read.
+
+    Raises
+    ------
+    FetchError
+        If the server answers with an error.
+    ImageError
+        If the file holds no image, or is truncated.
+    """
+    image = find_image_hdu(fetch_fits(url, session))
     read_pixels(image)
     return image

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""What can go wrong with a request for images."""
+"""Errors of requests for images, and the status that each gives its rows."""
 
 from astropy import log
 
@@ -15,12 +15,11 @@ class FetchError(Exception):
     Parameters
     ----------
     status : str
-        The word for it in a cutout set, such as ``'timeout'`` or ``'http_503'``; at most 20
-        characters.
-    message : str, optional
-        What happened, for people.
-    is_network : bool, optional
-        Whether it came from the network or an overloaded server, so that the same request may
+        Status of the rows, such as ``'timeout'`` or ``'http_503'``; at most 20 characters.
+    message : str, default=''
+        A description of the error.
+    is_network : bool, default=False
+        Whether the cause is the network or an overloaded server, so that the same request may
         succeed later.
     """
 
@@ -37,14 +36,14 @@ class OutageError(RuntimeError):
     Parameters
     ----------
     message : str
-        What to tell the user.
+        The message for the user.
     cutouts : `~astro_morph.CutoutSet`
-        What came before.
+        The cutouts fetched before the outage.
 
     Attributes
     ----------
     cutouts : `~astro_morph.CutoutSet`
-        What came before; the cache has it too.
+        The cutouts fetched before the outage; the cache has them too.
     """
 
     def __init__(self, message, cutouts):
@@ -54,19 +53,19 @@ class OutageError(RuntimeError):
 
 def as_failure(error, last_code):
     """
-    Turn whatever the client of a service raised into a `FetchError`.
+    Convert any exception of a service's client to a `FetchError`.
 
     Parameters
     ----------
     error : Exception
-        What was raised.
+        The exception.
     last_code : int or None
         The HTTP code of the last answer.
 
     Returns
     -------
     failure : `FetchError`
-        The error, or the one that it came from, or what stands for it.
+        The error itself, the `FetchError` that caused it, or a new one.
     """
     cause = error
     while cause is not None:
@@ -79,17 +78,17 @@ def as_failure(error, last_code):
         cause = cause.__cause__ or cause.__context__
     if last_code is not None and last_code >= 400:
         return FetchError(f'http_{last_code}', str(error))
-    # No client says what it raises for an answer that it can't read.
+    # No client documents what it raises for an answer that it can't read.
     log.info(f'an answer is taken for not_an_image because of {error!r}')
     return FetchError('not_an_image', repr(error))
 
 
 def network_failure(error):
-    """Turn a time-out or a broken connection, as requests raises them, into a `FetchError`."""
+    """Return the `FetchError` of a time-out or a broken connection, None for other errors."""
     from requests import exceptions
     from urllib3.exceptions import TimeoutError as SocketTimeoutError
 
-    # A body that comes too slowly is a broken connection because of a time-out.
+    # A body that arrives too slowly is a broken connection because of a time-out.
     slow = exceptions.Timeout, SocketTimeoutError
     broken = (
         exceptions.ConnectionError,

@@ -1,10 +1,11 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Which images to ask a service for: sources that lie close together share a field."""
+"""Group sources into requests: those that lie close together share an image."""
 
 from dataclasses import dataclass, replace
 
 import astropy.units as u
 import numpy as np
+from astropy.coordinates import SkyCoord
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -13,8 +14,8 @@ from astro_morph.images.resampling import cut_stamps
 
 __all__ = ['Places', 'Request', 'share_fields']
 
-# What a request costs beside its pixels, in pixels: with five requests a second, hips2fits draws
-# so many meanwhile (500,000 a second, T. Boch, IVOA Interoperability Meeting, Groningen 2019).
+# Cost of a request in addition to its pixels, in pixels: what hips2fits draws between two of five
+# requests a second (500,000 pixels a second, T. Boch, IVOA Interoperability Meeting, 2019).
 _COST_OF_REQUEST = 100_000
 
 # Nearer to a pole, north turns by more than a third of a degree within the largest field.
@@ -28,7 +29,7 @@ _ARCSEC = u.arcsec.to(u.rad)
 
 @dataclass(frozen=True)
 class Places:
-    """Where cutouts lie, one element a cutout."""
+    """Positions and scales of cutouts, one element a cutout."""
 
     rows: np.ndarray  # of the catalogue
     ra: np.ndarray  # degrees, ICRS
@@ -39,6 +40,11 @@ class Places:
     def __len__(self):
         return len(self.rows)
 
+    @property
+    def coords(self):
+        """The positions as a `~astropy.coordinates.SkyCoord`."""
+        return SkyCoord(self.ra, self.dec, unit='deg')
+
     def select(self, index):
         """Return some of the places."""
         arrays = (array[index] for array in (self.rows, self.ra, self.dec, self.scale))
@@ -47,7 +53,7 @@ class Places:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """An image to ask for, north up and east to the left, and the cutouts to take from it."""
+    """An image to request, north up and east to the left, and the cutouts to take from it."""
 
     band: str  # 'rgb' for the colour picture
     ra: float  # degrees, ICRS: the centre
@@ -57,6 +63,11 @@ class Request:
     side: int  # of the cutouts, in pixels
     rows: np.ndarray  # (k,), of the catalogue
     offsets: np.ndarray  # (k, 2), pixels (x, y) from the centre of the image to the sources
+
+    @property
+    def centre(self):
+        """The centre of the image as a `~astropy.coordinates.SkyCoord`."""
+        return SkyCoord(self.ra, self.dec, unit='deg')
 
     def select(self, index):
         """Return the request for some of the cutouts, on the same field."""
@@ -69,9 +80,9 @@ class Request:
         Parameters
         ----------
         image : `~numpy.ndarray`, shape (y, x)
-            An image of the grid that was asked for, or a larger one.
-        centre : (float, float), optional
-            The pixel (x, y) at ``ra`` and ``dec``; by default the middle of the image.
+            An image of the grid of the request, or a larger one.
+        centre : (float, float), default=None
+            The pixel (x, y) at ``ra`` and ``dec``; the middle of the image if None.
 
         Returns
         -------
@@ -87,7 +98,7 @@ class Request:
 
 def share_fields(places, bands, *, max_side=1024):
     """
-    Choose the images to ask for, so that a request more and a pixel more are both worth their cost.
+    Choose the images to request, at the least cost of requests and pixels.
 
     All bands of a cutout are on one grid. A cutout with an image of its own is centred on its
     source, the others to half a pixel.
@@ -95,10 +106,10 @@ def share_fields(places, bands, *, max_side=1024):
     Parameters
     ----------
     places : `Places`
-        Where the cutouts lie.
-    bands : sequence of str
-        The bands to ask for.
-    max_side : int, optional
+        Positions of the cutouts.
+    bands : sequence
+        The bands; a tuple of bands is requested at once.
+    max_side : int, default=1024
         Largest side of an image that several cutouts share, in pixels.
 
     Returns
@@ -106,43 +117,32 @@ def share_fields(places, bands, *, max_side=1024):
     requests : list of `Request`
         One for each field and band.
     """
-    fields = []
-    for group in _group(places, max_side):
-        fields.append(_lone(places, group[0]) if len(group) == 1 else _shared(places, group))
+    fields = [_field_around(places, group) for group in _group(places, max_side)]
     return [replace(field, band=band) for field in fields for band in bands]
 
 
-def _lone(places, i):
-    side, ra, dec, scale = places.side, places.ra[i], places.dec[i], places.scale[i]
-    return Request(
-        band='',
-        ra=float(ra),
-        dec=float(dec),
-        scale=float(scale),
-        shape=(side, side),
-        side=side,
-        rows=places.rows[[i]],
-        offsets=np.zeros((1, 2)),
-    )
-
-
-def _shared(places, group):
-    """Lay a field around some places."""
-    directions = _directions(places.ra[group], places.dec[group])
-    axes = _axes(directions)
-    low, high = (directions @ axes.T)[:, :2].min(axis=0), (directions @ axes.T)[:, :2].max(axis=0)
-    east, north = (low + high) / 2
-    centre = np.array([east, north, np.sqrt(1 - east**2 - north**2)]) @ axes
-    # Tangential offsets, counted in pixels to the right and up.
-    along = directions @ _axes(centre[np.newaxis]).T
+def _field_around(places, group):
+    """Return the field of some places; of a single one, its cutout."""
     scale = places.scale[group[0]]
-    offsets = along[:, :2] / along[:, 2:] * [-1, 1] / (scale * _ARCSEC)
-    # One pixel to spare on each side.
-    nx, ny = np.ceil(2 * np.abs(offsets).max(axis=0)).astype(int) + places.side + 2
+    if len(group) == 1:
+        ra, dec, offsets = places.ra[group[0]], places.dec[group[0]], np.zeros((1, 2))
+        nx = ny = places.side
+    else:
+        directions = _directions(places.ra[group], places.dec[group])
+        axes = _axes(directions)
+        projected = (directions @ axes.T)[:, :2]
+        east, north = (projected.min(axis=0) + projected.max(axis=0)) / 2
+        centre = np.array([east, north, np.sqrt(1 - east**2 - north**2)]) @ axes
+        ra, dec = np.degrees([np.arctan2(centre[1], centre[0]), np.arcsin(centre[2])])
+        # Tangential offsets, counted in pixels to the right and up.
+        along = directions @ _axes(centre[np.newaxis]).T
+        offsets = along[:, :2] / along[:, 2:] * [-1, 1] / (scale * _ARCSEC)
+        # One pixel to spare on each side.
+        nx, ny = np.ceil(2 * np.abs(offsets).max(axis=0)).astype(int) + places.side + 2
     return Request(
         band='',
-        ra=float(np.degrees(np.arctan2(centre[1], centre[0])) % 360),
-        dec=float(np.degrees(np.arcsin(centre[2]))),
+        ra=float(ra % 360),
+        dec=float(dec),
         scale=float(scale),
         shape=(int(ny), int(nx)),
         side=places.side,
@@ -165,7 +165,7 @@ def _group(places, max_side):
 
 
 def _find_chains(places, max_side):
-    """Return sets of places of one scale, each with a neighbour that could share its field."""
+    """Return groups of places of one scale, each place with a neighbour near enough to share."""
     directions = _directions(places.ra, places.dec)
     reach = (max_side - places.side) * places.scale * _ARCSEC
     reach[np.abs(places.dec) > _HIGHEST_DECLINATION] = 0
@@ -180,7 +180,7 @@ def _find_chains(places, max_side):
 
 
 def _split(places, group, max_side):
-    """Cut a group in two where its widest gap is, or return None if it should share a field."""
+    """Split a group in two at its widest gap, or return None if it should share a field."""
     directions = _directions(places.ra[group], places.dec[group])
     along = directions @ _axes(directions).T / (places.scale[group[0]] * _ARCSEC)
     is_too_wide = (np.ptp(along, axis=0) + places.side + 2).max() > max_side

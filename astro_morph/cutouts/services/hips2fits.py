@@ -1,11 +1,8 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts from the hips2fits service of CDS, through `astroquery.hips2fits`."""
-
-import io
+"""Fetch cutouts from the hips2fits service of CDS, through `astroquery.hips2fits`."""
 
 import astropy.units as u
 import numpy as np
-from astropy.io import fits
 
 from astro_morph.cutouts.fetching.failures import FetchError
 from astro_morph.cutouts.services.remote import RemoteSource
@@ -27,16 +24,16 @@ class Hips2Fits(RemoteSource):
     half a pixel where sources share a field. The service interpolates the survey's pixels, so that
     their noise is correlated; their fluxes are multiplied by the ratio of the pixel areas.
 
-    A publication thanks the service beside the survey: "This research has made use of the
+    Publications acknowledge the service beside the survey: "This research has made use of the
     hips2fits, a tool developed at CDS, Strasbourg, France".
 
     Parameters
     ----------
     survey, bands, pixel_scale, coord_columns, cache
         As in `RemoteSource`.
-    server : str or sequence of str, optional
-        Address of the service, or of several that give the same answers; by default the two
-        servers at CDS, of which one is asked while the other does not answer.
+    server : str or sequence of str, default=None
+        Address of the service, or of several mirrors; the two servers at CDS if None, of which
+        the second is used if the first does not answer.
 
     Raises
     ------
@@ -83,8 +80,8 @@ class Hips2Fits(RemoteSource):
         return client
 
     def _answer(self, request, client):
-        # The service counts pixels from one where it means to count from zero, so that the centre
-        # of an image is that of its pixels but the last row and column.
+        # The service is off by one in its pixel numbers: the centre of an image is that of its
+        # pixels without the last row and column.
         ny, nx = (n + 1 for n in request.shape)
         is_picture = request.band == 'rgb'
         response = client.query_async(
@@ -98,7 +95,7 @@ class Hips2Fits(RemoteSource):
             coordsys='icrs',
             rotation_angle=0 * u.deg,
             format='jpg' if is_picture else 'fits',
-            # A picture keeps the range of its colours.
+            # These keep the range of a picture's colours.
             min_cut=0,
             max_cut=100,
             stretch='linear',
@@ -112,13 +109,13 @@ class Hips2Fits(RemoteSource):
             msg = f'asked for {ny} x {nx} pixels, got an image of shape {planes.shape}'
             raise FetchError(status='wrong_size', message=msg)
         images = np.stack([request.cut(plane, centre) for plane in planes], axis=1)
-        # There is no sky without noise: zeros are where the service has no tile.
+        # The sky has noise; all zeros mean that the service has no tile.
         images[(images == 0).all(axis=(1, 2, 3))] = np.nan
         return images if is_picture else self._per_new_pixel(images[:, 0], request)
 
 
 def _field_of_view(n_pixels, scale):
-    """Return the angle that the service turns into pixels of a scale in arcsec at the centre."""
+    """Return the angle for which pixels at the centre have a scale, in arcsec."""
     half = n_pixels / 2 * scale * u.arcsec.to(u.rad)
     return 2 * np.degrees(np.arctan(half)) * u.deg
 
@@ -126,30 +123,12 @@ def _field_of_view(n_pixels, scale):
 def _read_flux(content):
     """Return an image of shape (1, y, x), and the pixel (x, y) at its centre."""
     with image_errors():
-        # Astropy warns of other content, and fails in unclear ways.
+        # Astropy warns of other content, and its errors are unclear.
         if not content.startswith(b'SIMPLE'):
             msg = f'the answer begins with {content[:40]!r}'
             raise NotAnImageError(msg)
-        header, pixels = _read_plain(content) or _read_any(content)
-        return pixels[np.newaxis], (header['CRPIX1'] - 1, header['CRPIX2'] - 1)
-
-
-def _read_plain(content):
-    """Read the one image of floats that the service sends, three times as fast as any file."""
-    file = io.BytesIO(content)
-    try:
-        header = fits.Header.fromfile(file)
-        shape = header['NAXIS2'], header['NAXIS1']
-        pixels = np.frombuffer(content, '>f4', shape[0] * shape[1], file.tell())
-    except (OSError, KeyError, ValueError):
-        return None
-    is_plain = header['BITPIX'] == -32 and header['NAXIS'] == 2
-    return (header, pixels.reshape(shape)) if is_plain else None
-
-
-def _read_any(content):
-    hdu = decode_fits(content)
-    return hdu.header, hdu.data
+        hdu = decode_fits(content)
+        return hdu.data[np.newaxis], (hdu.header['CRPIX1'] - 1, hdu.header['CRPIX2'] - 1)
 
 
 def _read_picture(content):

@@ -1,23 +1,20 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts of images of the Hubble Space Telescope, from its archive MAST."""
+"""Fetch cutouts of images of the Hubble Space Telescope, from its archive MAST."""
 
 import re
 from collections import ChainMap
-from dataclasses import replace
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_area
 
 from astro_morph.cutouts.fetching.failures import FetchError
 from astro_morph.cutouts.services.fields import share_fields
-from astro_morph.cutouts.services.reprojection import cut_for_request
 from astro_morph.cutouts.services.remote import RemoteSource
+from astro_morph.cutouts.services.reprojection import MARGIN, cut_for_request
 from astro_morph.images.reading import read_pixels
-from astro_morph.utils.messages import as_written
 
 __all__ = ['MastCutouts']
 
@@ -25,30 +22,26 @@ __all__ = ['MastCutouts']
 _FILTER = re.compile(r'(?<![a-z0-9])f\d{3,4}(?:lp|[wmnx])(?![a-z0-9])', re.IGNORECASE)
 _FILTER_KEYWORDS = ('ORIG_FLE', 'FILTER', 'FILTER1', 'FILTER2')
 
-# Pixels of the survey beyond the cutout, on each side: what resampling looks at.
-_MARGIN = 8
-
 
 class MastCutouts(RemoteSource):
     """
     Cutouts of images of the Hubble Space Telescope, from its archive MAST.
 
-    The survey says which of its services is asked: for the Hubble Advanced Products
-    `~astroquery.mast.HapcutClass`, for deep fields such as CANDELS `~astroquery.mast.ZcutClass`.
-    One request brings all filters, and the bands are those of them that are wanted.
+    The survey determines the service of MAST: `~astroquery.mast.HapcutClass` for the Hubble
+    Advanced Products, `~astroquery.mast.ZcutClass` for deep fields such as CANDELS. One request
+    returns all filters, of which the bands are chosen.
 
-    The images lie on grids of their own, in electrons a second. They are resampled to cutouts
+    The images have grids of their own, in electrons a second. They are resampled to cutouts
     north up, in nanomaggies by the calibration in their headers, so that images of different
     cameras through filters of one name can be joined. Pixels that were not exposed are NaN.
 
     Parameters
     ----------
-    survey : str or `~astro_morph.surveys.Survey`, optional
+    survey : str or `~astro_morph.surveys.Survey`, default='hst-hap'
         ``'hst-hap'``, ``'candels'`` or another survey of MAST.
-    bands : sequence of str, optional
-        The filters, such as ``'F814W'``; by default those of the survey.
     **options
-        As of `~astro_morph.cutouts.services.remote.RemoteSource`.
+        As in `~astro_morph.cutouts.services.remote.RemoteSource`. The bands are filters, such as
+        ``'F814W'``; there are no colour pictures.
 
     Examples
     --------
@@ -57,11 +50,11 @@ class MastCutouts(RemoteSource):
     <MastCutouts: candels in F606W, F160W>
     """
 
-    def __init__(self, survey='hst-hap', *, bands=None, **options):
-        if bands == 'rgb':
-            msg = f"{as_written('bands')} must be names of filters, MAST has no pictures, got 'rgb'"
-            raise ValueError(msg)
-        super().__init__(survey, bands=bands, **options)
+    _has_pictures = False
+    _ids_key = 'mast'
+
+    def __init__(self, survey='hst-hap', **options):
+        super().__init__(survey, **options)
 
     @property
     def _is_hap(self):
@@ -77,7 +70,7 @@ class MastCutouts(RemoteSource):
         return client
 
     def _requests(self, places, layers):
-        return [replace(field, band=tuple(layers)) for field in share_fields(places, [''])]
+        return share_fields(places, [layers])
 
     def _answer(self, request, client):
         images = {band: [] for band in request.band}
@@ -89,21 +82,21 @@ class MastCutouts(RemoteSource):
         return np.concatenate([self._cut(some, request) for some in images.values()])
 
     def _download(self, request, client):
-        """Return the files of all filters, none where MAST has no images."""
+        """Return the files of all filters, none if MAST has no images there."""
         from requests import JSONDecodeError
 
-        centre = SkyCoord(request.ra, request.dec, unit='deg')
         size = max(request.shape) * request.scale * u.arcsec
+        size += 2 * MARGIN * self.survey.pixel_scale
         try:
-            files = client.get_cutouts(centre, size=size + 2 * _MARGIN * self.survey.pixel_scale)
-        except JSONDecodeError as error:  # neither a zip file nor words that say why not
+            files = client.get_cutouts(request.centre, size=size)
+        except JSONDecodeError as error:  # neither a zip file nor a message
             status = 'truncated' if error.doc.startswith('PK') else 'not_an_image'
             raise FetchError(status, str(error)) from error
         own = '' if self._is_hap else self.survey.ids['mast']
         return [file for file in files if file.filename.startswith(own)]
 
     def _cut(self, images, request):
-        # Of images that cover a cutout alike, the first is taken: the one nearest in scale.
+        # Of images with equal coverage, the first is used: the one nearest in scale.
         scale = self.pixel_scale.to_value(u.deg)
         images.sort(key=lambda image: abs(np.log(_scale_of(image) / scale)))
         return cut_for_request(images, request)
@@ -124,13 +117,13 @@ def _find_filter(*sources):
 
 
 def _scale_of(image):
-    """Degrees a pixel."""
+    """Return the pixel scale in degrees."""
     return np.sqrt(proj_plane_pixel_area(WCS(image.header).celestial))
 
 
 def _calibrate(image, primary_header):
     """
-    Turn electrons a second into nanomaggies, and zeros, which drizzling leaves, into NaN.
+    Convert electrons a second to nanomaggies, and the zeros of drizzling to NaN.
 
     The AB magnitude of one electron a second follows from the inverse sensitivity and the pivot
     wavelength (Sirianni et al. 2005, PASP 117, 1049, with the zero point of ABmag in f_lambda).

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts from services on the network: what all of them share."""
+"""RemoteSource: requests, cache, failures and plans of all services on the network."""
 
 import random
 import threading
@@ -17,50 +17,50 @@ from astropy.utils.exceptions import AstropyWarning
 from astro_morph import conf, surveys
 from astro_morph.catalog import as_table, read_positions
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
-from astro_morph.cutouts.fetching.builder import Album
+from astro_morph.cutouts.fetching.builder import CutoutBuilder
 from astro_morph.cutouts.fetching.cache import NO_COVERAGE, CutoutCache, CutoutKey
 from astro_morph.cutouts.fetching.failures import FetchError, OutageError, as_failure
-from astro_morph.cutouts.sizes import framing_of, grid_of
 from astro_morph.cutouts.services.fields import Places, share_fields
+from astro_morph.cutouts.sizes import framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
+from astro_morph.utils.messages import as_written
 from astro_morph.utils.threads import work_in_threads
 
 __all__ = ['Plan', 'RemoteSource']
 
-# So many failures in a row are an outage: where one request in two fails, that happens once in a
+# Consecutive failures that count as an outage: if one request in two fails, that happens once in a
 # million.
 OUTAGE = 20
 
-# A call that sends more requests says so first.
+# A call that sends more requests logs its plan first.
 MANY_REQUESTS = 1000
 
-# Images that are read from the cache at a time, so that a call needs little memory beside its
-# result.
+# Images to read from the cache at a time, so that a call needs little memory beside its result.
 BATCH = 1024
 
-# What services draw and send in a second; see `astro_morph.cutouts.services.fields`.
+# Speed of services; see `astro_morph.cutouts.services.fields`.
 PIXELS_A_SECOND = 500_000
 
-# On the way a pixel is a float, or a part of a colour JPEG.
+# Size of a pixel on the network: a float, or a part of a colour JPEG.
 BYTES_A_PIXEL = {'flux': 4, 'picture': 0.5}
 
 
 class Plan(NamedTuple):
     """
-    What a call of `~astro_morph.cutouts.RemoteSource.fetch` asks for.
+    The requests of a call of `~astro_morph.cutouts.RemoteSource.fetch`.
 
     Parameters
     ----------
     n_rows : int
-        Rows of the call.
+        Number of rows.
     n_cached : int
-        Those of them that need no request.
+        Number of rows that need no request.
     n_requests : int
-        Requests for the others.
+        Number of requests for the others.
     megabytes : float
-        About how much they bring.
+        Approximate size of the answers.
     seconds : float
-        About how long they take.
+        Approximate duration.
 
     Examples
     --------
@@ -76,7 +76,7 @@ class Plan(NamedTuple):
     seconds: float
 
     def times(self, factor):
-        """Return the plan of so many calls like this."""
+        """Return the plan of that many calls like this."""
         counts = (round(value * factor) for value in self[:3])
         return Plan(*counts, self.megabytes * factor, self.seconds * factor)
 
@@ -90,32 +90,38 @@ class Plan(NamedTuple):
 
 class RemoteSource(CutoutSource):
     """
-    Base class of the services that give cutouts over the network.
+    Base class of the services that send cutouts over the network.
 
-    It groups sources into requests, sends several at once with good manners, remembers what came,
-    and turns what fails into a status of its rows. A service implements `_make_client` and
-    `_answer`; one that can't be asked for an image of any grid also `_requests`.
+    It groups sources into requests, sends several at once within the limits of each host, caches
+    the images, and gives the rows of a failed request a status. A service implements
+    `_make_client` and `_answer`; one that can't draw images on any grid also `_requests`.
 
     Parameters
     ----------
     survey : str or `~astro_morph.surveys.Survey`
         The survey.
-    bands : sequence of str or 'rgb', optional
-        The bands; all of the survey by default. ``'rgb'`` asks for the service's colour picture
+    bands : sequence of str or 'rgb', default=None
+        The bands; all of the survey if None. ``'rgb'`` requests the service's colour picture
         instead of flux.
-    pixel_scale : `~astropy.units.Quantity`, optional
-        Angle a pixel; by default that of the survey.
-    coord_columns : str or (str, str), optional
+    pixel_scale : `~astropy.units.Quantity`, default=None
+        Angle a pixel; that of the survey if None.
+    coord_columns : str or (str, str), default=None
         The columns of the position, see `astro_morph.catalog.read_positions`.
-    server : str or sequence of str, optional
-        Base address to ask instead of the service's own; several if they give the same answers.
-    cache : None, str, path-like, `CutoutCache` or False, optional
-        Where to keep what came: in the cache file of the package by default, in another file, or
-        nowhere.
+    server : str or sequence of str, default=None
+        Base address to use instead of the service's own, or those of several mirrors.
+    cache : None, str, path-like, `CutoutCache` or False, default=None
+        Where to keep the images: in the cache file of the package if None, in another file, or
+        nowhere if False.
+
+    Raises
+    ------
+    ValueError
+        If the service has no colour pictures and ``bands`` is ``'rgb'``, or does not know the
+        survey.
 
     Examples
     --------
-    Any service takes part in the same way, here one of CDS, which is not asked yet:
+    All services are used in the same way, here one of CDS, to which nothing is sent yet:
 
     >>> from astropy.coordinates import SkyCoord
     >>> from astro_morph.cutouts import Hips2Fits, RemoteSource
@@ -125,6 +131,10 @@ class RemoteSource(CutoutSource):
     >>> source.plan(SkyCoord([150.1, 210.2], [2.2, 5.5], unit='deg')).n_requests
     2
     """
+
+    # Whether the service has colour pictures, and the key in ``survey.ids`` that it needs.
+    _has_pictures = True
+    _ids_key = None
 
     def __init__(
         self,
@@ -137,6 +147,19 @@ class RemoteSource(CutoutSource):
         cache=None,
     ):
         self.survey = surveys.get(survey)
+        service = type(self).__name__
+        if self._ids_key not in (None, *self.survey.ids):
+            msg = (
+                f'survey {self.survey.name!r} has no {self._ids_key!r} in its ids, which {service} '
+                'needs; choose another survey, or make a Survey with these ids'
+            )
+            raise ValueError(msg)
+        if bands == 'rgb' and not self._has_pictures:
+            msg = (
+                f'{as_written("bands", "rgb")}: {service} has no colour pictures; name bands, such '
+                f'as {list(self.survey.bands)}'
+            )
+            raise ValueError(msg)
         self.kind = 'picture' if bands == 'rgb' else 'flux'
         self.bands = PICTURE_BANDS if bands == 'rgb' else tuple(bands or self.survey.bands)
         self.pixel_scale = u.Quantity(
@@ -149,7 +172,7 @@ class RemoteSource(CutoutSource):
     def __repr__(self):
         return f'<{type(self).__name__}: {self.survey.name} in {", ".join(self.bands)}>'
 
-    # What a service implements.
+    # To be implemented by a service.
 
     @abstractmethod
     def _make_client(self):
@@ -157,19 +180,19 @@ class RemoteSource(CutoutSource):
         Return a new client of the service; each thread has its own.
 
         Import astroquery here, not at the top of the module. Point the client at the first of
-        ``self._servers``, where there are any.
+        ``self._servers``, if there are any.
         """
 
     @abstractmethod
     def _answer(self, request, client):
         """
-        Ask the service, and cut its answer.
+        Send a request to the service, and cut the sources out of the answer.
 
         Parameters
         ----------
         request : `~astro_morph.cutouts.services.fields.Request`
-            What to ask for: ``band``, ``ra``, ``dec``, ``scale``, ``shape``, ``side``. Of an image
-            of that grid, ``request.cut(image)`` gives the cutouts.
+            The request: ``band``, ``ra``, ``dec``, ``scale``, ``shape``, ``side``.
+            ``request.cut(image)`` cuts the sources out of an image of that grid.
         client : object
             The client of this thread.
 
@@ -178,27 +201,27 @@ class RemoteSource(CutoutSource):
         images : sequence of `~numpy.ndarray`
             One for each of ``request.rows``, of shape (side, side), or (3, side, side) and from 0
             to 255 for a colour picture. If ``request.band`` is a tuple of bands, all of the first
-            band, then all of the next. NaN where there is no pixel; all NaN if the survey does not
-            cover the place, which is remembered.
+            band, then all of the next. NaN where there is no pixel; all NaN outside the survey,
+            which is cached.
 
         Raises
         ------
         FetchError
-            If there is no image for any row. Time-outs, broken connections, 429 and 5xx need no
-            care: the session raises for them once all tries have failed. Whatever else a client
-            raises becomes ``http_<code>`` if the last answer was an error, or ``not_an_image``.
+            If there is no image for any row. The session raises it for time-outs, broken
+            connections, 429 and 5xx once all tries have failed. Any other exception of a client
+            becomes ``http_<code>`` if the last answer was an error, or ``not_an_image``.
         """
 
     def _requests(self, places, layers):
         """
-        Turn places into requests.
+        Group places into requests.
 
         Parameters
         ----------
         places : `~astro_morph.cutouts.services.fields.Places`
-            Where the cutouts lie: arrays ``rows``, ``ra``, ``dec``, ``scale``, and ``side``.
+            The cutouts: arrays ``rows``, ``ra``, ``dec``, ``scale``, and ``side``.
         layers : tuple of str
-            What to ask for: bands, or ``('rgb',)`` for the colour picture.
+            The bands, or ``('rgb',)`` for the colour picture.
 
         Returns
         -------
@@ -209,35 +232,35 @@ class RemoteSource(CutoutSource):
         return share_fields(places, layers)
 
     def _session_of(self, client):
-        """Return the `requests.Session` that a client sends its requests with."""
+        """Return the `requests.Session` of a client."""
         return client._session
 
     def _origin(self, layer):
-        """Return the text by which the cache knows where the images of a layer come from."""
+        """Return the text that identifies the source of a layer's images in the cache."""
         return ' '.join([type(self).__name__, self.survey.name, *self._servers])
 
     def _per_new_pixel(self, images, request):
-        """Turn fluxes in pixels of the survey, as some services give, into those of the cutout."""
+        """Convert fluxes per pixel of the survey to fluxes per pixel of the cutout."""
         return images * (request.scale / self.survey.pixel_scale.to_value(u.arcsec)) ** 2
 
     @property
     def _servers(self):
-        """Base addresses of servers that give the same answers, in order; none: the client's."""
+        """Base addresses of mirrors, in order; the client's own server if there are none."""
         return (self.server,) if isinstance(self.server, str) else tuple(self.server or ())
 
-    # What a user calls.
+    # Called by users.
 
     def fetch(self, X, *, size=None):
         """
-        Get the cutouts of a catalogue, from the cache or over the network.
+        Fetch the cutouts of a catalogue, from the cache or over the network.
 
         Parameters
         ----------
         X : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
             The catalogue, or positions.
-        size : int, `~astropy.units.Quantity` or str, optional
-            Side of the cutouts in pixels or as an angle, 64 pixels by default; or a column and a
-            factor such as ``'4 * petroR90_r'``, see `~astro_morph.cutouts.grid_of`.
+        size : int, `~astropy.units.Quantity`, str or tuple, default=None
+            Side of the cutouts in pixels or as an angle; or a column and a factor such as
+            ``'4 * petroR90_r'``, see `~astro_morph.cutouts.grid_of`; 64 pixels if None.
 
         Returns
         -------
@@ -247,16 +270,16 @@ class RemoteSource(CutoutSource):
         Raises
         ------
         ValueError
-            If ``X`` has no positions or ``size`` is no size.
+            If ``X`` has no positions, or ``size`` is not valid.
         OutageError
-            If the service does not answer at all; ``cutouts`` of the error has what came.
+            If the service does not answer at all; its ``cutouts`` are those fetched before.
         """
         table = as_table(X)
         return next(self._fetch_batches(table, size, len(table)))
 
     def stream(self, X, *, size=None, batch_size=1024):
         """
-        Get the cutouts of a catalogue batch after batch, so that memory stays bounded.
+        Fetch the cutouts of a catalogue in batches, so that memory stays bounded.
 
         Only sources of one batch share a field: a catalogue that is sorted by position needs the
         fewest requests.
@@ -277,7 +300,7 @@ class RemoteSource(CutoutSource):
 
     def plan(self, X, *, size=None):
         """
-        Say what `fetch` would ask for, without asking.
+        Count the requests that `fetch` would send.
 
         Parameters
         ----------
@@ -287,13 +310,13 @@ class RemoteSource(CutoutSource):
         Returns
         -------
         plan : `~astro_morph.cutouts.services.remote.Plan`
-            Its fields ``n_rows``, ``n_cached``, ``n_requests``, ``megabytes`` and ``seconds``.
+            With fields ``n_rows``, ``n_cached``, ``n_requests``, ``megabytes`` and ``seconds``.
         """
-        album, places = self._open_album(as_table(X), size)
-        self._recall(places, album, album.note)
-        return self._make_plan(places, self._find_missing(places, album))
+        builder, places = self._start(as_table(X), size)
+        self._read_cache(places, builder, builder.note)
+        return self._make_plan(places, self._find_missing(places, builder))
 
-    # How it is done.
+    # The implementation.
 
     @property
     def _layers(self):
@@ -301,7 +324,7 @@ class RemoteSource(CutoutSource):
 
     @property
     def _zero_point(self):
-        """AB magnitude of a flux of one in each band, None where it is not known."""
+        """AB magnitude of a flux of one in each band, None if it is not known."""
         is_known = self.survey.zero_point is not None and self.survey.service == type(self).__name__
         # A service may have filters that the survey does not name.
         is_named = set(self.bands) <= set(self.survey.bands)
@@ -311,35 +334,35 @@ class RemoteSource(CutoutSource):
         return of_all[[self.survey.bands.index(band) for band in self.bands]]
 
     @cached_property
-    def _memory(self):
+    def _cache(self):
         if self.cache is False:
-            return _NoMemory()
+            return _NoCache()
         return self.cache if isinstance(self.cache, CutoutCache) else CutoutCache(self.cache)
 
     def _fetch_batches(self, table, size, batch_size):
-        """Yield the cutouts of batches; the first that makes requests tells how many all make."""
-        is_said = False
+        """Yield the cutouts of batches; the plan of all is logged before the first requests."""
+        is_logged = False
         for start in range(0, max(len(table), 1), max(batch_size, 1)):
             batch = table[start : start + batch_size]
-            album, places = self._open_album(batch, size)
-            self._recall(places, album, album.fill)
-            requests = self._find_missing(places, album)
-            if requests and not is_said:
-                is_said = True
+            builder, places = self._start(batch, size)
+            self._read_cache(places, builder, builder.fill)
+            requests = self._find_missing(places, builder)
+            if requests and not is_logged:
+                is_logged = True
                 plan = self._make_plan(places, requests).times((len(table) - start) / len(batch))
                 if plan.n_requests > MANY_REQUESTS:
                     log.info(f'{self!r}: {plan}')
             if requests:
-                self._ask_for(requests, places, album)
-            yield album.to_cutouts()
+                self._send(requests, places, builder)
+            yield builder.to_cutouts()
 
-    def _open_album(self, table, size):
-        """Return an album without images, and the places of all rows."""
+    def _start(self, table, size):
+        """Return a builder without images, and the places of all rows."""
         coords, status = read_positions(table, coord_columns=self.coord_columns)
         side, pixel_scale = grid_of(table, size, self.pixel_scale)
         scale = np.broadcast_to(pixel_scale.to_value(u.arcsec), len(table))
         status[(status == 'ok') & ~np.isfinite(scale)] = 'no_size'
-        album = Album(
+        builder = CutoutBuilder(
             table,
             status,
             layers=self._layers,
@@ -348,7 +371,7 @@ class RemoteSource(CutoutSource):
             framing=framing_of(size),
             zero_point=self._zero_point,
         )
-        return album, Places(np.arange(len(table)), coords.ra.deg, coords.dec.deg, scale, side)
+        return builder, Places(np.arange(len(table)), coords.ra.deg, coords.dec.deg, scale, side)
 
     def _keys(self, layer, places):
         origin = self._origin(layer)
@@ -357,21 +380,21 @@ class RemoteSource(CutoutSource):
             CutoutKey(origin, layer, ra, dec, places.side, scale) for ra, dec, scale in positions
         ]
 
-    def _recall(self, places, album, take):
-        """Give ``take``, a method of the album, what the cache has."""
+    def _read_cache(self, places, builder, take):
+        """Call ``take``, a method of the builder, with the content of the cache."""
         for layer in self._layers:
-            rows = np.flatnonzero(album.missing(layer))
+            rows = np.flatnonzero(builder.missing(layer))
             for some in np.split(rows, range(BATCH, len(rows), BATCH)):
-                take(layer, some, self._memory.get(self._keys(layer, places.select(some))))
+                take(layer, some, self._cache.get(self._keys(layer, places.select(some))))
 
-    def _find_missing(self, places, album):
-        """Return the requests for all that the album lacks."""
-        is_missing = {layer: album.missing(layer) for layer in self._layers}
+    def _find_missing(self, places, builder):
+        """Return the requests for all images that the builder lacks."""
+        is_missing = {layer: builder.missing(layer) for layer in self._layers}
         rows = np.flatnonzero(np.any(list(is_missing.values()), axis=0))
         if len(rows) == 0:
             return []
         requests = []
-        # All layers of a row are asked for on one grid, so the fields are chosen for all.
+        # All layers of a row are on one grid, so the fields are chosen for all.
         for request in self._requests(places.select(rows), self._layers):
             wanted = [is_missing[band][request.rows] for band in _bands_of(request)]
             is_wanted = np.any(wanted, axis=0)
@@ -393,11 +416,11 @@ class RemoteSource(CutoutSource):
             ),
         )
 
-    def _ask_for(self, requests, places, album):
-        """Send the requests, and fill in and keep what comes."""
+    def _send(self, requests, places, builder):
+        """Send the requests, and store the answers in the builder and the cache."""
         from astroquery import cache_conf
 
-        # In a random order, because two processes that share a cache would walk in step.
+        # In random order, so that two processes that share a cache send different requests.
         random.shuffle(requests)
         n_threads = min(len(requests), conf.requests_at_once)
         is_over = threading.Event()
@@ -405,27 +428,27 @@ class RemoteSource(CutoutSource):
             partial(self._begin, places, is_over), requests, n_threads, is_over=is_over
         )
         n_failed = 0
-        # Clients switch astroquery's cache, and readers warnings, off and on again, in all threads
-        # at once. What they warn of ends in a status.
+        # Clients switch astroquery's cache off and on again, and readers do so with warnings, for
+        # all threads at once. Whatever they warn of ends in a status.
         with (
             warnings.catch_warnings(),
             cache_conf.set_temp('cache_active', False),
             closing(arrivals),
         ):
-            # But not what our cache warns of.
+            # Warnings of our own cache are shown.
             others = r'(astropy|astroquery|pyvo)\b'
             warnings.filterwarnings('ignore', category=AstropyWarning, module=others)
             for some in arrivals:
-                self._memory.put([item for arrival in some for item in arrival.news])
+                self._cache.put([item for arrival in some for item in arrival.news])
                 for arrival in some:
-                    arrival.put_into(album)
+                    arrival.put_into(builder)
                     failure = arrival.failure
                     n_failed = n_failed + 1 if failure and failure.is_network else 0
                 if n_failed >= OUTAGE:
-                    self._raise_outage(failure, n_failed, album)
+                    self._raise_outage(failure, n_failed, builder)
 
     def _begin(self, places, is_over):
-        """Return what turns a request into an arrival, in one thread."""
+        """Return a function that turns a request into an arrival, for one thread."""
         from astro_morph.cutouts.fetching.http import be_polite
 
         client = self._make_client()
@@ -435,7 +458,7 @@ class RemoteSource(CutoutSource):
             asked = places.select(request.rows)
             keys = [key for band in _bands_of(request) for key in self._keys(band, asked)]
             # Another process may have fetched them meanwhile.
-            known = self._memory.get(keys)
+            known = self._cache.get(keys)
             if all(image is not None for image in known):
                 return _Arrival(request, known)
             try:
@@ -447,41 +470,41 @@ class RemoteSource(CutoutSource):
 
         return work
 
-    def _raise_outage(self, failure, n_failed, album):
+    def _raise_outage(self, failure, n_failed, builder):
         for layer in self._layers:
-            album.fail(layer, album.missing(layer), 'outage')
-        cutouts = album.to_cutouts()
+            builder.fail(layer, builder.missing(layer), 'outage')
+        cutouts = builder.to_cutouts()
         msg = (
-            f'{type(self).__name__} does not answer: the last {n_failed} requests failed, at last '
-            f'because of {failure.status} ({failure}). The {np.sum(cutouts.is_ok)} rows that came '
-            'are in the attribute cutouts of this error and in the cache; the same call goes on '
-            'from there.'
+            f'{type(self).__name__} does not answer: the last {n_failed} requests failed, the very '
+            f'last with {failure.status} ({failure}). The {np.sum(cutouts.is_ok)} rows fetched so '
+            'far are in the attribute cutouts of this error and in the cache; make the same call '
+            'again to continue.'
         )
         raise OutageError(msg, cutouts)
 
 
 class _Arrival(NamedTuple):
-    """What became of a request."""
+    """The answer to a request, or its failure."""
 
     request: object
     images: list = ()
     failure: FetchError | None = None
     news: tuple = ()  # pairs of key and image for the cache
 
-    def put_into(self, album):
+    def put_into(self, builder):
         rows = self.request.rows
         for i, band in enumerate(_bands_of(self.request)):
             if self.failure is None:
-                album.fill(band, rows, self.images[i * len(rows) : (i + 1) * len(rows)])
+                builder.fill(band, rows, self.images[i * len(rows) : (i + 1) * len(rows)])
             else:
-                album.fail(band, rows, self.failure.status)
+                builder.fail(band, rows, self.failure.status)
 
 
 def _bands_of(request):
     return (request.band,) if isinstance(request.band, str) else request.band
 
 
-class _NoMemory:
+class _NoCache:
     """A cache that keeps nothing."""
 
     def get(self, keys):

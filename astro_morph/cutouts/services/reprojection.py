@@ -1,28 +1,30 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts out of downloaded images that lie on grids of their service's choice."""
+"""Cut and resample sources out of downloaded images that have pixel grids of their own."""
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import SkyCoord
 
 from astro_morph.images.stitching import cut_tiles, north_up
 from astro_morph.images.tiles import DownloadedImage, Tile, TilePixels
 
-__all__ = ['cut_for_request', 'cut_from_images']
+__all__ = ['MARGIN', 'cut_for_request', 'cut_from_images', 'cut_until_whole']
+
+#: Pixels of the survey beyond a cutout, on each side, that its resampling reads.
+MARGIN = 8
 
 
 def cut_from_images(images, coords, *, side, pixel_scale):
     """
     Cut sources out of the images of one band, each on a grid of its own.
 
-    The cutouts are north up and east left, with the source at their centre. They are made as
-    `~astro_morph.cutouts.Mosaics` makes them: resampled so that the flux is kept, joined where
-    images overlap, and NaN where there is no pixel.
+    The cutouts are north up and east left, centred on the sources. As in
+    `~astro_morph.cutouts.Mosaics`, they are resampled with conserved flux and joined where images
+    overlap, and NaN where there is no pixel.
 
     Parameters
     ----------
     images : sequence of `~astropy.io.fits.PrimaryHDU` or `~astropy.io.fits.ImageHDU`
-        What was downloaded: images with a celestial WCS.
+        The downloaded images, with a celestial WCS.
     coords : `~astropy.coordinates.SkyCoord`, shape (n,)
         The sources.
     side : int
@@ -33,12 +35,12 @@ def cut_from_images(images, coords, *, side, pixel_scale):
     Returns
     -------
     cutouts : `~numpy.ndarray` of float32, shape (n, y, x)
-        The cutouts, in flux per pixel. One whose centre lies in no image is NaN as a whole.
+        The cutouts, in flux per pixel; all NaN if the source lies in no image.
 
     Raises
     ------
     ImageError
-        If something downloaded is no image with a celestial WCS, or is not whole.
+        If an image has no celestial WCS, or is truncated.
     """
     tiles = [Tile(DownloadedImage(image), plane=0) for image in images]
     stencils = north_up(coords, side * pixel_scale)
@@ -48,14 +50,14 @@ def cut_from_images(images, coords, *, side, pixel_scale):
 
 def cut_for_request(images, request):
     """
-    Cut the sources of a request out of images of its band, each exactly at its centre.
+    Cut the sources of a request out of images of its band, centred exactly.
 
     Parameters
     ----------
     images : sequence of image HDUs
         As in `cut_from_images`.
     request : `~astro_morph.cutouts.services.fields.Request`
-        The request that brought them.
+        The request.
 
     Returns
     -------
@@ -71,6 +73,36 @@ def cut_for_request(images, request):
     west, north = request.offsets.T * pixel_scale.to_value(u.rad)
     # Offsets in the tangential plane.
     distances = np.arctan(np.hypot(west, north)) * u.rad
-    centre = SkyCoord(request.ra, request.dec, unit='deg')
-    coords = centre.directional_offset_by(np.arctan2(-west, north) * u.rad, distances)
+    coords = request.centre.directional_offset_by(np.arctan2(-west, north) * u.rad, distances)
     return cut_from_images(images, coords, side=request.side, pixel_scale=pixel_scale)
+
+
+def cut_until_whole(images, request):
+    """
+    Cut the sources of a request, and take more images only while pixels are missing.
+
+    Parameters
+    ----------
+    images : iterable of image HDUs
+        The images in order of preference, such as a generator that downloads them.
+    request : `~astro_morph.cutouts.services.fields.Request`
+        The request.
+
+    Returns
+    -------
+    cutouts : `~numpy.ndarray` of float32, shape (k, y, x)
+        As in `cut_for_request`.
+
+    Raises
+    ------
+    ImageError
+        As in `cut_from_images`.
+    """
+    taken = []
+    cutouts = cut_for_request(taken, request)
+    for image in images:
+        taken.append(image)
+        cutouts = cut_for_request(taken, request)
+        if not np.isnan(cutouts).any():
+            break
+    return cutouts

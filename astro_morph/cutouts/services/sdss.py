@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts out of the frames of the Sloan Digital Sky Survey, through `astroquery.sdss`."""
+"""Cut sources out of the frames of SDSS, downloaded whole, through `astroquery.sdss`."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,54 +13,53 @@ from astropy.table import Table
 from astro_morph.cutouts.fetching.downloads import RecentDownloads, fetch_image
 from astro_morph.cutouts.fetching.failures import FetchError, as_failure
 from astro_morph.cutouts.services.fields import Places
-from astro_morph.cutouts.services.reprojection import cut_from_images
 from astro_morph.cutouts.services.remote import RemoteSource
-from astro_morph.utils.messages import as_written
+from astro_morph.cutouts.services.reprojection import cut_from_images
 
 __all__ = ['SdssFrames']
 
-# The catalogue takes lists of up to 80 kB, and a position is a line of some 45 characters.
+# The catalogue accepts lists of up to 80 kB, and a position is a line of some 45 characters.
 POSITIONS_A_QUERY = 1000
 
-# There are seven objects a square arcmin, so that every position of the survey has one so near.
+# There are seven objects a square arcmin, so that every position of the survey has one this near.
 _RADIUS = 1 * u.arcmin
 
-# Frames share 128 pixels with the next, and an object belongs to the one that has it farther from
-# its edges: smaller cutouts lie in one frame.
+# A frame shares 128 pixels with the next, and an object belongs to the frame in which it is farther
+# from the edges: smaller cutouts lie in one frame.
 _LARGE = 64 * 0.396 * u.arcsec
 
 _DIAGONALS = [45, 135, 225, 315] * u.deg
 
 _NAME_OF_FRAME = ('run', 'rerun', 'camcol', 'field')
 
-# A frame has 12 MB, of which 3 travel.
+# A frame has 12 MB, 3 MB compressed.
 _FRAME_SHAPE = (1489, 2048)
 _FRAMES_KEPT = 32
 
 
 class SdssFrames(RemoteSource):
     """
-    Cutouts out of the calibrated frames of SDSS, with the pixels and the noise of the camera.
+    Cutouts from the calibrated frames of SDSS, with the pixels and the noise of the camera.
 
-    No service cuts them. The catalogue of the survey is asked which frames show the sources, a
-    thousand sources a query; ``plan`` asks that too. Then each frame is fetched as a whole, once
-    for all sources on it. It has 3 MB: where sources are far apart, `Hips2Fits` sends a hundredth.
+    No service cuts frames. The survey's catalogue is queried for the frames that show the sources,
+    a thousand sources a query, also by ``plan``. Then each frame is downloaded once for all sources
+    on it. A frame has 3 MB: for sources far apart, `Hips2Fits` sends a hundredth of the data.
 
-    Cutouts larger than 25 arcsec may need the frames next to theirs, which are fetched again where
-    they were not used lately.
+    Cutouts larger than 25 arcsec may need neighbouring frames, which are downloaded again unless
+    they were used recently.
 
     Parameters
     ----------
     survey, bands, pixel_scale, coord_columns, cache
         As in `RemoteSource`. There are no colour pictures.
-    server : str, optional
-        Address that answers as https://skyserver.sdss.org does, and with ``/sas`` at its end as
+    server : str, default=None
+        Address of a mirror of https://skyserver.sdss.org, and with ``/sas`` appended of
         https://data.sdss.org/sas.
 
     Raises
     ------
     ValueError
-        If colour pictures are asked for.
+        If ``bands`` is ``'rgb'``.
 
     Examples
     --------
@@ -69,11 +68,10 @@ class SdssFrames(RemoteSource):
     <SdssFrames: sdss-dr9 in g, r, i>
     """
 
+    _has_pictures = False
+
     def __init__(self, survey='sdss-dr9', **options):
         super().__init__(survey, **options)
-        if self.kind == 'picture':
-            msg = f"{as_written('bands')} must be bands: SDSS has no frames in colour, got 'rgb'"
-            raise ValueError(msg)
 
     @property
     def _zero_point(self):
@@ -102,20 +100,20 @@ class SdssFrames(RemoteSource):
     def _answer(self, request, client):
         if request.failure is not None:
             raise request.failure
-        # The client would fetch them without its session, and so without a thought for others.
+        # The client would fetch them without its session, and so without our limits.
         fetch = partial(fetch_image, session=client._session)
         images = [request.recent.get(link, partial(fetch, link)) for link in request.links]
         places = request.places
         return cut_from_images(
             images,
-            _positions(places),
+            places.coords,
             side=places.side,
             pixel_scale=places.scale * u.arcsec,
         )
 
     @contextmanager
     def _pointed_at_server(self):
-        """Point astroquery, which has no client of its own server, at the one in use."""
+        """Point astroquery at the server in use, by its configuration: the client can't."""
         from astroquery import cache_conf
         from astroquery.sdss import conf
 
@@ -129,9 +127,9 @@ class SdssFrames(RemoteSource):
 
     def _find_frames(self, places):
         """
-        Find the frames that show each place, by their names.
+        Find the names of the frames that show each place.
 
-        Return a list of tuples for the first places, and why there are not as many as places.
+        Return a list of tuples, and the failure because of which there are fewer than places.
         """
         from astro_morph.cutouts.fetching.http import be_polite
 
@@ -144,7 +142,7 @@ class SdssFrames(RemoteSource):
             try:
                 found = _match(client, points[part])
             except Exception as error:
-                # The other queries would fail as well, each after all its tries.
+                # The other queries would fail too, each after all its tries.
                 return frames[: owners[start]], as_failure(error, adapter.last_code)
             for owner, frame in zip(owners[part], found, strict=True):
                 if frame is not None and frame not in frames[owner]:
@@ -156,7 +154,7 @@ class SdssFrames(RemoteSource):
         if not frames:
             return {}
         names = [(frame, band) for frame in frames for band in bands]
-        # Files that are yet to be fetched, in this order.
+        # Files that are not downloaded yet, in this order.
         files = self._make_client().get_images_async(
             matches=Table(rows=frames, names=_NAME_OF_FRAME), band=bands
         )
@@ -165,7 +163,7 @@ class SdssFrames(RemoteSource):
 
 @dataclass(frozen=True, eq=False)
 class _FrameRequest:
-    """Frames of one band to ask for, and what to cut out of them; or why there is nothing to."""
+    """Frames of one band, and the places to cut out of them; or why the frames are unknown."""
 
     band: str
     places: Places
@@ -186,25 +184,21 @@ class _FrameRequest:
         return replace(self, places=self.places.select(index))
 
 
-def _positions(places):
-    return SkyCoord(places.ra, places.dec, unit='deg')
-
-
 def _points_of_interest(places):
-    """Return the centres of all cutouts and the corners of large ones, and whose they are."""
-    centres = _positions(places)
+    """Return the centres of all cutouts and the corners of large ones, and the places' numbers."""
+    centres = places.coords
     extents = places.scale * places.side * u.arcsec
     large = np.flatnonzero(extents > _LARGE)
     distances = extents[large, np.newaxis] / np.sqrt(2)
     corners = centres[large, np.newaxis].directional_offset_by(_DIAGONALS, distances)
     owners = np.concatenate([np.arange(len(places)), np.repeat(large, len(_DIAGONALS))])
-    # A centre first, then its corners.
+    # Each centre before its corners.
     order = np.argsort(owners, kind='stable')
     return SkyCoord([centres, corners.ravel()])[order], owners[order]
 
 
 def _match(client, coords):
-    """Return the name of the frame that shows each position best, None outside the survey."""
+    """Return the name of the best frame for each position, None outside the survey."""
     objects = client.query_crossid(
         coords, radius=_RADIUS, fields=['ra', 'dec', *_NAME_OF_FRAME], cache=False
     )
@@ -218,7 +212,7 @@ def _match(client, coords):
 
 
 def _group_equal(items):
-    """Return pairs of an item and all indices that have it."""
+    """Return pairs of an item and all its indices."""
     groups = {}
     for index, item in enumerate(items):
         groups.setdefault(item, []).append(index)

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts of the images that any service of the Virtual Observatory offers."""
+"""Fetch cutouts from any service of the Virtual Observatory, by Simple Image Access."""
 
 import re
 from functools import cached_property, partial
@@ -12,9 +12,8 @@ from astropy.table import Table
 
 from astro_morph.cutouts.fetching.downloads import RecentDownloads, fetch_image
 from astro_morph.cutouts.fetching.failures import FetchError, as_failure
-from astro_morph.cutouts.services.reprojection import cut_for_request
 from astro_morph.cutouts.services.remote import RemoteSource
-from astro_morph.utils.messages import as_written
+from astro_morph.cutouts.services.reprojection import MARGIN, cut_until_whole
 
 __all__ = ['SiaImages']
 
@@ -22,14 +21,11 @@ __all__ = ['SiaImages']
 _LISTS_KEPT = 1000
 _IMAGES_KEPT = 16
 
-# The tiles of a survey that meet around a place; where more images are listed, they are exposures
-# of the same sky.
+# The tiles of a survey that meet around a place; if more images are listed, they are exposures of
+# the same sky.
 _MOST_IMAGES = 9
 
-# Pixels of the survey beyond the cutout, on each side: what resampling looks at.
-_MARGIN = 8
-
-# Where a list of images says what, by the name of the column (version 2) or its UCD (version 1).
+# Columns of a list of images, by name (version 2) or UCD (version 1).
 _COLUMNS = {
     'url': ('access_url', 'VOX:Image_AccessReference'),
     'format': ('access_format', 'VOX:Image_Format'),
@@ -39,10 +35,10 @@ _COLUMNS = {
     'dec': ('s_dec', 'POS_EQ_DEC_MAIN'),
 }
 
-# What these images come as.
+# Formats that can be read.
 _FORMATS = re.compile('fits|datalink')
 
-# Images under this path of IRSA can be cut there (https://irsa.ipac.caltech.edu/ibe/cutouts.html).
+# IRSA can cut images under this path (https://irsa.ipac.caltech.edu/ibe/cutouts.html).
 _IBE = '/ibe/data/'
 
 
@@ -50,28 +46,28 @@ class SiaImages(RemoteSource):
     """
     Cutouts of the images that a service offers by Simple Image Access.
 
-    Any service of the Virtual Observatory that speaks version 1 or 2 of this protocol is asked
-    which images show a source, and those nearest to it are fetched and cut, until there is no gap.
-    IRSA cuts its images before it sends them; others are fetched as a whole, once for all the
-    sources on them that are asked for at about the same time.
+    Any service of the Virtual Observatory with version 1 or 2 of this protocol can be used. It is
+    queried for the images that show a source, and the nearest are downloaded and cut until no
+    pixel is missing. IRSA cuts its images before it sends them; others are downloaded whole, once
+    for all sources on them that are fetched at about the same time.
 
     Cutouts are north up, at the pixel scale of the survey. They are in the units of the images,
-    as fluxes per pixel. Where the service does not say which band an image has, it must have one.
+    as fluxes per pixel. A service that does not list the bands of its images must have only one.
 
     Parameters
     ----------
     survey : str or `~astro_morph.surveys.Survey`
         The survey. Its ``ids['sia']`` is a pair: the address of the service, and the collection of
         images in it, or None for all.
-    server : str, optional
-        Another address to ask.
+    server : str, default=None
+        Another address of the service.
     bands, pixel_scale, coord_columns, cache
         As in `~astro_morph.cutouts.services.remote.RemoteSource`. There are no colour pictures.
 
     Raises
     ------
     ValueError
-        If no service is known for the survey, or bands is ``'rgb'``.
+        If no service is known for the survey, or ``bands`` is ``'rgb'``.
 
     Examples
     --------
@@ -80,17 +76,8 @@ class SiaImages(RemoteSource):
     <SiaImages: allwise in W1, W2>
     """
 
-    def __init__(self, survey, **options):
-        super().__init__(survey, **options)
-        if self.kind == 'picture':
-            msg = f"{as_written('bands')} must be names: SIA has no colour pictures, got 'rgb'"
-            raise ValueError(msg)
-        if 'sia' not in self.survey.ids:
-            msg = (
-                f"survey {self.survey.name!r} has no 'sia' in its ids: make a Survey with "
-                f"ids={{'sia': (address, collection)}}"
-            )
-            raise ValueError(msg)
+    _has_pictures = False
+    _ids_key = 'sia'
 
     def _make_client(self):
         address, collection = self.survey.ids['sia']
@@ -100,17 +87,11 @@ class SiaImages(RemoteSource):
         return ' '.join([super()._origin(layer), *map(str, self.survey.ids['sia'])])
 
     def _answer(self, request, client):
-        images, cutouts = [], cut_for_request([], request)
-        for image in self._download(request, client):
-            images.append(image)
-            cutouts = cut_for_request(images, request)
-            if not np.isnan(cutouts).any():
-                break
-        return cutouts
+        return cut_until_whole(self._download(request, client), request)
 
     def _download(self, request, client):
-        """Yield the images of a band that touch a field, the nearest first."""
-        margin = 2 * _MARGIN * self.survey.pixel_scale.to_value(u.deg)
+        """Yield the images of a band that overlap a field, the nearest first."""
+        margin = 2 * MARGIN * self.survey.pixel_scale.to_value(u.deg)
         size = max(request.shape) * request.scale / 3600 + margin
         place = _Place(request.ra, request.dec, size)
         listed = self._lists.get(place, partial(client.list_images, place))
@@ -121,7 +102,7 @@ class SiaImages(RemoteSource):
                 yield self._fetch(image, place, client)
                 n_sent += 1
             except FetchError as error:
-                # A list may be too long: to cut an image that is elsewhere is refused.
+                # A list may be too long: the server refuses to cut an image that is elsewhere.
                 refusals.append(error)
                 if error.is_network:
                     raise
@@ -156,18 +137,18 @@ class _ListedImage(NamedTuple):
     """A FITS image that a service offers."""
 
     url: str
-    band: str  # in lower case, empty where the service does not say
+    band: str  # in lower case, empty if the service does not list it
     is_link: bool  # whether the address is that of a list of links, in the protocol DataLink
 
 
 class _Client:
     """
-    Asks one service for its images, in the version of the protocol that it speaks.
+    Client of one service, in its version of the protocol.
 
     Parameters
     ----------
     address : str
-        Where the service is.
+        Address of the service.
     collection : str or None
         The collection to list, in version 2.
     """
@@ -180,11 +161,11 @@ class _Client:
         self._collection = collection
 
     def list_images(self, place):
-        """Return the images that may touch a place, the nearest first."""
+        """Return the images that may overlap a place, the nearest first."""
         try:
             images = self._search(place)
         except Exception as error:
-            # pyvo has errors of its own for what the session raised.
+            # pyvo replaces the errors of the session with its own.
             raise self._adapter.last_failure or as_failure(
                 error, self._adapter.last_code
             ) from error
@@ -203,7 +184,7 @@ class _Client:
         url = image.url
         if image.is_link:
             links = DatalinkResults.from_result_url(url, session=self._session)
-            # Narrower terms, which pyvo would look up elsewhere, are of no use here.
+            # Narrower terms, which pyvo would look up elsewhere, are not needed.
             url = next(links.bysemantics('#this', include_narrower=False))['access_url']
         return fetch_image(url, self._session)
 
@@ -231,12 +212,12 @@ class _Client:
         except DALServiceError:
             if self._adapter.last_failure is not None:
                 raise
-            # It says nothing of version 2.
+            # It does not offer version 2.
             return SIAService(self._address, session=self._session)
 
 
 def _read_columns(table):
-    """Return a table with the columns of ``_COLUMNS``, empty where there is nothing."""
+    """Return a table with the columns of ``_COLUMNS``, empty where they are missing."""
     columns = {}
     for name, known_as in _COLUMNS.items():
         found = [c for c in table.itercols() if {c.name, c.meta.get('ucd')} & set(known_as)]

@@ -1,21 +1,18 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts from SkyView of NASA, through `astroquery.skyview`."""
+"""Fetch cutouts from SkyView of NASA, through `astroquery.skyview`."""
 
-from dataclasses import replace
 from functools import cache
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 
+from astro_morph.cutouts.fetching.downloads import fetch_image
+from astro_morph.cutouts.fetching.failures import FetchError
 from astro_morph.cutouts.services.fields import share_fields
 from astro_morph.cutouts.services.remote import RemoteSource
-from astro_morph.images.reading import (
-    NotAnImageError,
-    decode_fits_file,
-    find_image_hdu,
-    read_pixels,
-)
+from astro_morph.images.reading import NotAnImageError
+from astro_morph.utils.messages import as_written
 
 __all__ = ['SkyView']
 
@@ -29,17 +26,17 @@ class SkyView(RemoteSource):
 
     All bands of a cutout are on one grid, north up and east left. The service interpolates the
     survey's pixels, whose noise is then correlated; their fluxes are multiplied by the ratio of the
-    pixel areas. SkyView makes the images of all bands in answer to one form, and then says where
-    each lies; if one can't be read, the others are not used. Who publishes work with these images
-    thanks SkyView (https://skyview.gsfc.nasa.gov) as well as the survey.
+    pixel areas. SkyView draws the images of all bands in answer to one form, and links to each; if
+    one can't be read, the others are not used. Publications acknowledge SkyView
+    (https://skyview.gsfc.nasa.gov) as well as the survey.
 
     Parameters
     ----------
     survey, bands, pixel_scale, coord_columns, cache
         As in `~astro_morph.cutouts.services.remote.RemoteSource`; there are no colour pictures.
         SkyView's names of the bands are in ``ids['skyview']`` of the survey.
-    server : str or sequence of str, optional
-        Address of SkyView's form, instead of the one that astroquery knows.
+    server : str or sequence of str, default=None
+        Address of SkyView's form; the one that astroquery knows if None.
 
     Raises
     ------
@@ -57,14 +54,16 @@ class SkyView(RemoteSource):
     2
     """
 
+    _has_pictures = False
+
     def __init__(self, survey, **options):
         super().__init__(survey, **options)
         names = self.survey.ids.get('skyview', {})
         missing = [band for band in self.bands if band not in names]
         if missing:
             msg = (
-                f'bands: SkyView has no {missing} of {self.survey.name}, only {list(names)}; ask '
-                'for these'
+                f'{as_written("bands")}: SkyView has no {missing} of {self.survey.name}, only '
+                f'{list(names)}; name these'
             )
             raise ValueError(msg)
 
@@ -75,7 +74,7 @@ class SkyView(RemoteSource):
         return client
 
     def _requests(self, places, layers):
-        return [replace(field, band=tuple(layers)) for field in share_fields(places, [''])]
+        return share_fields(places, [layers])
 
     def _answer(self, request, client):
         ny, nx = request.shape
@@ -98,14 +97,15 @@ class SkyView(RemoteSource):
 
 
 def _download(url, request, client):
-    """Return an image of the shape asked for."""
-    # The client's own way to fetch files passes by its session, and keeps them for ever.
-    response = client._request('GET', url, cache=False)
-    if response.status_code == 404:
+    """Return an image of the shape of the request."""
+    try:
+        # Without the session, the client would download files to its own cache for ever.
+        image = fetch_image(url, client._session).data
+    except FetchError as error:
+        if error.status != 'http_404':
+            raise
         # SkyView links to an image also where the survey has none (astroquery #572).
         return np.full(request.shape, np.nan)
-    response.raise_for_status()
-    image = read_pixels(find_image_hdu(decode_fits_file(response.content)))
     if image.shape != request.shape:
         msg = f'asked for an image of shape {request.shape}, got {image.shape}'
         raise NotAnImageError(msg)
@@ -113,7 +113,7 @@ def _download(url, request, client):
 
 
 class _ExactCoord(SkyCoord):
-    """A position that is written in full; the client writes others with six digits."""
+    """A position written in full; the client writes others with six digits."""
 
     def to_string(self, *args, **options):
         return super().to_string('decimal', precision=8)
@@ -124,7 +124,7 @@ def _client_class():
     from astroquery.skyview import SkyViewClass
 
     class Client(SkyViewClass):
-        """Astroquery's client, which reads the form once instead of before each query."""
+        """Astroquery's client, reading the form once instead of before each query."""
 
         _form = None
 

@@ -1,30 +1,26 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts from the archives of UKIDSS and VISTA, through `astroquery.ukidss` and `.vsa`."""
+"""Fetch cutouts from the archives of UKIDSS and VISTA, by `astroquery.ukidss` and `.vsa`."""
 
 import re
 from collections import ChainMap
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import SkyCoord
 from astropy.io import fits
 
+from astro_morph.cutouts.fetching.downloads import fetch_fits
 from astro_morph.cutouts.fetching.failures import FetchError
 from astro_morph.cutouts.services.fields import share_fields
-from astro_morph.cutouts.services.reprojection import cut_for_request
 from astro_morph.cutouts.services.remote import RemoteSource
-from astro_morph.images.reading import decode_fits_file, find_image_hdu, read_pixels
-from astro_morph.utils.messages import as_written
+from astro_morph.cutouts.services.reprojection import MARGIN, cut_until_whole
+from astro_morph.images.reading import find_image_hdu, read_pixels
 
 __all__ = ['WfauImages']
 
 # The widest image that the archives cut out.
 _WIDEST = 15 * u.arcmin
 
-# Pixels around a cutout that its resampling feels.
-_MARGIN = 8
-
-# Stacks of exposures, of which VISTA's have gaps between the detectors unless they are tiled.
+# Stacks of exposures; those of VISTA have gaps between the detectors unless they are tiled.
 _FRAME_TYPES = {'Ukidss': 'stack', 'Vsa': 'tilestack'}
 
 # AB magnitude of Vega: Hewett et al. (2006, MNRAS 367, 454) for UKIDSS, and Gonzalez-Fernandez et
@@ -42,23 +38,23 @@ class WfauImages(RemoteSource):
     """
     Cutouts from the archives of the Wide Field Astronomy Unit: UKIDSS and the surveys of VISTA.
 
-    The archives cut images out of the detectors' stacks. Each is calibrated by its header, so that
-    its flux is in nanomaggies above the sky, whenever it was taken.
+    The archives cut images out of the stacks of each detector. Each image is calibrated by its own
+    header; its flux is in nanomaggies above the sky.
 
     Parameters
     ----------
-    survey : str or `~astro_morph.surveys.Survey`, optional
-        ``'ukidss-las'``, ``'vhs'``, or a survey of one's own whose ``ids['wfau']`` names a database
-        and a programme of `astroquery.ukidss` or `astroquery.vsa`.
+    survey : str or `~astro_morph.surveys.Survey`, default='ukidss-las'
+        ``'ukidss-las'``, ``'vhs'``, or your own survey whose ``ids['wfau']`` names a database and a
+        programme of `astroquery.ukidss` or `astroquery.vsa`.
     bands, pixel_scale, coord_columns, cache
         As in `RemoteSource`. There are no colour pictures.
-    server : str, optional
-        Address that answers as http://surveys.roe.ac.uk:8080/wsa does.
+    server : str, default=None
+        Address of a mirror of http://surveys.roe.ac.uk:8080/wsa.
 
     Raises
     ------
     ValueError
-        If the archives don't have the survey, or colour pictures are asked for.
+        If the archives don't have the survey, or ``bands`` is ``'rgb'``.
 
     Examples
     --------
@@ -67,14 +63,11 @@ class WfauImages(RemoteSource):
     <WfauImages: vhs in J, Ks>
     """
 
+    _has_pictures = False
+    _ids_key = 'wfau'
+
     def __init__(self, survey='ukidss-las', **options):
         super().__init__(survey, **options)
-        if 'wfau' not in self.survey.ids:
-            msg = f"survey must have a programme in ids['wfau'], which {self.survey.name} has not"
-            raise ValueError(msg)
-        if self.kind == 'picture':
-            msg = f"{as_written('bands')} must be names: WFAU has no colour pictures, got 'rgb'"
-            raise ValueError(msg)
 
     def _make_client(self):
         from astroquery.ukidss import UkidssClass
@@ -92,27 +85,23 @@ class WfauImages(RemoteSource):
         return share_fields(places, layers, max_side=0)
 
     def _answer(self, request, client):
-        images = []
-        cutouts = cut_for_request(images, request)
-        for link in self._find_links(request, client):
-            images.append(self._fetch_image(link, request.band, client))
-            cutouts = cut_for_request(images, request)
-            if np.isfinite(cutouts).all():
-                break
-        return cutouts
+        links = self._find_links(request, client)
+        vega = _VEGA[client.name][request.band]
+        images = (_calibrate(fetch_fits(link, client._session), vega) for link in links)
+        return cut_until_whole(images, request)
 
     def _find_links(self, request, client):
         """Return the addresses of the images that show a source."""
-        # On a detector at any angle.
-        width = np.sqrt(2) * (request.side + 2 * _MARGIN) * request.scale * u.arcsec
+        # The detector may be at any angle.
+        width = np.sqrt(2) * (request.side + 2 * MARGIN) * request.scale * u.arcsec
         question = client.get_image_list(
-            SkyCoord(request.ra, request.dec, unit='deg'),
+            request.centre,
             waveband=request.band,
             frame_type=_FRAME_TYPES[client.name],
             image_width=min(width, _WIDEST),
             get_query_payload=True,
         )
-        # The client would ask twice, once without its session, and sleep for a second.
+        # The client would send two requests, one without its session, and sleep for a second.
         response = client._session.get(client.IMAGE_URL, params=question)
         response.raise_for_status()
         page = response.text
@@ -121,14 +110,9 @@ class WfauImages(RemoteSource):
             raise FetchError(status='not_an_image', message=msg)
         return [link.replace('getImage', 'getFImage') for link in client.extract_urls(page)]
 
-    def _fetch_image(self, link, band, client):
-        response = client._session.get(link)
-        response.raise_for_status()
-        return _calibrate(decode_fits_file(response.content), _VEGA[client.name][band])
-
 
 def _calibrate(hdus, vega):
-    """Return the image in a file, in nanomaggies above the sky, given the AB magnitude of Vega."""
+    """Return the image of a file in nanomaggies above the sky; ``vega`` is Vega's AB magnitude."""
     image = find_image_hdu(hdus)
     header = ChainMap(image.header, hdus[0].header)
     airmass = np.mean([header[key] for key in _AIRMASS if key in header] or [1])

@@ -131,7 +131,7 @@ def test_faults(sky, server, survey, fault, status, n_tries):
 
 
 def test_no_colour_pictures():
-    with pytest.raises(ValueError, match='bands must be'):
+    with pytest.raises(ValueError, match='MastCutouts has no colour pictures'):
         MastCutouts('candels', bands='rgb')
 
 

@@ -165,7 +165,7 @@ def test_a_catalogue_that_fails_is_not_asked_for_frames(sky, server, fault, stat
 
 
 def test_there_are_no_pictures():
-    with pytest.raises(ValueError, match='no frames in colour'):
+    with pytest.raises(ValueError, match='SdssFrames has no colour pictures'):
         SdssFrames(bands='rgb')
 
 

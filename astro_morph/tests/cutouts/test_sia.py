@@ -199,7 +199,7 @@ def test_no_part_of_a_cutout_is_kept_where_the_rest_may_come_later(sky, server):
 
 @pytest.mark.parametrize(
     ('survey', 'options', 'message'),
-    [('allwise', {'bands': 'rgb'}, 'bands must be'), ('candels', {}, "no 'sia' in its ids")],
+    [('allwise', {'bands': 'rgb'}, 'no colour pictures'), ('candels', {}, "no 'sia' in its ids")],
 )
 def test_what_it_can_not_do(survey, options, message):
     with pytest.raises(ValueError, match=message):

@@ -142,9 +142,9 @@ def test_faults(sky, server, path, fault, status):
 
 
 def test_what_the_archives_have_not():
-    with pytest.raises(ValueError, match='survey must have a programme'):
+    with pytest.raises(ValueError, match="has no 'wfau' in its ids"):
         WfauImages('sdss-dr9')
-    with pytest.raises(ValueError, match='no pictures'):
+    with pytest.raises(ValueError, match='no colour pictures'):
         WfauImages(bands='rgb')
 
 
