@@ -7,7 +7,7 @@ import torch
 
 from astro_morph.catalog.bands import runs_blue_to_red
 from astro_morph.models.networks import SQUARE_SYMMETRIES, adapt_bands, input_side
-from astro_morph.models.spec import ModelSpec
+from astro_morph.models.spec import SMALLEST_SIDE, ModelSpec
 from astro_morph.models.stretch import FluxStretch, PictureStretch
 from astro_morph.models.torch_model import TorchModel, build_network
 from astro_morph.photometry.sky import border_noise
@@ -17,10 +17,6 @@ __all__ = ['FEATURE_STAGES', 'build_model', 'build_spec', 'measure_stretch', 'si
 
 # Stages whose scatter is part of the features: one to five points of accuracy on SDSS pictures.
 FEATURE_STAGES = (2, 3, 4)
-
-# In smaller images the last layers see one pixel: in bfloat16 on a CPU, PyTorch then gives the
-# weights that meet no pixel gradients from uninitialised memory.
-SMALLEST_SIDE = 17
 
 # Flux is stretched to this rms, that of SDSS colour pictures between 0 and 1, so that an encoder
 # that was pretrained on pictures sees the brightness it knows.

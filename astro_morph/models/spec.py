@@ -13,6 +13,10 @@ from astro_morph.utils.messages import as_written
 
 __all__ = ['ModelSpec']
 
+# In smaller images the last layers see one pixel: in bfloat16 on a CPU, PyTorch then gives the
+# weights that meet no pixel gradients from uninitialised memory.
+SMALLEST_SIDE = 17
+
 # A model is used at the pixel scale it has learnt; a ratio within this is the same scale.
 SCALE_TOLERANCE = 0.02
 
