@@ -131,14 +131,21 @@ def write_predictions(
     if novelty is not None:
         novelty = _as_array('novelty', novelty, np.float32, (n,))
         columns.append(_novelty_column(novelty, status, prefix))
-    columns += _quality_columns(status, flags, prefix)
-    if measures is not None:
-        names = [f'{prefix}{name}' for name in measures.colnames]
-        columns += Table(measures, names=names).columns.values()
+    columns += _quality_columns(status, flags, prefix) + _measure_columns(measures, prefix)
     return _add_columns(table, columns, provenance, prefix, overwrite)
 
 
-def write_numbers(table, numbers, *, status, flags, provenance, prefix='morph_', overwrite=False):
+def write_numbers(
+    table,
+    numbers,
+    *,
+    status,
+    flags,
+    provenance,
+    measures=None,
+    prefix='morph_',
+    overwrite=False,
+):
     """
     Add columns of predicted numbers to a copy of a catalogue.
 
@@ -149,7 +156,7 @@ def write_numbers(table, numbers, *, status, flags, provenance, prefix='morph_',
     numbers : `~astropy.table.Table`
         The n rows of the new columns, with their descriptions and UCDs. The prefix is put in front
         of their names, which are made valid in FITS, VOTable and SQL.
-    status, flags, provenance, prefix, overwrite
+    status, flags, provenance, measures, prefix, overwrite
         As in `write_predictions`.
 
     Returns
@@ -186,8 +193,16 @@ def write_numbers(table, numbers, *, status, flags, provenance, prefix='morph_',
         _number_column(name, column, status != 'ok', column.description, column.meta)
         for name, column in zip(names, numbers.itercols(), strict=True)
     ]
-    columns += _quality_columns(status, flags, prefix)
+    columns += _quality_columns(status, flags, prefix) + _measure_columns(measures, prefix)
     return _add_columns(table, columns, _as_header(provenance), prefix, overwrite)
+
+
+def _measure_columns(measures, prefix):
+    """Return the columns of classical measures, with the prefix in front of their names."""
+    if measures is None:
+        return []
+    names = [f'{prefix}{name}' for name in measures.colnames]
+    return [*Table(measures, names=names).columns.values()]
 
 
 def _prediction_columns(classes, probabilities, status, provenance, prefix):

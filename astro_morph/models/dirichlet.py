@@ -8,7 +8,7 @@ a multinomial draw from it (Walmsley et al. 2022, MNRAS 509, 3966, section 4.2).
 """
 
 import numpy as np
-from scipy.special import digamma, expit, gammaln
+from scipy.special import digamma, expit, gammaln, log_expit
 
 __all__ = ['concentrations', 'expected_fractions', 'log_likelihood', 'log_likelihood_gradient']
 
@@ -31,7 +31,7 @@ def concentrations(logits):
         The concentrations. They grow linearly with the logits, not exponentially: a galaxy unlike
         all others would be predicted with unreasonable certainty.
     """
-    return np.logaddexp(0, logits) + LEAST
+    return -log_expit(-logits) + LEAST
 
 
 def expected_fractions(alpha, tree):

@@ -29,7 +29,7 @@ def add_columns(
     provenance : dict
         As `provenance` returns it.
     measures, prefix, overwrite
-        As in `~astro_morph.catalog.write_predictions`; a model of votes takes no measures.
+        As in `~astro_morph.catalog.write_predictions`.
 
     Returns
     -------
@@ -40,6 +40,7 @@ def add_columns(
     shared = {
         'status': predictions.status,
         'provenance': provenance,
+        'measures': measures,
         'prefix': prefix,
         'overwrite': overwrite,
     }
@@ -52,7 +53,6 @@ def add_columns(
         probabilities=predictions.probabilities,
         novelty=predictions.novelty,
         flags=predictions.all_flags,
-        measures=measures,
         **shared,
     )
 

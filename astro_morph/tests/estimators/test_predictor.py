@@ -105,6 +105,11 @@ class TestAll:
         assert models[kind].annotate(again, overwrite=True).colnames == annotated.colnames
 
     @pytest.mark.parametrize('kind', ['classes', 'votes'])
+    def test_measures_stand_beside_the_predictions(self, models, cutouts, kind):
+        annotated = models[kind].annotate(cutouts[:2], measures=True)
+        assert {'morph_gini', 'morph_measure_flags', 'morph_status'} <= {*annotated.colnames}
+
+    @pytest.mark.parametrize('kind', ['classes', 'votes'])
     def test_score_is_the_same(self, models, fitted, cutouts, kind):
         assert models[kind].score(cutouts) == pytest.approx(fitted[kind].score(cutouts), abs=1e-3)
 
@@ -221,9 +226,9 @@ def test_files_of_the_other_kind_are_refused_with_their_name(fitted, tmp_path):
         OnnxClassifier(tmp_path / 'votes.onnx')
     with pytest.raises(ValueError, match='read it with OnnxClassifier'):
         OnnxVotes(tmp_path / 'classes.onnx')
-    with pytest.raises(ValueError, match='MorphologyVotes.load'):
+    with pytest.raises(ValueError, match='read it with MorphologyVotes'):
         MorphologyClassifier.load(tmp_path / 'votes.pt')
-    with pytest.raises(ValueError, match='MorphologyClassifier.load'):
+    with pytest.raises(ValueError, match='read it with MorphologyClassifier'):
         MorphologyVotes.load(tmp_path / 'classes.pt')
 
 

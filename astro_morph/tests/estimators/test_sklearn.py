@@ -11,10 +11,44 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_checks, get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder
+from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder, MorphologyVotes
+from astro_morph.photometry import Preprocessor
 from astro_morph.tests.helpers import make_blobs
+
+
+class YesOrNo(MorphologyVotes):
+    """
+    Take one number per row, as the checks have it, for the votes for the first of two answers.
+
+    Three votes are for the second answer.
+    """
+
+    def fit(self, X, y=None, sample_weight=None):
+        return super().fit(X, self._votes(y), sample_weight)
+
+    def predict(self, X):
+        return super().predict(X)[:, 0]
+
+    def score(self, X, y, sample_weight=None):
+        return super().score(X, self._votes(y), sample_weight)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = True
+        # The score is a log-likelihood, which is negative.
+        tags.regressor_tags.poor_score = True
+        return tags
+
+    def _votes(self, y):
+        if y is None:
+            return None
+        yes = column_or_1d(y, dtype=float, warn=True)
+        return np.column_stack([yes, np.full(len(yes), 3)])
+
 
 EXPECTED_FAILURES = {
     'MorphologyClassifier': {
@@ -23,9 +57,29 @@ EXPECTED_FAILURES = {
         ),
     },
     'MorphologyEncoder': {},
+    'YesOrNo': {},
 }
 
-ESTIMATORS = [MorphologyClassifier(verbose=0), MorphologyEncoder(verbose=0)]
+TREE = {'edge_on': {'answers': {'yes': 'n_yes', 'no': 'n_no'}}}
+ESTIMATORS = [
+    MorphologyClassifier(verbose=0),
+    MorphologyEncoder(verbose=0),
+    YesOrNo(TREE, verbose=0),
+]
+
+# All others need a 2-D array, which a Preprocessor refuses.
+CHECKS_WITHOUT_DATA = [
+    estimator_checks.check_estimator_cloneable,
+    estimator_checks.check_estimator_tags_renamed,
+    estimator_checks.check_valid_tag_types,
+    estimator_checks.check_estimator_repr,
+    estimator_checks.check_no_attributes_set_in_init,
+    estimator_checks.check_do_not_raise_errors_in_init_or_set_params,
+    estimator_checks.check_mixin_order,
+    estimator_checks.check_parameters_default_constructible,
+    estimator_checks.check_get_params_invariance,
+    estimator_checks.check_set_params,
+]
 
 
 @parametrize_with_checks(
@@ -35,10 +89,26 @@ def test_scikit_learn_check(estimator, check):
     check(estimator)
 
 
+@pytest.mark.parametrize('check', CHECKS_WITHOUT_DATA, ids=lambda check: check.__name__)
+def test_scikit_learn_check_of_the_preprocessor(check):
+    check('Preprocessor', Preprocessor())
+
+
+def test_preprocessor_needs_images_and_no_fit():
+    assert not get_tags(Preprocessor()).input_tags.two_d_array
+    check_is_fitted(Preprocessor())
+    blobs = make_blobs(3)
+    before = Preprocessor().transform(blobs)
+    assert np.isfinite(before.images).all()
+    np.testing.assert_array_equal(Preprocessor().fit_transform(blobs).images, before.images)
+    with pytest.raises(ValueError, match=r'axes \(n, band, y, x\), got .* shape \(5, 4\)'):
+        Preprocessor().transform(np.zeros((5, 4)))
+
+
 @pytest.mark.parametrize('estimator', ESTIMATORS, ids=lambda estimator: type(estimator).__name__)
 class TestParameters:
     def test_set_parameters_are_got_and_cloned(self, estimator):
-        changed = clone(estimator).set_params(size=32, bands=['g', 'r'], batch_size=16)
+        changed = clone(estimator).set_params(size=32, bands=['g', 'r'], random_state=16)
         copy = clone(changed)
         assert copy is not changed
         assert copy.get_params() == changed.get_params()
@@ -125,7 +195,8 @@ def test_estimator_of_features_is_saved_and_loaded(estimator, tmp_path):
     fitted = clone(estimator).fit(X, y)
     fitted.save(tmp_path / 'model.pt')
     loaded = type(estimator).load(tmp_path / 'model.pt', verbose=0)
-    method = 'predict_proba' if hasattr(fitted, 'classes_') else 'transform'
+    methods = 'predict_proba', 'transform', 'predict'
+    method = next(name for name in methods if hasattr(fitted, name))
     np.testing.assert_array_equal(getattr(loaded, method)(X), getattr(fitted, method)(X))
 
 
