@@ -35,7 +35,8 @@ from torchvision import transforms
 from torchvision.models import resnet18
 
 from astro_morph.learning.objectives import MoCo
-from astro_morph.learning.training.loop import autocast, choose_device, sgd, train
+from astro_morph.learning.training.devices import autocast, choose_device
+from astro_morph.learning.training.loop import sgd, train
 from astro_morph.learning.training.views import CONTRAST, RandomViews
 from astro_morph.models.networks import projection_head, resnet
 

@@ -13,9 +13,10 @@ from astro_morph.cutouts import ImageFiles
 from astro_morph.learning.fitting import seeded
 from astro_morph.learning.objectives import MoCo
 from astro_morph.learning.training.batches import training_images
-from astro_morph.learning.training.loop import choose_device, sgd, train
+from astro_morph.learning.training.devices import choose_device
+from astro_morph.learning.training.loop import sgd, train
 from astro_morph.learning.training.views import CONTRAST, RandomViews
-from astro_morph.models.building import FEATURE_STAGES, measured_stretch
+from astro_morph.models.building import FEATURE_STAGES, measure_stretch
 from astro_morph.models.networks import SQUARE_SYMMETRIES
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.torch_model import TorchModel, build_network
@@ -63,7 +64,7 @@ def main():
     )
     with seeded(0):
         network = build_network(spec)
-        network.stretch = measured_stretch(source.fetch(pictures, size=SIZE))
+        network.stretch = measure_stretch(source.fetch(pictures, size=SIZE))
         if options.start:
             start = TorchModel.load(options.start).network
             network.encoder.load_state_dict(start.encoder.state_dict())

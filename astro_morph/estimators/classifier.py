@@ -29,7 +29,7 @@ from astro_morph.learning.strategies import (
     fit_features,
     learn_classes,
 )
-from astro_morph.learning.training.loop import choose_device
+from astro_morph.learning.training.devices import choose_device
 from astro_morph.models.building import build_model
 from astro_morph.models.networks import ARCHITECTURES
 from astro_morph.prediction.predict import predict

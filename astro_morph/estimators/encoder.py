@@ -22,7 +22,8 @@ from astro_morph.learning.labels import encode_labels, labels_of
 from astro_morph.learning.neighbors import nearest
 from astro_morph.learning.objectives import METHODS, queue_size_for
 from astro_morph.learning.training.batches import training_images
-from astro_morph.learning.training.loop import choose_device, sgd, train
+from astro_morph.learning.training.devices import choose_device
+from astro_morph.learning.training.loop import sgd, train
 from astro_morph.learning.training.monitoring import Monitor
 from astro_morph.learning.training.views import training_views
 from astro_morph.models.building import SMALLEST_SIDE, build_model

@@ -6,7 +6,7 @@ from sklearn.base import _clone_parametrized
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from astro_morph.cutouts import as_cutouts, holds_images
-from astro_morph.learning.training.loop import choose_device
+from astro_morph.learning.training.devices import choose_device
 from astro_morph.models.torch_model import TorchModel
 from astro_morph.models.weights import bundled_path
 from astro_morph.prediction.predict import prepare, request

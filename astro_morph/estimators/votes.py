@@ -18,7 +18,7 @@ from astro_morph.estimators.predictor import VotePredictor, read_votes, refuse_n
 from astro_morph.estimators.starting import starting_encoder
 from astro_morph.estimators.trained import Trained
 from astro_morph.learning.fitting import fetch_and_clean, seeded, usable
-from astro_morph.learning.training.loop import choose_device
+from astro_morph.learning.training.devices import choose_device
 from astro_morph.learning.votes import fit_votes_head
 from astro_morph.models.building import build_model
 from astro_morph.models.networks import ARCHITECTURES

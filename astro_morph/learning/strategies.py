@@ -23,7 +23,8 @@ from astro_morph.learning.heads import (
 )
 from astro_morph.learning.objectives import Supervised
 from astro_morph.learning.training.batches import training_images
-from astro_morph.learning.training.loop import autocast, sgd, train
+from astro_morph.learning.training.devices import autocast
+from astro_morph.learning.training.loop import sgd, train
 from astro_morph.learning.training.views import CLASSIFICATION, training_views
 from astro_morph.models.networks import classification_head
 from astro_morph.models.novelty import MOST_KNOWN, fit_novelty

@@ -39,16 +39,7 @@ class AutoEncoder(nn.Module):
         """
         Draw a view of each image, and compare it with its reconstruction.
 
-        Parameters
-        ----------
-        images : `torch.Tensor`, shape (n, band, y, x)
-            The images from which views are drawn.
-        rows : `torch.Tensor` of int, shape (n,)
-            Row number of each galaxy; not used.
-        generator : `torch.Generator`
-            Source of randomness.
-        progress : float
-            Fraction of the training that is done; not used.
+        The arguments are those of all objectives, see `astro_morph.learning.objectives`.
 
         Returns
         -------

@@ -26,8 +26,7 @@ class Method(NamedTuple):
 
 
 # Each builder takes the encoder, the object that draws views, and as keywords ``spec``, ``labels``
-# (of the images, or None), ``queue_size`` and ``contrast`` (temperature and momentum). It returns a
-# module whose ``forward(images, rows, generator, progress)`` gives loss and accuracy.
+# (of the images, or None), ``queue_size`` and ``contrast`` (temperature and momentum).
 
 
 def _moco(encoder, views, *, queue_size, contrast, **_):

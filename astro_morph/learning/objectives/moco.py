@@ -97,16 +97,7 @@ class MoCo(nn.Module):
         """
         Draw two views of each image, compare them, and update queue and momentum encoder.
 
-        Parameters
-        ----------
-        images : `torch.Tensor`, shape (n, band, y, x)
-            The images from which views are drawn.
-        rows : `torch.Tensor` of int, shape (n,)
-            Row number of each galaxy.
-        generator : `torch.Generator`
-            Source of randomness.
-        progress : float
-            Fraction of the training that is done, from 0 to 1.
+        The arguments are those of all objectives, see `astro_morph.learning.objectives`.
 
         Returns
         -------

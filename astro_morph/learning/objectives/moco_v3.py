@@ -63,16 +63,7 @@ class MoCoV3(nn.Module):
         """
         Draw two views of each image, compare them, and update the momentum encoder.
 
-        Parameters
-        ----------
-        images : `torch.Tensor`, shape (n, band, y, x)
-            The images from which views are drawn.
-        rows : `torch.Tensor` of int, shape (n,)
-            Row number of each galaxy; not used.
-        generator : `torch.Generator`
-            Source of randomness.
-        progress : float
-            Fraction of the training that is done, from 0 to 1.
+        The arguments are those of all objectives, see `astro_morph.learning.objectives`.
 
         Returns
         -------

@@ -49,16 +49,7 @@ class Supervised(nn.Module):
         """
         Compare the logits of a view of each image with its label.
 
-        Parameters
-        ----------
-        images : `torch.Tensor`, shape (n, band, y, x)
-            The images from which views are drawn.
-        rows : `torch.Tensor` of int, shape (n,)
-            Their row numbers in the training images.
-        generator : `torch.Generator`
-            Source of randomness.
-        progress : float
-            Fraction of the training that is done; not used.
+        The arguments are those of all objectives, see `astro_morph.learning.objectives`.
 
         Returns
         -------

@@ -1,10 +1,8 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Train any objective: the training loop, its optimiser and its learning rate."""
 
-import contextlib
 import dataclasses
 import math
-import os
 import time
 import zlib
 
@@ -14,10 +12,11 @@ import torch
 from astro_morph.learning.training import processes
 from astro_morph.learning.training.batches import Batches
 from astro_morph.learning.training.checkpoints import Checkpoint, Signals
+from astro_morph.learning.training.devices import autocast, fast_dtype
 from astro_morph.utils.messages import as_written
 from astro_morph.utils.progress import progress_bar
 
-__all__ = ['autocast', 'choose_device', 'sgd', 'train']
+__all__ = ['sgd', 'train']
 
 # Fraction of the training in which the learning rate rises: large first steps spoil batch norm.
 WARM_UP = 0.05
@@ -29,56 +28,6 @@ WEIGHT_DECAY = 5e-4
 
 # A checkpoint recognises the images of its run by the checksum of about as many of them.
 CHECKED = 64
-
-
-def choose_device(device='auto'):
-    """
-    Choose where the network runs.
-
-    Parameters
-    ----------
-    device : str or `torch.device`, default='auto'
-        A device, or ``'auto'`` for CUDA, else MPS, else the CPU.
-
-    Returns
-    -------
-    device : `torch.device`
-        The device. With several processes on one machine, each gets a GPU of its own.
-    """
-    if device != 'auto':
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device('cuda', int(os.environ.get('LOCAL_RANK', 0)))
-    if torch.backends.mps.is_available():
-        return torch.device('mps')
-    return torch.device('cpu')
-
-
-def autocast(device):
-    """
-    Return a context in which networks run in half precision, where the device is fast at it.
-
-    Parameters
-    ----------
-    device : `torch.device`
-        The device.
-
-    Returns
-    -------
-    context : context manager
-        Half precision is bfloat16 where it is native, and float16 on older GPUs. On other devices
-        the context does nothing.
-    """
-    dtype = _fast_dtype(device)
-    return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)
-
-
-def _fast_dtype(device):
-    if device.type == 'cuda':
-        is_native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if is_native else torch.float16
-    is_native = device.type == 'cpu' and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.bfloat16 if is_native else None
 
 
 def sgd(objective, *, learning_rate):
@@ -192,7 +141,7 @@ def train(
     _check_processes(settings)
     run = _Run(processes.broadcast(random_state), torch.zeros(2, device=device))
     # float16 would lose small gradients if the loss were not scaled.
-    scaler = torch.amp.GradScaler(device.type, enabled=_fast_dtype(device) == torch.float16)
+    scaler = torch.amp.GradScaler(device.type, enabled=fast_dtype(device) == torch.float16)
     parts = {'objective': objective, 'optimizer': optimizer, 'scaler': scaler, 'run': run}
     saved = Checkpoint(checkpoint, parts, settings=settings)
     saved.load()

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
-from sklearn.neighbors import NearestNeighbors
 
 from astro_morph.catalog import read_labels
+from astro_morph.learning.neighbors import nearest
 from astro_morph.learning.training.batches import Batches
-from astro_morph.learning.training.loop import autocast
+from astro_morph.learning.training.devices import autocast
 from astro_morph.learning.training.views import FluxViews, RandomViews
 
 __all__ = ['Monitor', 'effective_rank', 'feature_scatter', 'neighbor_accuracy']
@@ -125,10 +125,8 @@ def neighbor_accuracy(features, labels):
     >>> neighbor_accuracy([[1, 0], [2, 0.1], [0, 1], [0, 3]], ['a', 'a', 'b', 'b'])
     1.0
     """
-    index = NearestNeighbors(n_neighbors=1, metric='cosine').fit(np.asarray(features))
-    nearest = index.kneighbors(return_distance=False)[:, 0]
     labels = np.asarray(labels)
-    return float(np.mean(labels[nearest] == labels))
+    return float(np.mean(labels[nearest(features, 1)[:, 0]] == labels))
 
 
 class Monitor:

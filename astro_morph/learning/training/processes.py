@@ -72,36 +72,12 @@ def wrap(module):
 
 
 def share(tensor):
-    """
-    Return the part of a tensor that this process works on.
-
-    Parameters
-    ----------
-    tensor : `torch.Tensor`, shape (n, ...)
-        The same in each process.
-
-    Returns
-    -------
-    part : `torch.Tensor`, shape (m, ...)
-        The parts of all processes, joined by `gather`, are the tensor again.
-    """
+    """Return the part of a tensor (n, ...) that this process works on."""
     return tensor.tensor_split(n_processes())[rank()] if _is_one_of_several() else tensor
 
 
 def gather(tensor):
-    """
-    Join the tensors of all processes.
-
-    Parameters
-    ----------
-    tensor : `torch.Tensor`, shape (m, ...)
-        The part of this process, of the same shape in each. Gradients do not flow back through it.
-
-    Returns
-    -------
-    tensor : `torch.Tensor`, shape (n, ...)
-        The parts in the order of the processes.
-    """
+    """Join the parts (m, ...) of all processes; gradients do not flow back through it."""
     if not _is_one_of_several():
         return tensor
     parts = [torch.empty_like(tensor) for _ in range(n_processes())]
@@ -110,19 +86,7 @@ def gather(tensor):
 
 
 def broadcast(value):
-    """
-    Send a value from the first process to all others.
-
-    Parameters
-    ----------
-    value : object
-        A tensor, which is overwritten, or any object that can be pickled.
-
-    Returns
-    -------
-    value : object
-        The value of the first process.
-    """
+    """Send a value from the first process to all, and return it; tensors are overwritten."""
     if not _is_one_of_several():
         return value
     if isinstance(value, torch.Tensor):
@@ -134,19 +98,7 @@ def broadcast(value):
 
 
 def largest(*values):
-    """
-    Return the maximum over all processes of each number.
-
-    Parameters
-    ----------
-    *values : float
-        The numbers of this process.
-
-    Returns
-    -------
-    values : list of float
-        The maxima.
-    """
+    """Return the maximum over all processes of each number, as a list."""
     if not _is_one_of_several():
         return list(values)
     tensor = torch.tensor(values, dtype=torch.float64)
@@ -155,19 +107,7 @@ def largest(*values):
 
 
 def total(tensor):
-    """
-    Sum the tensors of all processes.
-
-    Parameters
-    ----------
-    tensor : `torch.Tensor`
-        The tensor of this process; it is overwritten.
-
-    Returns
-    -------
-    tensor : `torch.Tensor`
-        The sum.
-    """
+    """Sum a tensor over all processes, in place."""
     if _is_one_of_several():
         distributed.all_reduce(tensor)
     return tensor

@@ -14,7 +14,8 @@ from torch import nn
 
 from astro_morph.learning.objectives import MoCo, Supervised
 from astro_morph.learning.training.conditions import RandomConditions
-from astro_morph.learning.training.loop import choose_device, sgd, train
+from astro_morph.learning.training.devices import choose_device
+from astro_morph.learning.training.loop import sgd, train
 from astro_morph.learning.training.views import CONTRAST, FluxViews, RandomViews
 from astro_morph.models.stretch import FluxStretch
 from astro_morph.utils.progress import progress_bar
