@@ -54,7 +54,7 @@ class CsvReader:
 
     def _parse(self, records):
         text = ''.join([self._names, *self._examples, *records])
-        table = Table.read(text, format='ascii.csv')[len(self._examples) :]
+        table = Table.read(text, format='ascii.csv', guess=False)[len(self._examples) :]
         if len(table) != len(records):
             msg = (
                 f'{len(records)} records behind row {self._position} were parsed as {len(table)} '

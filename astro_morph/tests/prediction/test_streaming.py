@@ -180,7 +180,7 @@ class TestResume:
         # output is made of, of the output.
         code = (
             'import os, signal, sys; from pathlib import Path; '
-            'from astro_morph import streaming; '
+            'from astro_morph.prediction import streaming; '
             'from astro_morph.tests.helpers import BrightnessModel\n'
             'streaming.WINDOW, streaming.PART = 25, 6\n'
             'count, replace = int(sys.argv[3]), Path.replace\n'
@@ -199,7 +199,7 @@ class TestResume:
             return subprocess.run(arguments, cwd=folder, capture_output=True, text=True)
 
         assert run(tmp_path / 'undisturbed.fits', 0).returncode == 0
-        for count in (2, 5, 13, 5):
+        for count in (3, 6, 14, 6, 7):
             assert run(tmp_path / 'out.fits', count).returncode == -signal.SIGKILL
             assert not (tmp_path / 'out.fits').exists()
         done = run(tmp_path / 'out.fits', 0)
