@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Named sky surveys: what their images are like, where they lie, and which service has them."""
+"""Named sky surveys: bands, pixel scale, depth, footprint and image service."""
 
 from astro_morph.surveys.presets import ALIASES, SURVEYS
 from astro_morph.surveys.registry import for_position, get, is_known, to_table

@@ -1,25 +1,47 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The named surveys and their numbers."""
+"""The data of each named survey, with the sources of the numbers; add a survey here."""
 
 import astropy.units as u
 import numpy as np
 
-from astro_morph.surveys.survey import Circle, Patch, Survey, _noise_in_aperture, _sky_noise
+from astro_morph.surveys.survey import Circle, Patch, Survey
 
 __all__ = ['ALIASES', 'SURVEYS']
 
 
+def _sky_noise(depth, psf_fwhm, pixel_scale):
+    """
+    Return the noise of a pixel in nanomaggies from the 5 sigma depth of point sources.
+
+    The flux error of a point source is the pixel noise times the square root of the effective
+    number of noise pixels, 4 pi sigma^2 for a Gaussian of standard deviation sigma pixels
+    (King 1983, PASP 95, 163).
+    """
+    sigma = (psf_fwhm / pixel_scale).to_value(u.one) / np.sqrt(8 * np.log(2))
+    return _flux(depth) / 5 / np.sqrt(4 * np.pi * sigma**2)
+
+
+def _noise_in_aperture(depth, signal_to_noise, radius, pixel_scale):
+    """Return the noise of a pixel in nanomaggies from the depth in a circular aperture."""
+    n_pixels = np.pi * (radius / pixel_scale).to_value(u.one) ** 2
+    return _flux(depth) / signal_to_noise / np.sqrt(n_pixels)
+
+
+def _flux(magnitude):
+    """Return the flux of AB magnitudes in nanomaggies."""
+    return 10 ** (-0.4 * (np.asarray(magnitude) - 22.5))
+
+
 def _each(pattern, bands):
-    """Write the name of each band into a pattern."""
+    """Return the identifier of each band from a pattern."""
     return {band: pattern.format(band) for band in bands}
 
 
 # Point sources: design depths in g, r, z (Dey et al. 2019, AJ 157, 168), and their median seeing
-# for DECaLS. The i band, added in Data Release 10, is put half-way from r to z. Coverage: |b| > 18
-# and dec < 84 deg (https://www.legacysurvey.org/dr8/description), with the south that Data Release
-# 10 adds; 0.67 of the sky, as the HiPS of colour pictures has.
+# for DECaLS. The values of the i band, added in Data Release 10, are half-way between r and z.
+# Coverage: |b| > 18 and dec < 84 deg (https://www.legacysurvey.org/dr8/description), with the south
+# added by Data Release 10; 0.67 of the sky, like the HiPS of colour pictures.
 _LEGACY_FWHM = [1.29, 1.18, 1.15, 1.11] * u.arcsec
-
 
 _LEGACY = Survey(
     name='legacy-dr10',
@@ -38,18 +60,16 @@ _LEGACY = Survey(
         'Energy Camera Legacy Survey (DECaLS; Proposal ID #2014B-0404; PIs: David Schlegel and '
         'Arjun Dey), the Beijing-Arizona Sky Survey (BASS; NOAO Prop. ID #2015A-0801; PIs: Zhou Xu '
         'and Xiaohui Fan), and the Mayall z-band Legacy Survey (MzLS; Prop. ID #2016A-0453; PI: '
-        'Arjun Dey). The whole text: https://www.legacysurvey.org/acknowledgment/'
+        'Arjun Dey). Full text: https://www.legacysurvey.org/acknowledgment/'
     ),
     reference='2019AJ....157..168D',
     note='most of the north has no i band',
 )
 
-
 # Mean depths of point sources in the 3 pi stacks, and median seeing (Chambers et al. 2016,
-# arXiv:1612.05560). The pixels of the HiPS were compared with magnitudes of stars by others: g is
-# linear, of a zero point that follows the exposure time; r and i go as the inverse hyperbolic sine.
+# arXiv:1612.05560). Comparisons of the HiPS with magnitudes of stars by others: g is linear, with a
+# zero point that depends on the exposure time; r and i have an asinh stretch.
 _PANSTARRS_FWHM = [1.31, 1.19, 1.11, 1.07, 1.02] * u.arcsec
-
 
 _PANSTARRS = Survey(
     name='panstarrs-dr1',
@@ -65,16 +85,15 @@ _PANSTARRS = Survey(
     acknowledgement=(
         'The Pan-STARRS1 Surveys (PS1) and the PS1 public science archive have been made possible '
         'through contributions by the Institute for Astronomy, the University of Hawaii, the '
-        'Pan-STARRS Project Office, the Max-Planck Society and its participating institutes. The '
-        'whole text: https://panstarrs.stsci.edu/'
+        'Pan-STARRS Project Office, the Max-Planck Society and its participating institutes. '
+        'Full text: https://panstarrs.stsci.edu/'
     ),
     reference='2016arXiv161205560C',
     note='the HiPS of r, i, z and y hold flux in an asinh stretch',
 )
 
-
 # Noise: standard deviation of the sky-subtracted field 2820-3-122, sources clipped. Seeing: the
-# medians of the imaging, Data Release 12 (Alam et al. 2015, ApJS 219, 12).
+# medians of the imaging (Alam et al. 2015, ApJS 219, 12).
 _SDSS = Survey(
     name='sdss-dr9',
     title='Sloan Digital Sky Survey, Data Release 9',
@@ -94,15 +113,14 @@ _SDSS = Survey(
     acknowledgement=(
         'Funding for SDSS-III has been provided by the Alfred P. Sloan Foundation, the '
         'Participating Institutions, the National Science Foundation, and the U.S. Department of '
-        'Energy Office of Science. The SDSS-III web site is http://www.sdss3.org/. The whole text: '
+        'Energy Office of Science. The SDSS-III web site is http://www.sdss3.org/. Full text: '
         'https://www.sdss3.org/collaboration/boiler-plate.php'
     ),
     reference='2012ApJS..203...21A',
 )
 
-
 # Median seeing, and depths at a signal-to-noise ratio of 10 in an aperture of 1.95 arcsec diameter
-# (Abbott et al. 2021, ApJS 255, 20); the zero point of its coadded images.
+# (Abbott et al. 2021, ApJS 255, 20). The zero point is that of the coadded images.
 _DES = Survey(
     name='des-dr2',
     title='Dark Energy Survey, Data Release 2',
@@ -123,18 +141,16 @@ _DES = Survey(
         Patch((-3, 5), ra=(317, 45)),
     ),
     acknowledgement=(
-        'This project used public archival data from the Dark Energy Survey (DES). The whole text: '
+        'This project used public archival data from the Dark Energy Survey (DES). Full text: '
         'https://des.ncsa.illinois.edu/thanks'
     ),
     reference='2021ApJS..255...20A',
 )
 
-
 # Depth of a single image of the Main Survey in its seeing of 2.5 arcsec
-# (https://skymapper.anu.edu.au/surveys/skymapper-southern-sky-survey/); the HiPS join images of
+# (https://skymapper.anu.edu.au/surveys/skymapper-southern-sky-survey/); the HiPS combine images of
 # several depths. Coverage: Onken et al. (2024).
 _SKYMAPPER_FWHM = [2.5, 2.5, 2.5] * u.arcsec
-
 
 _SKYMAPPER = Survey(
     name='skymapper',
@@ -154,11 +170,10 @@ _SKYMAPPER = Survey(
         'Queensland, the University of Western Australia, the University of Melbourne, Curtin '
         'University of Technology, Monash University and the Australian Astronomical Observatory. '
         "SkyMapper is owned and operated by The Australian National University's Research School "
-        'of Astronomy and Astrophysics. The whole text: https://skymapper.anu.edu.au/'
+        'of Astronomy and Astrophysics. Full text: https://skymapper.anu.edu.au/'
     ),
     reference='2024PASA...41...61O',
 )
-
 
 _DSS2 = Survey(
     name='dss2',
@@ -177,18 +192,15 @@ _DSS2 = Survey(
         'permission of these institutions.'
     ),
     reference='1996ASPC..101...88L',
-    note='densities of photographic plates, not flux',
+    note='photographic density, not flux',
 )
 
-
-# 10 sigma depths of point sources (Skrutskie et al. 2006), turned into AB magnitudes (Blanton &
-# Roweis 2007, AJ 133, 734). Seeing: that of a seeing shape of 1, where 0.95 is the best
+# 10 sigma depths of point sources (Skrutskie et al. 2006), converted to AB magnitudes (Blanton &
+# Roweis 2007, AJ 133, 734). Seeing: that of a seeing shape of 1; the best is 0.95
 # (https://irsa.ipac.caltech.edu/data/2MASS/docs/supplementary/seeing/seesum.html).
 _TWOMASS_FWHM = [2.7, 2.7, 2.7] * u.arcsec
 
-
 _TWOMASS_DEPTH = np.array([15.8, 15.1, 14.3]) + [0.91, 1.39, 1.85] + 2.5 * np.log10(2)
-
 
 _TWOMASS = Survey(
     name='2mass',
@@ -210,7 +222,6 @@ _TWOMASS = Survey(
     reference='2006AJ....131.1163S',
 )
 
-
 _WISE_THANKS = (
     'This publication makes use of data products from the Wide-field Infrared Survey Explorer, '
     'which is a joint project of the University of California, Los Angeles, and the Jet Propulsion '
@@ -219,9 +230,8 @@ _WISE_THANKS = (
     'National Aeronautics and Space Administration.'
 )
 
-
 # Resolution: Wright et al. (2010, AJ 140, 1868). Fluxes are in nanomaggies of the Vega system
-# (https://catalog.unwise.me/catalogs.html), turned into AB by the offsets of the WISE team.
+# (https://catalog.unwise.me/catalogs.html), converted to AB by the offsets of the WISE team.
 _UNWISE = Survey(
     name='unwise',
     title='unWISE coadds of WISE and NEOWISE',
@@ -235,7 +245,6 @@ _UNWISE = Survey(
     acknowledgement=_WISE_THANKS,
     reference='2014AJ....147..108L',
 )
-
 
 _ALLWISE = Survey(
     name='allwise',
@@ -252,9 +261,8 @@ _ALLWISE = Survey(
     },
     acknowledgement=_WISE_THANKS,
     reference='2010AJ....140.1868W',
-    note='blurred by the point-spread function once more',
+    note='smoothed with the point-spread function a second time',
 )
-
 
 _HUBBLE_THANKS = (
     'This research is based on observations made with the NASA/ESA Hubble Space Telescope obtained '
@@ -262,8 +270,7 @@ _HUBBLE_THANKS = (
     'Universities for Research in Astronomy, Inc., under NASA contract NAS 5-26555.'
 )
 
-
-# The Advanced Camera for Surveys can be drizzled to 0.10 to 0.14 arcsec, says its handbook.
+# PSF: the handbook of the Advanced Camera for Surveys has 0.10 to 0.14 arcsec after drizzling.
 _HAP = Survey(
     name='hst-hap',
     title='Hubble Advanced Products',
@@ -276,12 +283,11 @@ _HAP = Survey(
     ids={'mast': 'hap'},
     coverage=(),
     acknowledgement=_HUBBLE_THANKS,
-    note='single pointings; any filter of Hubble may be asked for as a band',
+    note='single pointings; bands may be any filters of Hubble',
 )
 
-
-# Seeing and the depth of F160W, 5 sigma in an aperture of 0.17 arcsec radius in the wide fields:
-# Guo et al. (2013, ApJS 207, 24).
+# PSF and depth of F160W, 5 sigma in an aperture of 0.17 arcsec radius in the wide fields: Guo et
+# al. (2013, ApJS 207, 24).
 _CANDELS = Survey(
     name='candels',
     title='Cosmic Assembly Near-infrared Deep Extragalactic Legacy Survey',
@@ -293,7 +299,7 @@ _CANDELS = Survey(
     zero_point=22.5,
     service='MastCutouts',
     ids={'mast': 'candels'},
-    # GOODS-North and -South, UDS, EGS, COSMOS: centre, and half their length.
+    # GOODS-North, GOODS-South, UDS, EGS, COSMOS: centre and half the length of each.
     coverage=(
         Circle(189.2286, 62.2385, 0.15),
         Circle(53.1228, -27.8051, 0.15),
@@ -308,7 +314,6 @@ _CANDELS = Survey(
     ),
     reference='2011ApJS..197...35G',
 )
-
 
 _UKIDSS = Survey(
     name='ukidss-las',
@@ -336,7 +341,6 @@ _UKIDSS = Survey(
     reference='2007MNRAS.379.1599L',
 )
 
-
 _VHS = Survey(
     name='vhs',
     title='VISTA Hemisphere Survey, Data Release 4',
@@ -355,8 +359,7 @@ _VHS = Survey(
     note='in much of the survey J and Ks only',
 )
 
-
-#: The surveys that are known by name, the deepest and sharpest first.
+#: The named surveys, the deepest and sharpest first.
 SURVEYS = {
     survey.name: survey
     for survey in (
@@ -376,6 +379,5 @@ SURVEYS = {
     )
 }
 
-
-#: Shorter names of some surveys.
+#: Short names of some surveys.
 ALIASES = {'sdss': 'sdss-dr9', 'legacy': 'legacy-dr10', 'panstarrs': 'panstarrs-dr1'}

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Find a named survey, or those that cover a position."""
+"""Find a survey by name or by position, and list all of them."""
 
 import astropy.units as u
 import numpy as np
@@ -7,19 +7,20 @@ from astropy.table import QTable
 
 from astro_morph.surveys.presets import ALIASES, SURVEYS
 from astro_morph.surveys.survey import Survey
+from astro_morph.utils.messages import cut_list
 
 __all__ = ['for_position', 'get', 'is_known', 'to_table']
 
 
 def get(name):
     """
-    Look up a survey by name.
+    Return a survey by name.
 
     Parameters
     ----------
     name : str or `Survey`
-        One of the names in ``SURVEYS`` or ``ALIASES``, in any case; a `Survey` is given back as it
-        is.
+        A name in ``SURVEYS`` or ``ALIASES``, in upper or lower case; a `Survey` is returned
+        unchanged.
 
     Returns
     -------
@@ -40,24 +41,27 @@ def get(name):
     if isinstance(name, Survey):
         return name
     if not is_known(name):
-        msg = f'survey must be a Survey or one of {sorted([*SURVEYS, *ALIASES])}, got {name!r}'
+        msg = (
+            f'survey must be a Survey or one of {cut_list(SURVEYS)}, got {name!r}; '
+            'surveys.to_table() lists all'
+        )
         raise ValueError(msg)
     return SURVEYS[ALIASES.get(name.lower(), name.lower())]
 
 
 def is_known(name):
     """
-    Tell whether `get` knows a name.
+    Check whether `get` knows a name.
 
     Parameters
     ----------
     name : object
-        What may be the name of a survey, or a `Survey`.
+        A name, or any other object.
 
     Returns
     -------
     is_known : bool
-        Whether it is.
+        Whether it is a `Survey`, or the name of one.
 
     Examples
     --------
@@ -72,14 +76,14 @@ def is_known(name):
 
 def to_table():
     """
-    List the surveys.
+    Return a table of the surveys.
 
     Returns
     -------
     table : `~astropy.table.QTable`
-        One row a survey, the deepest and sharpest first: ``name``, ``bands``, ``pixel_scale``,
-        ``psf_fwhm`` (the median of the bands), ``has_pictures``, ``service``,
-        ``note``, ``title``, ``reference`` and ``acknowledgement``.
+        One row per survey, the deepest and sharpest first: ``name``, ``bands``, ``pixel_scale``,
+        ``psf_fwhm`` (the median of the bands), ``has_pictures``, ``service``, ``note``, ``title``,
+        ``reference`` and ``acknowledgement``.
 
     Examples
     --------
@@ -107,7 +111,7 @@ def to_table():
 
 def for_position(coords):
     """
-    Propose surveys by position.
+    Return the surveys that cover positions.
 
     Parameters
     ----------
@@ -117,7 +121,7 @@ def for_position(coords):
     Returns
     -------
     names : list of str
-        The surveys whose outlines hold all the positions, the deepest and sharpest first.
+        The surveys whose footprints contain all positions, the deepest and sharpest first.
 
     Examples
     --------

@@ -73,11 +73,11 @@ def test_docstrings_are_complete(module):
     assert not found, '\n'.join(found)
 
 
-def stated_default(text):
+def stated_default(text, module):
     """Return the default at the end of a parameter's type, evaluated where it is Python."""
     text = re.search(r'(?:^|, )default=(.+)$', text)[1].strip('`')
     try:
-        return eval(text, {'np': np, 'u': u})
+        return eval(text, {'np': np, 'u': u} | vars(module))
     except (NameError, SyntaxError):
         return text
 
@@ -93,9 +93,15 @@ def false_defaults(name):
         if parameter is None or not entry.type or parameter.default is parameter.empty:
             continue
         default = parameter.default
+        if repr(default) == '<factory>':  # a field of a dataclass
+            default = item.__dataclass_fields__[entry.name].default_factory()
         if 'default=' not in entry.type:
             found.append(f'{name}: {entry.name} : {entry.type} lacks default={default!r}')
-        elif stated_default(entry.type) not in (default, repr(default), str(default)):
+        elif stated_default(entry.type, inspect.getmodule(item)) not in (
+            default,
+            repr(default),
+            str(default),
+        ):
             found.append(f'{name}: {entry.name} : {entry.type} differs from default={default!r}')
     return found
 
