@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Settings of the documentation, added to those that Astropy's packages share."""
 
+import importlib
 import re
 import socket
 import sys
@@ -77,17 +78,47 @@ else:
     ]
 
 
+# Modules that make names of other modules public; the names are documented here.
+DOORS = [
+    'astro_morph',
+    *(f'astro_morph.{room}' for room in rooms.read_rooms()),
+    'astro_morph.learning.objectives',
+    'astro_morph.simulation.services',
+]
+
+
+def public_names():
+    """Return the documented name of each public object by the name of where it is defined."""
+    names = {}
+    for door in reversed(DOORS):
+        module = importlib.import_module(door)
+        for name in getattr(module, '__all__', ()):
+            home = getattr(getattr(module, name), '__module__', door)
+            names[f'{home}.{name}'] = f'{door}.{name}'
+    return names
+
+
 def resolve_public_name(app, env, node, contnode):
-    """Resolve any name of a public object to the page of its public name."""
-    names = '|'.join(astro_morph.__all__)
-    match = re.search(rf'\b({names})\b.*', node['reftarget'])
-    if node.get('refdomain') == 'py' and match:
-        return env.domains['py'].resolve_xref(
-            env, node['refdoc'], app.builder, 'obj', f'astro_morph.{match[0]}', node, contnode
+    """Resolve the full name of a public object to the page of its public name."""
+    target = node['reftarget']
+    short = re.search(rf'\b({"|".join(astro_morph.__all__)})\b.*', target)
+    names = [
+        f'{door}{target[len(home) :]}'
+        for home, door in app.public_names.items()
+        if f'{target}.'.startswith(f'{home}.')
+    ]
+    if short:
+        names.append(f'astro_morph.{short[0]}')
+    for name in names if node.get('refdomain') == 'py' else ():
+        found = env.domains['py'].resolve_xref(
+            env, node['refdoc'], app.builder, 'obj', name, node, contnode
         )
+        if found is not None:
+            return found
     return None
 
 
 def setup(app):
     app.add_directive('modules', rooms.Modules)
+    app.public_names = public_names()
     app.connect('missing-reference', resolve_public_name)
