@@ -97,7 +97,7 @@ def compare_speed(classifier, images, turns):
             for _ in range(turns):
                 for name, run in runs.items():
                     rates[name] = max(rates[name], measure(run, images))
-            print(f'\n{views} view{"s"[: views > 1]}          galaxies a second   ratio')
+            print(f'\n{views} view{"s"[: views > 1]}       galaxies per second   ratio')
             for name, rate in rates.items():
                 ratio = rate / rates['ONNX float32']
                 print(f'{name:16} {rate:19.1f} {ratio:7.2f}', flush=True)
