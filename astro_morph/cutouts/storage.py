@@ -1,9 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts to and from HDF5 files, behind `CutoutSet.write` and `CutoutSet.read`."""
+"""Write cutouts to HDF5 files and read them, behind `CutoutSet.write` and `CutoutSet.read`."""
 
-import contextlib
 import os
-from pathlib import Path
 
 import astropy.units as u
 import numpy as np
@@ -12,10 +10,11 @@ from astropy.table import QTable, Table
 
 from astro_morph.catalog.io.tables import decode_text
 from astro_morph.cutouts.cutout_set import CutoutSet
+from astro_morph.utils.files import atomic_file
 
 __all__ = ['holds_cutouts', 'read_cutouts', 'write_batches', 'write_cutouts']
 
-# The attribute that tells these files from other HDF5 files.
+# The attribute that marks these files among other HDF5 files.
 FORMAT = 'astro_morph cutouts 1'
 
 ENDINGS = ('.h5', '.hdf5')
@@ -23,7 +22,7 @@ ENDINGS = ('.h5', '.hdf5')
 
 def holds_cutouts(path):
     """
-    Tell whether a file holds cutouts.
+    Check whether a file holds cutouts.
 
     Parameters
     ----------
@@ -33,7 +32,7 @@ def holds_cutouts(path):
     Returns
     -------
     holds_cutouts : bool
-        Whether `~astro_morph.CutoutSet.write` has written it.
+        Whether `~astro_morph.CutoutSet.write` wrote it.
 
     Examples
     --------
@@ -58,8 +57,8 @@ def read_cutouts(path):
     """
     Read cutouts from an HDF5 file.
 
-    The images are mapped into memory: they are read when they are used, and what is changed in them
-    does not change the file.
+    The images are mapped into memory: they are read when they are used. Changing them does not
+    change the file.
 
     Parameters
     ----------
@@ -79,7 +78,7 @@ def read_cutouts(path):
     import h5py
 
     if not isinstance(path, (str, os.PathLike)):
-        # Astropy hands over an open file where it was not told the format.
+        # Astropy passes an open file if the caller did not name the format.
         path = path.name
     if not holds_cutouts(path):
         msg = f'{str(path)!r} is no file of cutouts; name one that CutoutSet.write wrote'
@@ -102,7 +101,7 @@ def read_cutouts(path):
 
 def write_cutouts(cutouts, path, *, overwrite=False):
     """
-    Write cutouts to an HDF5 file, whole or not at all.
+    Write cutouts to an HDF5 file, atomically.
 
     Parameters
     ----------
@@ -110,47 +109,47 @@ def write_cutouts(cutouts, path, *, overwrite=False):
         The cutouts.
     path : path-like
         The file.
-    overwrite : bool, optional
-        Whether a file that is there may be replaced.
+    overwrite : bool, default=False
+        Whether to replace an existing file.
 
     Raises
     ------
     FileExistsError
-        If the file is there and ``overwrite`` is false.
+        If the file exists and ``overwrite`` is false.
     """
     write_batches([cutouts], path, table=cutouts.table, n_rows=len(cutouts), overwrite=overwrite)
 
 
 def write_batches(batches, path, *, table, n_rows, overwrite=False):
     """
-    Write cutouts to an HDF5 file batch after batch, so that they need not fit into memory.
+    Write batches of cutouts to an HDF5 file, atomically; only one need fit into memory.
 
     Parameters
     ----------
     batches : iterable of `~astro_morph.CutoutSet`
-        The cutouts in order, alike in bands and size.
+        The cutouts in order, with the same bands and size.
     path : path-like
-        The file; it appears when it is whole.
+        The file.
     table : `~astropy.table.Table` or None
         The catalogue of all rows.
     n_rows : int
-        How many rows there are.
-    overwrite : bool, optional
-        Whether a file that is there may be replaced.
+        Number of rows of all batches together.
+    overwrite : bool, default=False
+        Whether to replace an existing file.
 
     Raises
     ------
     FileExistsError
-        If the file is there and ``overwrite`` is false.
+        If the file exists and ``overwrite`` is false.
     """
     import h5py
 
-    with _appearing_whole(path, overwrite=overwrite) as part, h5py.File(part, 'w') as file:
+    with atomic_file(path, overwrite=overwrite) as aside, h5py.File(aside, 'w') as file:
         start = 0
         for cutouts in batches:
             if start == 0:
-                file.attrs.update(_describe(cutouts))
-            for name, values in _rows_of(cutouts).items():
+                file.attrs.update(_attributes(cutouts))
+            for name, values in _datasets(cutouts).items():
                 shape = (n_rows, *values.shape[1:])
                 dataset = file.require_dataset(name, shape, values.dtype, exact=True)
                 dataset[start : start + len(values)] = values
@@ -160,20 +159,20 @@ def write_batches(batches, path, *, table, n_rows, overwrite=False):
             file.attrs['has_quantities'] = isinstance(table, QTable)
 
 
-def _describe(cutouts):
-    """Give what is said of all rows."""
-    description = {'format': FORMAT, 'bands': list(cutouts.bands), 'kind': cutouts.kind}
+def _attributes(cutouts):
+    """Return the values that are the same for all rows."""
+    attributes = {'format': FORMAT, 'bands': list(cutouts.bands), 'kind': cutouts.kind}
     if cutouts.framing is not None:
-        description['framing'] = cutouts.framing
+        attributes['framing'] = cutouts.framing
     if cutouts.zero_point is not None:
-        description['zero_point'] = cutouts.zero_point
+        attributes['zero_point'] = cutouts.zero_point
     if cutouts.pixel_scale is not None and cutouts.pixel_scale.isscalar:
-        description['pixel_scale'] = cutouts.pixel_scale.to_value(u.arcsec)
-    return description
+        attributes['pixel_scale'] = cutouts.pixel_scale.to_value(u.arcsec)
+    return attributes
 
 
-def _rows_of(cutouts):
-    """Give what is said of each row, but the table."""
+def _datasets(cutouts):
+    """Return the arrays that have a value for each row."""
     rows = {
         'images': cutouts.images,
         'status': cutouts.status.astype('S20'),
@@ -185,7 +184,7 @@ def _rows_of(cutouts):
 
 
 def _map_images(path, dataset):
-    """Map a dataset into memory, a private copy of what is changed in it."""
+    """Map a dataset into memory; pages that are changed become private copies."""
     if dataset.size == 0:
         return dataset[:]
     offset = dataset.id.get_offset()
@@ -200,24 +199,8 @@ def _read_table(file):
     return table
 
 
-@contextlib.contextmanager
-def _appearing_whole(path, *, overwrite):
-    """Give the path of a file to write to, which then gets its name if there was no error."""
-    # A link stays a link, to the new file.
-    path = Path(path).resolve()
-    if path.exists() and not overwrite:
-        msg = f'{path} is there already; use overwrite=True to replace it'
-        raise FileExistsError(msg)
-    part = path.with_name(f'.{os.getpid()}-{path.name}')
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def _is_hdf5(origin, filepath, fileobj, *args, **kwargs):
-    """Tell whether a file is one of ours, by its name when it is to be written."""
+    """Check whether a file holds cutouts; of a file to be written, check the name."""
     if origin == 'write':
         return str(filepath).endswith(ENDINGS)
     return filepath is not None and holds_cutouts(filepath)

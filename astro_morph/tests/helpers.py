@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Galaxies for the tests: round and edge-on Gaussians, small and quick to learn."""
 
+import errno
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ __all__ = [
     'BrightnessModel',
     'at_corners',
     'cut_from_sky',
+    'fill_disk',
     'gaussian',
     'keep_out_of_the_users_cache',
     'make_blobs',
@@ -26,6 +29,17 @@ def keep_out_of_the_users_cache(tmp_path_factory):
     path = tmp_path_factory.mktemp('cache') / 'cutouts.sqlite'
     with conf.set_temp('cache_file', str(path)):
         yield
+
+
+def fill_disk(monkeypatch, owner, name):
+    """Let a function fail after it has written, as if the disk were full."""
+    write = getattr(owner, name)
+
+    def fail(*args, **options):
+        write(*args, **options)
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(owner, name, fail)
 
 
 def gaussian(size, *, sigma=2.0, axis_ratio=1.0, angle=0.0, x=0.0, y=0.0):

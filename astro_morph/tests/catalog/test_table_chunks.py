@@ -151,7 +151,9 @@ class TestText:
         assert [chunk['a'].dtype.kind for chunk in chunks] == ['f'] * 4
         assert [chunk['b'].tolist() for chunk in chunks] == [['01'], ['2'], ['x'], [None]]
         assert [chunk['c'].tolist() for chunk in chunks] == [[None], [None], [None], [7]]
-        write_chunks(chunks, tmp_path / 'out.ecsv', n_rows=4, representatives=find_representatives(chunks))
+        write_chunks(
+            chunks, tmp_path / 'out.ecsv', n_rows=4, representatives=find_representatives(chunks)
+        )
         found = read_table(tmp_path / 'out.ecsv')
         assert [found[name].tolist() for name in 'abcd'] == [whole[n].tolist() for n in 'abcd']
 
@@ -228,6 +230,21 @@ def test_array_with_a_masked_value_is_among_the_representative_rows():
     values = np.arange(12.0).reshape(6, 2)
     table = Table({'spectrum': MaskedColumn(values, mask=values == 7)})
     assert find_representatives([table[:3], table[3:]])['spectrum'].tolist() == [[0, 1], [6, None]]
+
+
+@pytest.mark.parametrize('ending', ENDINGS)
+def test_full_disk_leaves_nothing(tmp_path, ending):
+    require(ending)
+
+    def chunks():
+        yield Table({'id': [1, 2]})
+        raise OSError(28, 'No space left on device')
+
+    with pytest.raises(OSError, match='No space'):
+        write_chunks(
+            chunks(), tmp_path / f'out{ending}', n_rows=4, representatives=Table({'id': [1]})
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_is_replaced_only_if_asked(tmp_path):

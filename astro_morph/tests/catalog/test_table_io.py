@@ -5,12 +5,14 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.io.votable.tree import VOTableFile
 from astropy.table import Column, MaskedColumn, QTable, Table
 from astropy.utils.masked import Masked
 from numpy.testing import assert_allclose, assert_array_equal
 
 from astro_morph.catalog import read_labels, read_positions, write_predictions
 from astro_morph.catalog.io.tables import read_table, write_table
+from astro_morph.tests.helpers import fill_disk
 
 PROVENANCE = {
     'MORPHVER': '0.1',
@@ -237,14 +239,20 @@ def test_overwrite(tmp_path):
     assert read_table(path)['id'].tolist() == [2]
 
 
-def test_failure_leaves_what_was_there(tmp_path):
+@pytest.mark.parametrize(
+    'ending', ['.fits', '.fits.gz', '.ecsv', '.csv', '.h5', '.parquet', '.vot']
+)
+def test_full_disk_leaves_what_was_there(tmp_path, monkeypatch, ending):
+    require(ending)
+
     class FullDisk(Table):
-        def write(self, path, **kwargs):
-            path.write_text('half a table')
+        def write(self, file, **kwargs):
+            file.write_text('half a table')
             raise OSError(28, 'No space left on device')
 
-    path = tmp_path / 'table.ecsv'
+    path = tmp_path / f'table{ending}'
     write_table(Table({'id': [1]}), path)
+    fill_disk(monkeypatch, VOTableFile, 'to_xml')
     with pytest.raises(OSError, match='No space'):
         write_table(FullDisk({'id': [2]}), path, overwrite=True)
     assert read_table(path)['id'].tolist() == [1]

@@ -125,7 +125,7 @@ def test_other_files_are_told(tmp_path):
 def test_a_file_is_replaced_only_if_asked(tmp_path):
     path = tmp_path / 'a.h5'
     CutoutSet(IMAGES).write(path)
-    with pytest.raises(FileExistsError, match=r'a\.h5 is there already; use overwrite=True'):
+    with pytest.raises(FileExistsError, match=r'a\.h5 exists already; use overwrite=True'):
         CutoutSet(IMAGES + 1).write(path)
     np.testing.assert_array_equal(CutoutSet.read(path).images, IMAGES)
     CutoutSet(IMAGES + 1).write(path, overwrite=True)

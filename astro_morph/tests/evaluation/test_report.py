@@ -1,7 +1,9 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """The report: what the page contains, and how a browser displays it."""
 
+import os
 import re
+from pathlib import Path
 
 import html5lib
 import numpy as np
@@ -11,8 +13,9 @@ from selenium.webdriver.support.select import Select
 
 from astro_morph import MorphologyClassifier
 from astro_morph.evaluation import evaluate
+from astro_morph.evaluation.report import write_report
 from astro_morph.tests.browser import set_screen
-from astro_morph.tests.helpers import make_blobs
+from astro_morph.tests.helpers import fill_disk, make_blobs
 
 # A class and a value that would take the page over, if they were more than text.
 EVIL = '<script>document.title = "mine"</script>'
@@ -44,6 +47,20 @@ def report(samples, classifier, tmp_path_factory):
 @pytest.fixture(scope='module')
 def text(report):
     return report[0].read_text(encoding='utf-8')
+
+
+def test_existing_file_is_refused_before_the_work(tmp_path):
+    (tmp_path / 'report.html').write_text('old')
+    with pytest.raises(FileExistsError, match=r'report\.html exists already; use overwrite=True'):
+        write_report(None, None, tmp_path / 'report.html')
+    assert (tmp_path / 'report.html').read_text() == 'old'
+
+
+def test_full_disk_leaves_nothing(samples, classifier, tmp_path, monkeypatch):
+    fill_disk(monkeypatch, Path, 'write_text')
+    with pytest.raises(OSError, match='No space left'):
+        write_report(classifier.model_, samples, tmp_path / 'report.html')
+    assert os.listdir(tmp_path) == []
 
 
 def test_evaluation_is_that_of_evaluate(report, samples, classifier):

@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """The training loop: what each epoch sees, how the rate runs, and how a killed run goes on."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,11 +14,13 @@ import torch
 from torch import nn
 
 from astro_morph.learning.objectives import MoCo, Supervised
+from astro_morph.learning.training.checkpoints import Checkpoint
 from astro_morph.learning.training.conditions import RandomConditions
 from astro_morph.learning.training.devices import choose_device
 from astro_morph.learning.training.loop import sgd, train
 from astro_morph.learning.training.views import CONTRAST, FluxViews, RandomViews
 from astro_morph.models.stretch import FluxStretch
+from astro_morph.tests.helpers import fill_disk
 from astro_morph.utils.progress import progress_bar
 
 CPU = torch.device('cpu')
@@ -282,6 +285,17 @@ class TestCheckpoint:
         resumed = fit('moco', checkpoint=tmp_path / 'run.pt', seed=99, after_step=n_steps.append)
         assert 0 < len(n_steps) < STEPS
         assert is_same_run(resumed, fit('moco'))
+
+    def test_full_disk_leaves_the_previous_checkpoint(self, tmp_path, monkeypatch):
+        path = tmp_path / 'run.pt'
+        checkpoint = Checkpoint(path, {}, settings={'epochs': 4})
+        checkpoint.save()
+        content = path.read_bytes()
+        fill_disk(monkeypatch, torch, 'save')
+        with pytest.raises(OSError, match='No space left'):
+            checkpoint.save()
+        assert path.read_bytes() == content
+        assert os.listdir(tmp_path) == ['run.pt']
 
     def test_error_in_a_callback_costs_no_step(self, tmp_path, monkeypatch):
         monkeypatch.setattr('astro_morph.learning.training.checkpoints.INTERVAL', 0)

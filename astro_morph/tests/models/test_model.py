@@ -1,12 +1,17 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Tests of model files."""
 
+import os
+
 import numpy as np
+import onnx
 import pytest
 import torch
 
+from astro_morph.models.export import export
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.torch_model import TorchModel, build_network
+from astro_morph.tests.helpers import fill_disk
 
 
 @pytest.fixture
@@ -37,3 +42,37 @@ class TestSave:
         weight = TorchModel.load(tmp_path / 'model.pt').network.encoder.conv1.weight
         assert (weight[3] == 0).all()
         assert weight.isfinite().all()
+
+    def test_file_is_replaced_only_if_asked(self, model, tmp_path):
+        path = tmp_path / 'model.pt'
+        model.save(path)
+        content = path.read_bytes()
+        with pytest.raises(FileExistsError, match=r'model\.pt exists already; use overwrite=True'):
+            model.save(path)
+        model.save(path, overwrite=True)
+        # The file does not depend on the name under which it was written.
+        assert path.read_bytes() == content
+
+    def test_full_disk_leaves_nothing(self, model, tmp_path, monkeypatch):
+        fill_disk(monkeypatch, torch, 'save')
+        with pytest.raises(OSError, match='No space left'):
+            model.save(tmp_path / 'model.pt')
+        assert os.listdir(tmp_path) == []
+
+
+class TestExport:
+    def test_existing_file_is_refused_before_the_work(self, model, tmp_path, monkeypatch):
+        path = tmp_path / 'model.onnx'
+        path.write_text('old')
+        monkeypatch.setattr(torch.onnx, 'export', lambda *args, **options: pytest.fail('exported'))
+        with pytest.raises(
+            FileExistsError, match=r'model\.onnx exists already; use overwrite=True'
+        ):
+            export(model, path)
+        assert path.read_text() == 'old'
+
+    def test_full_disk_leaves_nothing(self, model, tmp_path, monkeypatch):
+        fill_disk(monkeypatch, onnx, 'save')
+        with pytest.raises(OSError, match='No space left'):
+            export(model, tmp_path / 'model.onnx')
+        assert os.listdir(tmp_path) == []

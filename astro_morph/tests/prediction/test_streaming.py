@@ -25,7 +25,7 @@ from astro_morph.prediction.annotate import annotate
 from astro_morph.prediction.streaming import annotate_file
 from astro_morph.tests.catalog.test_table_chunks import assert_same_table
 from astro_morph.tests.catalog.test_table_io import require
-from astro_morph.tests.helpers import BrightnessModel
+from astro_morph.tests.helpers import BrightnessModel, fill_disk
 
 N_TILES = 4
 SIDE = 60
@@ -151,6 +151,15 @@ class TestResume:
         self.run(folder, tiles, tmp_path / 'undisturbed.fits')
         assert columns_of(tmp_path / 'out.fits') == columns_of(tmp_path / 'undisturbed.fits')
         assert sorted(os.listdir(tmp_path)) == ['out.fits', 'undisturbed.fits']
+
+    def test_full_disk_leaves_whole_parts_only(self, folder, tiles, tmp_path, monkeypatch):
+        with monkeypatch.context() as patch:
+            fill_disk(patch, np, 'savez')
+            with pytest.raises(OSError, match='No space left'):
+                self.run(folder, tiles, tmp_path / 'out.fits')
+        assert os.listdir(tmp_path / 'out.fits.parts') == ['run.json']
+        self.run(folder, tiles, tmp_path / 'out.fits', resume=True)
+        assert os.listdir(tmp_path) == ['out.fits']
 
     def test_begins_if_there_is_nothing_to_go_on_with(self, folder, tiles, tmp_path):
         assert self.run(folder, tiles, tmp_path / 'out.fits', resume=True)['ok'] == 57
