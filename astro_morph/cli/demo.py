@@ -1,45 +1,50 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The main job from end to end, on a simulated survey, without a network."""
+"""Label a simulated survey, from images to an annotated catalogue, without a network."""
 
 import time
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
 
-from astro_morph import plotting
-from astro_morph.catalog import probability_columns
-from astro_morph.catalog.io.tables import write_table
-from astro_morph.cutouts import Mosaics
-from astro_morph.estimators.classifier import MorphologyClassifier
-from astro_morph.estimators.onnx import OnnxClassifier
-from astro_morph.evaluation import Evaluation
-from astro_morph.simulation import SimulatedSurvey
+from astro_morph.cli import options
 
-__all__ = ['run']
+__all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main', 'run']
 
-# Galaxies of the survey, and how many of them come with a label.
+EXAMPLE = '--output demo'
+SHARED = [options.RUN]
+
+# Galaxies of the survey, and how many of them have a label.
 N_GALAXIES = 800
 N_LABELLED = 400
 
-# Simulated galaxies are easier than real ones: fewer passes than the default will do.
+# Simulated galaxies are easier than real ones: fewer epochs than the default are enough.
 EPOCHS = 24
 
 # Galaxies in the picture.
 N_SHOWN = 32
 
 
+def add_arguments(command):
+    """Add the arguments of this task."""
+    command.add_argument('--output', default='demo', help='folder to write to (default: demo)')
+
+
+def main(arguments):
+    """Run the task."""
+    run(arguments.output, random_state=arguments.random_state, verbose=arguments.verbose)
+
+
 def run(folder, *, random_state=0, verbose=1):
     """
-    Label a simulated survey, and write what came of it.
+    Label a simulated survey, and write images, annotated catalogue, model and picture.
 
     Parameters
     ----------
     folder : path
-        Where the images, the annotated catalogue, the model and the picture are written.
-    random_state : int, optional
+        Folder of the files; files of an earlier run are replaced.
+    random_state : int, default=0
         Seed of the sky and of the training.
-    verbose : int, optional
+    verbose : int, default=1
         0 for silence.
 
     Returns
@@ -47,6 +52,14 @@ def run(folder, *, random_state=0, verbose=1):
     evaluation : `~astro_morph.evaluation.Evaluation`
         The classes predicted for the galaxies that had no label, beside the true ones.
     """
+    from astro_morph.catalog import probability_columns
+    from astro_morph.catalog.io.tables import write_table
+    from astro_morph.cutouts import Mosaics
+    from astro_morph.estimators.classifier import MorphologyClassifier
+    from astro_morph.estimators.onnx import OnnxClassifier
+    from astro_morph.evaluation import Evaluation
+    from astro_morph.simulation import SimulatedSurvey
+
     start = time.perf_counter()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,14 +67,14 @@ def run(folder, *, random_state=0, verbose=1):
     survey.write(folder, overwrite=True)
     images = Mosaics(folder / 'sdss-{band}.fits')
     truth = survey.catalogue
-    catalogue, is_labelled = hide_labels(truth, N_LABELLED, random_state)
+    catalog, is_labelled = hide_labels(truth, N_LABELLED, random_state)
 
     classifier = MorphologyClassifier(
         images, epochs=EPOCHS, random_state=random_state, verbose=verbose
     )
-    classifier.fit(catalogue)
-    classifier.to_onnx(folder / 'morphology.onnx')
-    annotated = OnnxClassifier(folder / 'morphology.onnx', images).annotate(catalogue)
+    classifier.fit(catalog)
+    classifier.to_onnx(folder / 'morphology.onnx', overwrite=True)
+    annotated = OnnxClassifier(folder / 'morphology.onnx', images).annotate(catalog)
     write_table(annotated, folder / 'annotated.ecsv', overwrite=True)
 
     truth, annotated = truth[~is_labelled], annotated[~is_labelled]
@@ -86,17 +99,21 @@ def run(folder, *, random_state=0, verbose=1):
 
 
 def hide_labels(truth, n_labelled, random_state):
-    """Give a plain catalogue of positions whose labels are masked but for some."""
+    """Return a catalogue of positions with the labels of some galaxies, and which these are."""
+    from astropy.table import Table
+
     is_labelled = np.zeros(len(truth), bool)
     order = np.random.default_rng(random_state).permutation(len(truth))
     is_labelled[order[:n_labelled]] = True
-    catalogue = Table(truth['ra', 'dec', 'morphology'], masked=True)
-    catalogue['morphology'].mask = ~is_labelled
-    return catalogue, is_labelled
+    catalog = Table(truth['ra', 'dec', 'morphology'], masked=True)
+    catalog['morphology'].mask = ~is_labelled
+    return catalog, is_labelled
 
 
 def draw(source, annotated, truth):
     """Draw some galaxies with their predicted class and confidence, wrong ones in red."""
+    from astro_morph import plotting
+
     shown = annotated[:N_SHOWN]
     titles = [f'{row["morph_class"]} {row["morph_confidence"]:.2f}' for row in shown]
     is_right = shown['morph_class'] == truth['morphology'][:N_SHOWN]

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The page on which galaxies are labelled: a thin face of a session, seen by this machine alone."""
+"""Serve the labelling page, the front end to a session, to this machine only."""
 
 import logging
 import secrets
@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ['make_app', 'serve']
 
-# The page is asked for by one of these names; any other comes from a site that has taken on the
-# address of this machine.
+# Names under which the browser may ask for the page. Any other comes from a web site whose name
+# was pointed at the address of this machine (DNS rebinding).
 HOSTS = ['127.0.0.1', 'localhost']
 
 
@@ -22,9 +22,9 @@ def serve(session, *, port=0, show=True):
     ----------
     session : `~astro_morph.labelling.LabellingSession`
         The session.
-    port : int, optional
-        The port; 0 for any that is free.
-    show : bool, optional
+    port : int, default=0
+        The port; 0 for any free one.
+    show : bool, default=True
         Whether to open the page in the browser.
 
     Raises
@@ -36,7 +36,7 @@ def serve(session, *, port=0, show=True):
     app = make_app(session, token)
     from werkzeug.serving import make_server
 
-    # It would list each request, and the token with it.
+    # Its log would show each request with the token.
     logging.getLogger('werkzeug').setLevel(logging.ERROR)
     server = make_server('127.0.0.1', port, app, threaded=True)
     address = f'http://127.0.0.1:{server.port}/{token}/'
@@ -48,14 +48,14 @@ def serve(session, *, port=0, show=True):
 
 def make_app(session, token):
     """
-    Make the web application of a session.
+    Build the web application of a session.
 
     Parameters
     ----------
     session : `~astro_morph.labelling.LabellingSession`
         The session.
     token : str
-        What the path of each request must begin with.
+        Secret with which the path of each request must begin.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def make_app(session, token):
     app = Flask(__name__, static_folder=None, template_folder='.')
     app.config['TRUSTED_HOSTS'] = HOSTS
     learning = Learning(session)
-    # Classes may be numbers, the page knows text.
+    # Classes may be numbers, but the page sends text.
     names = {str(name): name for name in session.classes}
     choices = list(zip(names, keys_of(names), strict=True))
 
@@ -104,7 +104,7 @@ def make_app(session, token):
         return {'error': str(error)}, 400
 
     @app.errorhandler(OSError)
-    def confess(error):
+    def report_unsaved(error):
         return {'error': f'the label is not saved: {error}'}, 500
 
     @app.get('/<token>/')
@@ -116,25 +116,25 @@ def make_app(session, token):
 
     @app.get('/<token>/state')
     def state(token):
-        return describe(session, learning)
+        return page_state(session, learning)
 
     @app.post('/<token>/label')
     def label(token):
         name = request.form.get('label')
         session.label(request.form.get('row', type=int), names.get(name, name))
         learning.begin()
-        return describe(session, learning)
+        return page_state(session, learning)
 
     @app.post('/<token>/skip')
     def skip(token):
         session.skip(request.form.get('row', type=int))
-        return describe(session, learning)
+        return page_state(session, learning)
 
     @app.post('/<token>/undo')
     def undo(token):
         session.undo()
         learning.begin()
-        return describe(session, learning)
+        return page_state(session, learning)
 
     learning.begin()
     return app
@@ -142,7 +142,7 @@ def make_app(session, token):
 
 class Learning:
     """
-    What a session learns in the background, in order.
+    Train the classifier of a session in the background.
 
     Parameters
     ----------
@@ -156,28 +156,28 @@ class Learning:
         self._last = None
 
     def begin(self):
-        """Learn what is new; nothing if an earlier turn has seen it."""
+        """Learn from the labels after any learning that is under way."""
         self._last = self._pool.submit(self.session.learn)
 
     @property
     def is_going_on(self):
-        """Whether there is more to come."""
+        """Whether learning is under way."""
         return not self._last.done()
 
     @property
     def error(self):
-        """What went wrong, or None."""
+        """Error message of the last learning, or None."""
         error = self._last.exception() if self._last.done() else None
         return error and f'learning has failed: {error}'
 
 
-def describe(session, learning):
-    """Say all that the page shows, as JSON takes it."""
+def page_state(session, learning):
+    """Return all that the page shows, for JSON."""
     row = session.row
     return {
         'row': row,
         'picture': None if row is None else session.picture(row),
-        'about': None if row is None else session.describe(row),
+        'about': None if row is None else session.row_info(row),
         'counts': list(session.counts.values()),
         'left': session.n_left,
         'can_undo': session.can_undo,
@@ -188,19 +188,7 @@ def describe(session, learning):
 
 
 def keys_of(classes):
-    """
-    Choose the keys of the classes: digits for the first nine, and a letter of each name.
-
-    Parameters
-    ----------
-    classes : sequence
-        The classes.
-
-    Returns
-    -------
-    keys : list of list of str
-        The keys of each class; none where letters have run out.
-    """
+    """List the keys of each class: a digit for the first nine, and a letter while any is left."""
     digits = [*string.digits[1:], *[''] * len(classes)]
     free = list(string.ascii_lowercase)
     keys = []

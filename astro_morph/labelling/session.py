@@ -1,104 +1,70 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Labelling by eye: which galaxy to look at next, the labels kept at once, and what they teach."""
+"""Run a labelling session: choose the next galaxy, save each label, learn from the labels."""
 
 import threading
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from astropy.stats import binom_conf_interval
-from astropy.table import Column, MaskedColumn, Table
-from sklearn.model_selection import PredefinedSplit
 
 from astro_morph.catalog import read_labels, read_positions
-from astro_morph.catalog.io.tables import read_table, write_table
+from astro_morph.catalog.io.tables import write_table
 from astro_morph.images.pictures import data_uris
-from astro_morph.learning.active import STRATEGIES, choose, typical
+from astro_morph.labelling.label_table import all_classes, open_label_table
+from astro_morph.labelling.progress import cross_validate
+from astro_morph.learning.active import CRITERIA, choose, typical
 from astro_morph.learning.heads import linear_head
 from astro_morph.prediction.predict import Predictions
+from astro_morph.utils.messages import as_written
 
-__all__ = ['LabellingSession', 'Progress', 'cross_validate', 'label', 'open_table', 'start']
+__all__ = ['LabellingSession']
 
-# Galaxies that are chosen at once. With fewer labels than these, typical galaxies teach more than
-# those of which a classifier that knows so little is unsure.
+# Galaxies that are chosen at a time. With fewer labels than this, typical galaxies teach more than
+# those on which the classifier, which has seen too few, is uncertain.
 QUEUE = 16
-
-# Parts of the labels, each of which is predicted from the others.
-FOLDS = 5
-
-# Share of the cases in which the interval holds the accuracy.
-LEVEL = 0.95
-
-
-class Progress(NamedTuple):
-    """
-    What a number of labels has taught.
-
-    Parameters
-    ----------
-    n_labels : int
-        Labelled galaxies that have an image.
-    accuracy : float
-        Share of them whose label is predicted from the labels of others.
-    low, high : float
-        The interval of 95 % (Wilson 1927).
-
-    Examples
-    --------
-    >>> from astro_morph.labelling import Progress
-    >>> Progress(n_labels=40, accuracy=0.9, low=0.77, high=0.96).accuracy
-    0.9
-    """
-
-    n_labels: int
-    accuracy: float
-    low: float
-    high: float
 
 
 class LabellingSession:
     """
-    Ask a person for the labels of galaxies, and keep them.
+    Ask a person for the labels of galaxies, and save them.
 
-    The first galaxies asked about are typical ones, unlike each other, see
-    `~astro_morph.learning.active.typical`; from 16 labels of two classes on, a linear classifier
-    chooses, see `~astro_morph.learning.active.choose`. Each label is in the file before the next
-    galaxy is asked about. The methods may be called from several threads.
+    The first galaxies are typical ones that differ from each other, see
+    `~astro_morph.learning.active.typical`; from 16 labels of two classes on, the predictions of a
+    linear classifier decide, see `~astro_morph.learning.active.choose`. Each label is in the file
+    before the next galaxy is shown. The methods may be called from several threads.
 
     Parameters
     ----------
     cutouts : `~astro_morph.CutoutSet`
-        The n galaxies, with their catalogue as ``table``. Those without an image are not asked
-        about.
+        The n galaxies, with their catalogue as ``table``. Galaxies without an image are not shown.
     features : ndarray, shape (n, d)
         Their features, NaN where there is no image.
-    path : path
-        File of the labelled catalogue, see `~astro_morph.catalog.io.tables.write_table`. If it is
-        there, its labels are taken over, and it is replaced.
-    classes : sequence, optional
-        The classes to choose from; those that the catalogue has are added.
-    label_column : str, optional
-        Column of the labels. Labels that are there stay.
-    strategy : {'diverse', 'margin', 'entropy', 'novelty'}, optional
-        By what galaxies are chosen, see `~astro_morph.learning.active.choose`.
-    random_state : int, optional
+    path : path-like
+        File of the labelled catalogue, see `~astro_morph.catalog.io.tables.write_table`. If it
+        exists, its labels are kept, and it is replaced.
+    classes : sequence, default=None
+        The classes to choose from; those of the labels in the catalogue are added.
+    label_column : str, default='morphology'
+        Column of the labels. Labels in the catalogue are kept.
+    criterion : {'diverse', 'margin', 'entropy', 'novelty'}, default='diverse'
+        How galaxies are chosen, see `~astro_morph.learning.active.choose`.
+    random_state : int, default=0
         Seed of the choice.
 
     Attributes
     ----------
     table : `~astropy.table.Table`
-        The catalogue with the labels so far, those of the file.
+        The catalogue with the labels so far, as in the file.
     classes : tuple
         The classes.
     row : int or None
-        Row of the galaxy that is asked about; None if there is no more.
+        Row of the current galaxy; None if there are no more.
     progress : list of Progress
-        How the accuracy has grown; nothing until two classes have two labels each.
+        Accuracy by number of labels; empty until two classes have two labels each.
 
     Raises
     ------
     ValueError
-        If there are fewer than two classes, the strategy is not known, or the file holds another
+        If there are fewer than two classes, the criterion is unknown, or the file holds another
         catalogue or can't be written.
 
     Examples
@@ -123,34 +89,36 @@ class LabellingSession:
         *,
         classes=None,
         label_column='morphology',
-        strategy='diverse',
+        criterion='diverse',
         random_state=0,
     ):
-        if strategy not in STRATEGIES:
-            msg = f'strategy must be one of {STRATEGIES}, got {strategy!r}'
+        if criterion not in CRITERIA:
+            msg = f'{as_written("criterion")} must be one of {CRITERIA}, got {criterion!r}'
             raise ValueError(msg)
         self.cutouts = cutouts
         self.features = features
         self.path = Path(path)
         self.label_column = label_column
-        self.strategy = strategy
+        self.criterion = criterion
         self.random_state = random_state
-        self.table = open_table(cutouts.table, path, classes=classes, label_column=label_column)
+        self.table = open_label_table(
+            cutouts.table, path, classes=classes, label_column=label_column
+        )
         labels, is_labelled = read_labels(self.table, label_column)
-        self.classes = tuple(_all_classes(classes, labels[is_labelled]).tolist())
+        self.classes = tuple(all_classes(classes, labels[is_labelled]).tolist())
         # Index of the class of each row, -1 for none.
         self._target = np.full(len(labels), -1)
         for k, name in enumerate(self.classes):
             self._target[is_labelled & (labels == name)] = k
         self._is_skipped = np.zeros(len(labels), bool)
-        # What undo takes back: row numbers, of labels and skips alike.
+        # Rows that were labelled or skipped, in order, for undo.
         self._done = []
         self._head = None
         self._learnt = None
         self._queue = []
         self._pictures = {}
         self.progress = []
-        # Labels come from one thread, what is learnt from another.
+        # One thread labels while another one learns.
         self._lock = threading.RLock()
         self._refill()
 
@@ -160,23 +128,23 @@ class LabellingSession:
 
     @property
     def counts(self):
-        """How many labels each class has, a dict."""
+        """Number of labels of each class, a dict."""
         n_labels = np.bincount(self._target[self._target >= 0], minlength=len(self.classes))
         return dict(zip(self.classes, n_labels.tolist(), strict=True))
 
     @property
     def n_left(self):
-        """How many galaxies can still be asked about."""
-        return int(np.sum(self._is_askable()))
+        """Number of galaxies that can still be labelled."""
+        return int(np.sum(self._can_be_asked()))
 
     @property
     def can_undo(self):
-        """Whether there is something to take back."""
+        """Whether a label or skip can be undone."""
         return bool(self._done)
 
     def picture(self, row):
         """
-        Give the picture of a galaxy that was chosen.
+        Return the picture of a chosen galaxy.
 
         Parameters
         ----------
@@ -190,9 +158,9 @@ class LabellingSession:
         """
         return self._pictures[row]
 
-    def describe(self, row):
+    def row_info(self, row):
         """
-        Say in a line which galaxy it is: row, position and field of view, as far as known.
+        Return the row, the position and the field of view of a galaxy as one line of text.
 
         Parameters
         ----------
@@ -202,7 +170,7 @@ class LabellingSession:
         Returns
         -------
         text : str
-            Such as ``'row 7 · RA 180.0042 Dec +4.9958 · 25.3″ wide'``.
+            Such as ``'row 7 · RA 180.0042 Dec +4.9958 · 25.3″ wide'``, without what is unknown.
         """
         parts = [f'row {row}']
         try:
@@ -219,19 +187,19 @@ class LabellingSession:
 
     def label(self, row, label):
         """
-        Give the galaxy that is asked about a label, and write it to the file.
+        Label the current galaxy, and write the label to the file.
 
         Parameters
         ----------
         row : int
-            Its row: that the galaxy is still the one that was looked at can be seen by it.
+            Its row. If another galaxy has become the current one, this is an error.
         label : object
             One of the classes.
 
         Raises
         ------
         ValueError
-            If the galaxy is not the one asked about, or the class is not known.
+            If the galaxy is not the current one, or the class is unknown.
         """
         if label not in self.classes:
             msg = f'label must be one of {list(self.classes)}, got {label!r}'
@@ -243,7 +211,7 @@ class LabellingSession:
 
     def skip(self, row):
         """
-        Leave the galaxy that is asked about without a label; this session asks no more about it.
+        Skip the current galaxy: it gets no label, and is not shown again in this session.
 
         Parameters
         ----------
@@ -253,7 +221,7 @@ class LabellingSession:
         Raises
         ------
         ValueError
-            If the galaxy is not the one asked about.
+            If the galaxy is not the current one.
         """
         with self._lock:
             self._check_row(row)
@@ -262,12 +230,12 @@ class LabellingSession:
 
     def undo(self):
         """
-        Take back the last label or skip of this session, and ask about that galaxy again.
+        Undo the last label or skip of this session, and go back to that galaxy.
 
         Raises
         ------
         ValueError
-            If there is nothing to take back.
+            If there is nothing to undo.
         """
         with self._lock:
             if not self._done:
@@ -281,7 +249,7 @@ class LabellingSession:
             self._queue.insert(0, row)
 
     def learn(self):
-        """Learn from the labels so far: how well they are predicted, and what to ask next."""
+        """Fit the classifier to the labels so far, and choose the next galaxies by it."""
         with self._lock:
             target = self._target.copy()
         if np.array_equal(target, self._learnt):
@@ -294,22 +262,22 @@ class LabellingSession:
         progress = cross_validate(features, labels)
         with self._lock:
             self._learnt = target
-            # What more labels had taught, before some were taken back, is no longer known.
+            # Drop the accuracy of more labels than there are now: some were undone.
             self.progress = [past for past in self.progress if past.n_labels < len(rows)]
             self.progress += [] if progress is None else [progress]
             if head is not None and len(rows) >= QUEUE:
                 self._head = head
-                # The galaxy that is being looked at stays.
+                # Keep the current galaxy: a person may be looking at it.
                 self._queue = self._queue[:1]
                 self._refill()
 
     def _check_row(self, row):
         if row != self.row:
-            msg = f'row {row} is not the galaxy that is asked about, which is row {self.row}'
+            msg = f'row {row} is not the current galaxy, which is row {self.row}'
             raise ValueError(msg)
 
     def _write(self, row, k):
-        """Write the class of a row to the file; where that fails, nothing has changed."""
+        """Write the class of a row to the file; if that fails, nothing has changed."""
         column = self.table[self.label_column]
         before = column[row]
         column[row] = self.classes[k] if k >= 0 else np.ma.masked
@@ -322,17 +290,17 @@ class LabellingSession:
 
     def _advance(self):
         self._done.append(self._queue.pop(0))
-        is_askable = self._is_askable()
-        self._queue = [row for row in self._queue if is_askable[row]]
+        can_be_asked = self._can_be_asked()
+        self._queue = [row for row in self._queue if can_be_asked[row]]
         if not self._queue:
             self._refill()
 
-    def _is_askable(self):
+    def _can_be_asked(self):
         return self.cutouts.is_ok & (self._target < 0) & ~self._is_skipped
 
     def _refill(self):
-        """Choose the next galaxies, and draw them together, so that one stretch holds for all."""
-        is_free = self._is_askable()
+        """Choose the next galaxies, and draw them together, with the same stretch."""
+        is_free = self._can_be_asked()
         is_free[self._queue] = False
         rows = np.flatnonzero(is_free)
         if not len(rows):
@@ -353,11 +321,11 @@ class LabellingSession:
             status=self.cutouts.status[rows],
             flags=self.cutouts.flags[rows],
         )
-        return choose(predictions, QUEUE, strategy=self.strategy, random_state=self.random_state)
+        return choose(predictions, QUEUE, criterion=self.criterion, random_state=self.random_state)
 
     def _novelty(self, features):
-        """Tell how unlike those labelled galaxies are, where that counts."""
-        if self.strategy != 'novelty':
+        """Return the novelty of galaxies beside the labelled ones; NaN if it is not needed."""
+        if self.criterion != 'novelty':
             return np.full(len(features), np.nan)
         import torch
 
@@ -366,251 +334,3 @@ class LabellingSession:
         known = self.features[(self._target >= 0) & self.cutouts.is_ok]
         novelty = fit_novelty(known, random_state=self.random_state)
         return novelty(torch.from_numpy(features)).numpy()
-
-
-def label(X, path, *, classifier=None, classes=None, strategy='diverse', port=0, show=True):
-    """
-    Label galaxies by eye, on a page that this machine alone sees.
-
-    The features of all galaxies are computed first; the address of the page is printed then.
-    Ctrl-C ends the labelling.
-
-    Parameters
-    ----------
-    X : Table, SkyCoord or CutoutSet
-        The catalogue, some of whose rows may have a label.
-    path : path
-        File of the labelled catalogue, which has each label at once. If it is there, labelling
-        goes on from it.
-    classifier : `~astro_morph.MorphologyClassifier`, optional
-        Says where the images are, which column holds the labels, and which encoder gives the
-        features. It is not fitted.
-    classes, strategy
-        As in `LabellingSession`.
-    port : int, optional
-        Port of the page; 0 for any that is free.
-    show : bool, optional
-        Whether to open the page in the browser.
-
-    Returns
-    -------
-    table : `~astropy.table.Table`
-        The catalogue with the labels.
-
-    Raises
-    ------
-    ValueError
-        As from `LabellingSession`, or if no row has an image, or the encoder is ``'random'``.
-    ImportError
-        If Flask is not installed.
-
-    Examples
-    --------
-    >>> from astropy.table import Table
-    >>> from astro_morph.labelling import label
-    >>> catalogue = Table({'ra': [180.0, 180.1], 'dec': [5.0, 5.1]})
-    >>> table = label(
-    ...     catalogue, 'labelled.ecsv', classes=['spiral', 'elliptical']
-    ... )  # doctest: +SKIP
-    """
-    from astro_morph.labelling.page import serve
-
-    session = start(X, path, classifier=classifier, classes=classes, strategy=strategy)
-    serve(session, port=port, show=show)
-    return session.table
-
-
-def start(X, path, *, classifier=None, classes=None, strategy='diverse'):
-    """
-    Begin a session: fetch the images and compute the features.
-
-    Parameters
-    ----------
-    X, path, classifier, classes, strategy
-        As in `label`.
-
-    Returns
-    -------
-    session : `LabellingSession`
-        The session.
-
-    Raises
-    ------
-    ValueError
-        As from `label`.
-
-    Examples
-    --------
-    >>> from astro_morph import MorphologyClassifier
-    >>> from astro_morph.labelling import start
-    >>> from astro_morph.simulation import SimulatedSurvey
-    >>> survey = SimulatedSurvey(n_galaxies=6)
-    >>> path = getfixture('tmp_path') / 'labelled.ecsv'
-    >>> session = start(
-    ...     survey.catalogue['ra', 'dec'],
-    ...     path,
-    ...     classifier=MorphologyClassifier(survey, size=32),
-    ...     classes=['disc', 'spheroid'],
-    ... )
-    >>> session.n_left
-    6
-    """
-    from astro_morph import MorphologyClassifier
-    from astro_morph.cutouts import as_cutouts, catalog_of
-    from astro_morph.estimators.starting import starting_encoder
-    from astro_morph.learning.fitting import usable
-
-    classifier = classifier or MorphologyClassifier()
-    if classifier.encoder == 'random':
-        msg = "encoder='random' can't tell which galaxies are alike; take another encoder"
-        raise ValueError(msg)
-    column = classifier.label_column
-    # A file that can't be written is known before the images are fetched.
-    open_table(catalog_of(X), path, classes=classes, label_column=column)
-    cutouts = as_cutouts(X, source=classifier.source, size=classifier.size, bands=classifier.bands)
-    usable(cutouts)
-    encoder = starting_encoder(classifier, cutouts).adapt(cutouts)
-    return LabellingSession(
-        cutouts,
-        encoder.transform(cutouts),
-        path,
-        classes=classes,
-        label_column=column,
-        strategy=strategy,
-        random_state=classifier.random_state or 0,
-    )
-
-
-def open_table(catalogue, path, *, classes=None, label_column='morphology'):
-    """
-    Make a copy of a catalogue that any class can be written into, and write it to a file.
-
-    Parameters
-    ----------
-    catalogue : `~astropy.table.Table`
-        The catalogue.
-    path, classes, label_column
-        As in `LabellingSession`.
-
-    Returns
-    -------
-    table : `~astropy.table.Table`
-        The copy, with the labels of the catalogue and, if it is there, of the file.
-
-    Raises
-    ------
-    ValueError
-        As from `LabellingSession`.
-
-    Examples
-    --------
-    >>> from astropy.table import Table
-    >>> from astro_morph.labelling import open_table
-    >>> path = getfixture('tmp_path') / 'labelled.ecsv'
-    >>> table = open_table(Table({'id': [7, 8]}), path, classes=['disc', 'spheroid'])
-    >>> table['morphology'][1] = 'spheroid'
-    >>> table['morphology'].tolist()
-    [None, 'spheroid']
-    """
-    if not isinstance(catalogue, Table):
-        msg = 'X must hold a table, whose labels can be written: images without a table have none'
-        raise ValueError(msg)
-    table = catalogue.copy()
-    if Path(path).exists():
-        _take_over(table, read_table(path), path, label_column)
-    table[label_column] = _label_column(table, label_column, classes)
-    write_table(table, path, overwrite=True)
-    return table
-
-
-def _take_over(table, kept, path, label_column):
-    """Take the labels of a file over, if it holds the same catalogue."""
-    # Coordinates have other columns in some files.
-    plain = {name for name, column in table.columns.items() if isinstance(column, Column)}
-    missing = sorted(plain - {label_column} - set(kept.colnames))
-    if len(kept) != len(table) or missing:
-        lacks = f' and lacks the columns {missing}' if missing else ''
-        msg = (
-            f'the file {str(path)!r} is there already, has {len(kept)} rows{lacks}, and is not '
-            f'this catalogue of {len(table)} rows; name another file for the labels'
-        )
-        raise ValueError(msg)
-    if label_column in kept.colnames:
-        table[label_column] = kept[label_column]
-
-
-def _label_column(table, name, classes):
-    """Make the column of labels, masked where there is none, with room for any class."""
-    if name in table.colnames:
-        labels, is_labelled = read_labels(table, name)
-        about = {key: getattr(table[name].info, key) for key in ('description', 'meta')}
-    else:
-        labels, is_labelled = np.zeros(len(table), str), np.zeros(len(table), bool)
-        about = {'description': 'Morphological class', 'meta': {'ucd': 'src.morph.type'}}
-    values = np.zeros(len(table), _all_classes(classes, labels[is_labelled]).dtype)
-    values[is_labelled] = labels[is_labelled]
-    return MaskedColumn(values, mask=~is_labelled, **about)
-
-
-def _all_classes(classes, known):
-    """Put the classes that are wanted and those of the labels together, of one type."""
-    known = np.unique(known)
-    wanted = known if classes is None else np.asarray(classes)
-    try:
-        wanted = wanted.astype(known.dtype.type if len(known) else wanted.dtype)
-    except ValueError as error:
-        msg = f'classes must be like the labels of the catalogue, {known.tolist()}, got {classes}'
-        raise ValueError(msg) from error
-    together = np.array(list(dict.fromkeys([*wanted.tolist(), *known.tolist()])))
-    if len(together) < 2 or '' in together.tolist():
-        msg = (
-            f'classes must name at least two classes, such as spiral and elliptical, got '
-            f'{together.tolist()}'
-        )
-        raise ValueError(msg)
-    return together
-
-
-def cross_validate(features, labels):
-    """
-    Tell how often a label is predicted from the labels of other galaxies.
-
-    Parameters
-    ----------
-    features : ndarray, shape (n, d)
-        Features of the labelled galaxies.
-    labels : ndarray of int, shape (n,)
-        Their labels.
-
-    Returns
-    -------
-    progress : Progress or None
-        None until two classes have two labels each. The only galaxy of a class is learnt from,
-        but can't be predicted.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from astro_morph.labelling import cross_validate
-    >>> features = np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]])
-    >>> progress = cross_validate(features, np.array([0, 0, 0, 1, 1, 1]))
-    >>> progress.n_labels, progress.accuracy
-    (6, 1.0)
-    """
-    counts = np.bincount(labels)
-    if np.sum(counts > 1) < 2:
-        return None
-    part = np.full(len(labels), -1)
-    for k in np.flatnonzero(counts > 1):
-        part[labels == k] = np.arange(counts[k]) % FOLDS
-    is_right = np.concatenate(
-        [
-            linear_head().fit(features[known], labels[known]).predict(features[held_out])
-            == labels[held_out]
-            for known, held_out in PredefinedSplit(part).split()
-        ]
-    )
-    low, high = binom_conf_interval(
-        is_right.sum(), len(is_right), confidence_level=LEVEL, interval='wilson'
-    )
-    return Progress(len(labels), float(is_right.mean()), float(low), float(high))

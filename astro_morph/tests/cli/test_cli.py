@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The command line: every task from file to file, and what it says when something is wrong."""
+"""The command line: every task from file to file, and its error messages."""
 
 import contextlib
 import os
@@ -16,11 +16,11 @@ import pytest
 
 from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder, OnnxClassifier, conf
 from astro_morph.catalog.io.tables import read_table, write_table
-from astro_morph.cli import demo
-from astro_morph.cli.parser import main, make_parser
+from astro_morph.cli import demo, main, make_parser
 from astro_morph.evaluation import evaluate
 from astro_morph.simulation import SimulatedSurvey, serve
 from astro_morph.simulation.services import faults
+from astro_morph.utils.files import check_new
 
 TASKS = [
     'demo',
@@ -54,6 +54,11 @@ def folder(tmp_path_factory):
     encoder.fit(catalogue).save(folder / 'encoder.pt')
     for name in ('broken.fits', 'broken.vot'):
         (folder / name).write_bytes(b'nothing of the kind')
+    write_table(catalogue['morphology',][:9], folder / 'plain.fits')
+    far = catalogue[:9]
+    far['dec'] = far['dec'] - 30 * u.deg
+    write_table(far, folder / 'far.fits')
+    (folder / 'page.html').write_text('a report')
     catalogue['morph_class'] = catalogue['morphology']
     write_table(catalogue, folder / 'annotated.fits')
     return folder
@@ -98,7 +103,8 @@ class TestHelp:
         example = capsys.readouterr().out.partition('example:')[2]
         ((name, *arguments),) = commands_of(example)
         assert name == task
-        assert make_parser().parse_args([name, *arguments]).task.__name__ == task
+        parsed = make_parser().parse_args([name, *arguments])
+        assert parsed.task.__module__ == f'astro_morph.cli.{task}'
 
     def test_help_lists_the_tasks(self, capsys):
         with pytest.raises(SystemExit):
@@ -160,7 +166,9 @@ class TestFetch:
             assert not server.requests
         assert re.match(r'24 rows, 0 .* requests', said)
         assert sorted(os.listdir(folder)) == before
-        assert done('fetch survey.fits --source sdss-{band}.fits --plan') == 'the images are here\n'
+        assert (
+            done('fetch survey.fits --source sdss-{band}.fits --plan') == 'the images are local\n'
+        )
 
     def test_size_follows_a_column(self, done, folder):
         table = SimulatedSurvey(n_galaxies=24, kinds=['edge_on', 'round']).catalogue
@@ -174,7 +182,7 @@ class TestFetch:
         np.testing.assert_allclose(64 * cutouts.pixel_scale, 4 * table['petroR90_r'])
 
     def test_interrupted_call_goes_on_from_there(self, done, run, folder, serving, monkeypatch):
-        monkeypatch.setattr('astro_morph.cli.parser.BATCH', 8)
+        monkeypatch.setattr('astro_morph.cli.fetch.BATCH', 8)
         count = 0
 
         def interrupt(cutouts, bar):
@@ -187,10 +195,10 @@ class TestFetch:
 
         with serving() as server:
             with monkeypatch.context() as patch:
-                patch.setattr('astro_morph.cli.parser._counting', interrupt)
+                patch.setattr('astro_morph.cli.fetch.count', interrupt)
                 code, output, error = run(f'{self.COMMAND} --output half.h5')
             assert (code, output) == (130, '')
-            assert error == 'astro-morph: interrupted; images that were fetched are kept\n'
+            assert error == 'astro-morph: interrupted; the images fetched so far are kept\n'
             assert not list(folder.glob('*half*'))
             n_requests = len(server.requests)
             done(f'{self.COMMAND} --output half.h5')
@@ -207,7 +215,7 @@ class TestFetch:
         assert not list(folder.glob('*out.h5'))
 
     def test_file_that_is_there_is_replaced_only_if_asked(self, done, run, folder):
-        command = 'fetch survey.fits --source sdss-{band}.fits --size 8 --quiet --output there.h5'
+        command = 'fetch survey.fits --source sdss-{band}.fits --size 24 --quiet --output there.h5'
         done(command)
         code, _, error = run(command)
         assert code == 1
@@ -302,9 +310,9 @@ class TestPretrain:
         done(command.replace('first.pt', 'second.pt'))
         first, second = (MorphologyEncoder.load(folder / f'{n}.pt') for n in ('first', 'second'))
         assert first.model_.spec.identifier == second.model_.spec.identifier
-        code, _, error = run(command + ' --batch-size 8')
+        code, _, error = run(command + ' --batch-size 8 --overwrite')
         assert code == 1
-        assert "--checkpoint='run.ckpt' is of another run, whose batch_size is 24, not 8" in error
+        assert '--checkpoint run.ckpt is of another run, whose --batch-size is 24, not 8' in error
 
 
 class TestAnnotate:
@@ -348,7 +356,7 @@ class TestAnnotate:
 
         command = 'annotate survey.fits stopped.ecsv --model model.onnx --images sdss-{band}.fits'
         with monkeypatch.context() as patch:
-            patch.setattr('astro_morph.prediction.streaming.predict_batch', stop)
+            patch.setattr('astro_morph.prediction.streaming.predict', stop)
             code, _, error = run(command)
         assert (code, error.count('\n')) == (130, 1)
         assert '--resume' in error
@@ -452,10 +460,21 @@ ERRORS = {
     'annotate survey.fits out.fits --model model.pt': 'pass --source= a source',
     'annotate survey.fits out.fits --model model.pt --source "no-*.fits"': 'matches no file',
     'export out.onnx --model model.onnx': 'is not a model file of astro_morph',
-    'export out.onnx --model model.pt --precision int8': 'pass some, best with labels, with --on',
-    'export out.onnx --model model.pt --views 1': 'and --views=1 change the answers',
+    'export out.onnx --model model.pt --precision int8': 'pass a few hundred as --on, with',
+    'export out.onnx --model model.pt --views 1': 'and --views 1 change the answers',
     f'fit survey.fits out.pt --labels class {ON_SKY}': "--labels names 'class', which is not among",
-    f'fit survey.fits out.pt --encoder nothing.pt {ON_SKY}': 'nothing.pt',
+    f'fit survey.fits out.pt --encoder nothing.pt {ON_SKY}': "--encoder must be 'auto', 'moco'",
+    f'fit survey.fits out.pt --size 2*radius {ON_SKY}': "--size names 'radius', which is not",
+    f'fit plain.fits out.pt {ON_SKY}': 'as in --coord-columns ra dec',
+    f'fit far.fits out.pt {ON_SKY}': 'catalogue has no row with an image (9 no_coverage); check',
+    f'fit survey.fits model.pt {ON_SKY}': 'model.pt exists already; use --overwrite to replace it',
+    f'pretrain survey.fits encoder.pt {ON_SKY}': 'encoder.pt exists already; use --overwrite',
+    'export model.onnx --model model.pt': 'model.onnx exists already; use --overwrite to',
+    f'evaluate survey.fits --model model.pt --report page.html {ON_SKY}': 'use --overwrite to repl',
+    f'label survey.fits --output out.fits --classes round,a --encoder random {ON_SKY}': (
+        "--encoder random can't find galaxies"
+    ),
+    f'label survey.fits --output plain.fits --classes round,a {ON_SKY}': 'name another file',
     f'evaluate survey.fits --model model.pt --labels seen {ON_SKY}': "--labels names 'seen', which",
 }
 
@@ -476,7 +495,129 @@ def test_output_that_cannot_be_written_is_known_before_the_work(folder, run, mon
     def work(*args, **kwargs):
         pytest.fail('the model ran')
 
-    monkeypatch.setattr('astro_morph.prediction.streaming.predict_batch', work)
+    monkeypatch.setattr('astro_morph.prediction.streaming.predict', work)
     shutil.copy(folder / 'survey.fits', folder / 'there.fits')
     for output in ('there.fits', 'out.unknown'):
         assert run(f'annotate survey.fits {output} --model model.pt {ON_SKY}')[0] == 1
+
+
+@pytest.mark.parametrize(
+    'path', ['source=sdss/as X;/overwrite=True.fits', 'label_column/views=.fits']
+)
+def test_a_path_of_the_user_stays_as_it_is(run, path):
+    for command in (f"fit '{path}' out.pt", f"annotate survey.fits out.fits --model '{path}'"):
+        code, _, error = run(command)
+        assert code == 1
+        assert error == f'astro-morph: there is no file {path!r}; check its name and folder\n'
+
+
+def test_after_an_error_python_names_arguments_again(folder, run):
+    assert run(f'fit survey.fits model.pt {ON_SKY}')[0] == 1
+    with pytest.raises(FileExistsError, match='use overwrite=True to replace it'):
+        check_new(folder / 'model.pt')
+
+
+VALUES = {
+    'fit a.fits a.pt --epochs 0': 'argument --epochs: ',
+    'fetch a.fits --size 16': "argument --size: '16' must be a whole number from 17 to",
+    'fit a.fits a.pt --max-time 0': 'argument --max-time: ',
+    'fit a.fits a.pt --random-state -1': 'argument --random-state: ',
+    'pretrain a.fits a.pt --batch-size 1': 'argument --batch-size: ',
+    'label a.fits --port 65536': 'argument --port: ',
+    'cache prune --max-size huge': 'argument --max-size: ',
+}
+
+
+@pytest.mark.parametrize(('command', 'message'), VALUES.items(), ids=range(len(VALUES)))
+def test_values_of_options_are_checked_first(command, message, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(shlex.split(command))
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        '--help',
+        '--version',
+        'label --help',
+        'fit survey.fits out.pt --epochs 0',
+        'fit nothing.fits out.pt',
+        'fit survey.fits model.pt',
+        'pretrain survey.fits out.pt --source nowhere',
+        'label nothing.fits',
+        'annotate survey.fits out.fits --model nothing.pt',
+        'evaluate survey.fits --model model.pt --report page.html',
+        'export out.onnx --model nothing.pt',
+        'cache prune --max-size huge',
+    ],
+)
+def test_arguments_are_checked_without_torch(folder, arguments):
+    code = """if True:
+        import sys
+        from astro_morph.cli import main
+        try:
+            main(sys.argv[1:])
+        finally:
+            print('torch' in sys.modules)
+    """
+    command = [sys.executable, '-c', code, *arguments.split()]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == 'False', done.stderr
+
+
+@pytest.mark.parametrize(
+    ('command', 'name'),
+    [
+        (f'fit survey.fits there.pt {ON_SKY} {" ".join(FAST)}', 'there.pt'),
+        (f'pretrain survey.fits there.pt {ON_SKY} --size 24 --epochs 1 --quiet', 'there.pt'),
+        ('export there.onnx --model model.pt', 'there.onnx'),
+        (f'evaluate survey.fits --model model.pt {ON_SKY} --report there.html', 'there.html'),
+    ],
+)
+def test_overwrite_replaces_the_file(done, folder, command, name):
+    (folder / name).write_text('old')
+    done(f'{command} --overwrite')
+    assert (folder / name).read_bytes() != b'old'
+
+
+class TestCoordColumns:
+    @pytest.fixture
+    def moved(self, folder):
+        """Write a catalogue whose positions are not in the columns ra and dec; return options."""
+        catalogue = read_table(folder / 'survey.fits')
+        catalogue['x'], catalogue['y'] = catalogue['ra'], catalogue['dec']
+        catalogue['dec'] -= 30
+        write_table(catalogue, folder / 'moved.fits', overwrite=True)
+        return f'{ON_SKY} --coord-columns x y'
+
+    @pytest.mark.parametrize(
+        'command',
+        [
+            'fetch {} --output moved.h5',
+            'annotate {} moved.ecsv --model model.onnx',
+            'evaluate {} --model model.pt',
+            'export moved.onnx --model model.pt --views 1 --on {}',
+            'fit {} moved.pt ' + ' '.join(FAST),
+            'pretrain {} moved.pt --size 24 --epochs 1 --quiet',
+        ],
+    )
+    def test_positions_are_read_from_these_columns(self, done, moved, command):
+        output = done(f'{command.format("moved.fits")} --overwrite {moved}')
+        assert output == done(f'{command.format("survey.fits")} --overwrite {ON_SKY}')
+
+    def test_for_the_source_of_the_configuration(self, done, moved):
+        with conf.set_temp('survey', 'sdss-{band}.fits'):
+            output = done(
+                'annotate moved.fits moved.ecsv --model model.pt --overwrite --coord-columns x y'
+            )
+        assert output == '24 of 24 galaxies have a class\n'
+
+    def test_for_labelling(self, done, moved, monkeypatch):
+        def label(X, path, *, classifier, **options):
+            assert classifier.source.coord_columns == ['x', 'y']
+            return X
+
+        monkeypatch.setattr('astro_morph.labelling.label', label)
+        done(f'label moved.fits {moved}')

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""A labelling session: what is asked, kept, taken back and learnt."""
+"""A labelling session: what it asks, saves, undoes and learns."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from astro_morph import MorphologyClassifier
 from astro_morph.catalog.io.tables import read_table
 from astro_morph.labelling import LabellingSession, cross_validate, label, start
 from astro_morph.labelling.session import QUEUE
-from astro_morph.learning.active import STRATEGIES
+from astro_morph.learning.active import CRITERIA
 from astro_morph.simulation import SimulatedSurvey
 from astro_morph.tests.helpers import make_blobs
 
@@ -17,7 +17,7 @@ CLASSES = ['round', 'edge_on']
 
 
 def unlabelled(n, *, n_missing=0):
-    """Give blobs without labels, their true classes, and features that tell these apart."""
+    """Return blobs without labels, their true classes, and features that separate these."""
     cutouts = make_blobs(n)
     truth = cutouts.table['morphology'].tolist()
     del cutouts.table['morphology']
@@ -44,7 +44,7 @@ def session(path):
 
 
 def answer(session, n):
-    """Give n galaxies their true labels, and learn meanwhile; give their rows."""
+    """Label n galaxies correctly, and learn meanwhile; return their rows."""
     rows = []
     for i in range(n):
         rows.append(session.row)
@@ -75,7 +75,7 @@ class TestLabels:
     def test_only_the_galaxy_that_was_looked_at_gets_a_label(self, session, path):
         row = session.row
         session.label(row, 'round')
-        with pytest.raises(ValueError, match=f'row {row} is not the galaxy that is asked about'):
+        with pytest.raises(ValueError, match=f'row {row} is not the current galaxy'):
             session.label(row, 'round')
         assert session.counts == {'round': 1, 'edge_on': 0}
 
@@ -117,14 +117,14 @@ class TestLabels:
     def test_pictures_and_words_are_there_for_each_that_is_asked_about(self, session):
         answer(session, 20)
         assert session.picture(session.row).startswith('data:image/png;base64,')
-        assert session.describe(session.row) == f'row {session.row} · 9.6″ wide'
+        assert session.row_info(session.row) == f'row {session.row} · 9.6″ wide'
 
     def test_position_is_told_where_it_is_known(self, path):
         survey = SimulatedSurvey(n_galaxies=2)
         cutouts = survey.fetch(survey.catalogue['ra', 'dec'], size=32)
         session = LabellingSession(cutouts, np.eye(2), path, classes=CLASSES)
         ra, dec = survey.catalogue['ra'][1].deg, survey.catalogue['dec'][1].deg
-        assert session.describe(1) == f'row 1 · RA {ra:.4f} Dec {dec:+.4f} · 12.7″ wide'
+        assert session.row_info(1) == f'row 1 · RA {ra:.4f} Dec {dec:+.4f} · 12.7″ wide'
 
 
 class TestCatalogue:
@@ -199,7 +199,7 @@ class TestCatalogue:
 
     def test_images_without_a_table_are_refused(self, path):
         cutouts, _, features = unlabelled(4)
-        with pytest.raises(ValueError, match='X must hold a table'):
+        with pytest.raises(ValueError, match='X has images only'):
             LabellingSession(cutouts.replace(table=None), features, path, classes=CLASSES)
 
 
@@ -250,8 +250,8 @@ class TestLearning:
         session.learn()
         assert session.progress[-1].n_labels == 11
 
-    @pytest.mark.parametrize('strategy', STRATEGIES)
-    def test_the_doubtful_are_asked_about_next(self, path, strategy):
+    @pytest.mark.parametrize('criterion', CRITERIA)
+    def test_the_doubtful_are_asked_about_next(self, path, criterion):
         cutouts, _, _ = unlabelled(60)
         position = np.linspace(-1, 1, 60)
         features = np.stack([position, np.zeros(60)], 1)
@@ -259,11 +259,11 @@ class TestLearning:
         cutouts.table['morphology'] = np.where(position < 0, 'round', 'edge_on')
         is_known = (np.abs(position) > 0.3) & (np.abs(position) < 0.9)
         cutouts.table['morphology'][~is_known] = ''
-        session = LabellingSession(cutouts, features, path, strategy=strategy)
+        session = LabellingSession(cutouts, features, path, criterion=criterion)
         session.learn()
         # What was first asked about stays, because someone may be looking at it.
         session.skip(session.row)
-        if strategy == 'novelty':
+        if criterion == 'novelty':
             assert session.row == 59
         else:
             assert np.abs(position[session.row]) < 0.1
@@ -275,9 +275,9 @@ class TestLearning:
         session.learn()
         assert session.row == row
 
-    def test_an_unknown_strategy_is_refused(self, session, path):
-        with pytest.raises(ValueError, match=r"strategy must be one of .*, got 'best'"):
-            LabellingSession(session.cutouts, session.features, path, strategy='best')
+    def test_an_unknown_criterion_is_refused(self, session, path):
+        with pytest.raises(ValueError, match=r"criterion must be one of .*, got 'best'"):
+            LabellingSession(session.cutouts, session.features, path, criterion='best')
 
 
 class TestStart:
@@ -292,7 +292,7 @@ class TestStart:
 
     def test_a_random_encoder_is_refused(self, blobs, path):
         classifier = MorphologyClassifier(encoder='random')
-        with pytest.raises(ValueError, match="encoder='random' can't tell"):
+        with pytest.raises(ValueError, match="encoder='random' can't find"):
             start(blobs, path, classifier=classifier)
 
     def test_a_file_that_cannot_be_written_is_known_first(self, blobs, tmp_path):

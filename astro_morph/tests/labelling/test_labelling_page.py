@@ -86,8 +86,8 @@ class TestAnswers:
         [
             ({'label': 'square'}, "label must be one of ['round', 'edge_on'], got 'square'"),
             ({}, "label must be one of ['round', 'edge_on'], got None"),
-            ({'label': 'round', 'row': 99}, 'row 99 is not the galaxy that is asked about'),
-            ({'label': 'round', 'row': 'x'}, 'row None is not the galaxy that is asked about'),
+            ({'label': 'round', 'row': 99}, 'row 99 is not the current galaxy'),
+            ({'label': 'round', 'row': 'x'}, 'row None is not the current galaxy'),
         ],
     )
     def test_a_bad_label_is_refused_with_a_word(self, client, session, data, word):
@@ -192,18 +192,18 @@ def press(browser, key, says):
 class TestBrowser:
     def test_keys_label_skip_and_undo(self, page, session, path):
         rows = [session.row]
-        press(page, '1', f'Row {rows[-1]} is labelled round')
+        press(page, '1', f'Row {rows[-1]}: labelled round')
         rows.append(session.row)
-        press(page, 'e', f'Row {rows[-1]} is labelled edge_on')
+        press(page, 'e', f'Row {rows[-1]}: labelled edge_on')
         rows.append(session.row)
-        press(page, ' ', f'Row {rows[-1]} is skipped')
+        press(page, ' ', f'Row {rows[-1]}: skipped')
         rows.append(session.row)
-        press(page, '2', f'Row {rows[-1]} is labelled edge_on')
+        press(page, '2', f'Row {rows[-1]}: labelled edge_on')
         assert counts(page) == [1, 2]
-        press(page, Keys.BACKSPACE, f'Row {rows[-1]} is asked about again')
+        press(page, Keys.BACKSPACE, f'Back to row {rows[-1]}')
         assert counts(page) == [1, 1]
         assert about(page).startswith(f'row {rows[-1]} ')
-        assert find(page, '#picture').get_attribute('alt').startswith('The galaxy of row')
+        assert find(page, '#picture').get_attribute('alt').startswith('Galaxy: row')
         assert page.execute_script("return document.getElementById('picture').naturalWidth") == 24
         labels = read_table(path)['morphology']
         assert labels[rows[:2]].tolist() == ['round', 'edge_on']
@@ -215,7 +215,7 @@ class TestBrowser:
             name = 'round' if row % 2 == 0 else 'edge_on'
             find(page, f'[data-label={name}]').click()
             wait_for(page, lambda row=row: not about(page).startswith(f'row {row} '))
-        assert about(page) == 'There is no more galaxy to ask about.'
+        assert about(page) == 'There are no more galaxies to label.'
         wait_for(page, lambda: 'from 12 labels' in find(page, '#interval').text)
         wait_for(page, lambda: 'learning' not in find(page, '#interval').text)
         assert find(page, '#accuracy').text == f'{100 * session.progress[-1].accuracy:.0f} %'
@@ -235,9 +235,9 @@ class TestBrowser:
             };
         """)
         try:
-            press(page, '1', 'is labelled round')
+            press(page, '1', ': labelled round')
             wait_for(page, lambda: page.title == 'asking')
-            press(page, 'e', 'is labelled edge_on')
+            press(page, 'e', ': labelled edge_on')
             assert counts(page) == [1, 1]
         finally:
             is_over.set()

@@ -1,0 +1,93 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Fetch the images of a catalogue, and write them to a file of cutouts."""
+
+import argparse
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from astro_morph.cli import options
+from astro_morph.cli.files import find_source, make_folder, read_catalog, report_counts
+from astro_morph.utils.files import check_new
+
+__all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
+
+EXAMPLE = "catalogue.fits --survey legacy-dr10 --size '4*petroR90_r' --output cutouts.h5"
+SHARED = [options.CATALOG, options.SIZE, options.OVERWRITE, options.QUIET]
+
+# Galaxies between two steps of the progress bar: a few minutes of a service.
+BATCH = 256
+
+
+def add_arguments(command):
+    """Add the arguments of this task."""
+    command.add_argument(
+        '--output', type=hdf5_file, default='cutouts.h5', help='HDF5 file (default: cutouts.h5)'
+    )
+    command.add_argument(
+        '--bands',
+        type=names_of_bands,
+        help="bands such as 'g,r,z', or 'rgb' for colour pictures (default: all of the survey)",
+    )
+    command.add_argument('--plan', action='store_true', help='print the planned requests and exit')
+
+
+def main(arguments):
+    """Run the task."""
+    from tqdm import tqdm
+
+    from astro_morph.cutouts import RemoteSource, catalog_of, stream_cutouts
+    from astro_morph.cutouts.storage import read_cutouts, write_batches
+
+    if not arguments.plan:
+        check_new(arguments.output, overwrite=arguments.overwrite)
+    catalog = catalog_of(read_catalog(arguments.X))
+    source = find_source(arguments, catalog, bands=arguments.bands)
+    if arguments.plan:
+        is_remote = isinstance(source, RemoteSource)
+        plan = source.plan(catalog, size=arguments.size) if is_remote else 'the images are local'
+        print(plan)
+        return
+    rehearse(catalog, arguments.output)
+    batches = stream_cutouts(
+        catalog, source=source, size=arguments.size, bands=arguments.bands, batch_size=BATCH
+    )
+    with tqdm(total=len(catalog), unit=' galaxies', disable=not arguments.verbose) as bar:
+        write_batches(
+            count(batches, bar),
+            arguments.output,
+            table=catalog,
+            n_rows=len(catalog),
+            overwrite=arguments.overwrite,
+        )
+    counts = Counter(read_cutouts(arguments.output).status.tolist())
+    report_counts(counts, 'an image')
+
+
+def hdf5_file(text):
+    """Read the path of an HDF5 file."""
+    if not text.endswith(('.h5', '.hdf5')):
+        msg = f'{text!r} must end in .h5 or .hdf5'
+        raise argparse.ArgumentTypeError(msg)
+    return Path(text)
+
+
+def names_of_bands(text):
+    """Read the names of bands, or 'rgb'."""
+    return text if text == 'rgb' else text.split(',')
+
+
+def rehearse(catalog, output):
+    """Check before the work that HDF5 can hold the catalogue."""
+    from astro_morph.catalog.io.tables import write_table
+
+    make_folder(output)
+    with tempfile.TemporaryDirectory() as folder:
+        write_table(catalog, Path(folder) / output.name)
+
+
+def count(batches, bar):
+    """Yield the batches, and count their galaxies on the progress bar."""
+    for batch in batches:
+        yield batch
+        bar.update(len(batch))

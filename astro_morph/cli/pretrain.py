@@ -1,0 +1,49 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Pretrain an encoder on all galaxies of a catalogue, labelled or not."""
+
+from pathlib import Path
+
+from astro_morph.cli import options
+from astro_morph.cli.files import find_source, make_folder, read_catalog
+from astro_morph.utils.files import check_new
+
+__all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
+
+EXAMPLE = "survey.fits encoder.pt --source 'tiles/*-{band}.fits'"
+SHARED = [options.CATALOG, options.TRAINING, options.OVERWRITE]
+
+
+def add_arguments(command):
+    """Add the arguments of this task."""
+    command.add_argument('output', type=Path, help='file of the encoder')
+    command.add_argument(
+        '--batch-size',
+        type=options.whole_number(2, 10**6),
+        default=256,
+        help='images in a step, over all processes (default: 256)',
+    )
+    command.add_argument(
+        '--checkpoint',
+        type=Path,
+        help='file that is written every few minutes, and when Ctrl-C or SIGTERM ends the run; '
+        'if it exists, the run continues from it',
+    )
+
+
+def main(arguments):
+    """Run the task."""
+    check_new(arguments.output, overwrite=arguments.overwrite)
+    X = read_catalog(arguments.X)
+    source = find_source(arguments, X)
+    make_folder(arguments.output)
+    from astro_morph.estimators.encoder import MorphologyEncoder
+    from astro_morph.learning.training.processes import is_first
+
+    encoder = MorphologyEncoder(
+        source=source,
+        batch_size=arguments.batch_size,
+        checkpoint=arguments.checkpoint,
+        **options.training_options(arguments),
+    ).fit(X)
+    if is_first():
+        encoder.save(arguments.output, overwrite=arguments.overwrite)
