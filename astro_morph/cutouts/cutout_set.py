@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""CutoutSet: images, status and flags of the rows of a catalogue."""
+"""CutoutSet: the images, status and flags of the rows of a catalogue."""
 
 import astropy.units as u
 import numpy as np
@@ -11,7 +11,6 @@ from astro_morph.utils.messages import as_written
 __all__ = ['PICTURE_BANDS', 'CutoutSet']
 
 KINDS = ('flux', 'picture')
-
 
 #: The bands of a colour picture.
 PICTURE_BANDS = ('red', 'green', 'blue')
@@ -25,8 +24,8 @@ class _Read(UnifiedReadWrite):
     ----------
     path : path-like
         An HDF5 file.
-    format : str, optional
-        The format; by default it is found out.
+    format : str, default=None
+        The format; detected if None.
 
     Returns
     -------
@@ -44,16 +43,16 @@ class _Read(UnifiedReadWrite):
 
 class _Write(UnifiedReadWrite):
     """
-    Write the cutouts to a file, whole or not at all, with their table.
+    Write the cutouts and their table to a file, atomically.
 
     Parameters
     ----------
     path : path-like
         An HDF5 file.
-    format : str, optional
-        The format; by default that which the end of the name tells.
-    overwrite : bool, optional
-        Whether a file that is there may be replaced.
+    format : str, default=None
+        The format; that of the file's suffix if None.
+    overwrite : bool, default=False
+        Whether a file of that name may be replaced.
     """
 
     def __init__(self, instance, cls):
@@ -65,39 +64,38 @@ class _Write(UnifiedReadWrite):
 
 class CutoutSet:
     """
-    Images of the rows of a catalogue, one status a row.
+    Images of the rows of a catalogue, with a status for each row.
 
-    A cutout set is indexed as an array is: by slice, mask or row numbers, so that scikit-learn's
-    splitters take it as they take an array. A single row number gives a set of one row.
+    A cutout set is indexed like an array, by slice, mask or row numbers, also by scikit-learn's
+    splitters. A single row number returns a set of one row.
 
     Parameters
     ----------
     images : array_like of float32, shape (n, band, y, x)
-        The pixels; NaN where there is none. The bytes of pictures (uint8) stay bytes, so that
-        an array that is mapped into memory from a file need not fit into memory.
-    bands : sequence of str, optional
-        Names of the bands; ``'0'``, ``'1'``... where they are not given.
-    pixel_scale : `~astropy.units.Quantity`, optional
-        Angle a pixel, one for all rows or one for each, or None where it is not known.
-    framing : str, optional
-        The column and factor that the field of view of each row follows, where it follows one,
-        such as ``'4 * petroR90_r'``.
-    kind : {'flux', 'picture'}, optional
+        The pixels; NaN where they are missing. Pictures of type uint8 keep their type, so that an
+        array that is mapped from a file need not fit into memory.
+    bands : sequence of str, default=None
+        Names of the bands; ``'0'``, ``'1'``... if None.
+    pixel_scale : `~astropy.units.Quantity`, default=None
+        Angle a pixel, for all rows or one a row; None if it is not known.
+    framing : str, default=None
+        The column and factor that determine the field of view of each row, such as
+        ``'4 * petroR90_r'``.
+    kind : {'flux', 'picture'}, default='flux'
         Whether the pixels are linear in flux, or a picture stretched for the eye, from 0 to 255.
-    zero_point : float or array_like of shape (band,), optional
-        AB magnitude of a flux of one, for all bands or one a band, NaN where it is not known; by
-        default none is.
-    status : array_like of str, shape (n,), optional
-        ``'ok'``, or why the row has no image. By default every row is ok.
-    flags : array_like of int32, shape (n,), optional
+    zero_point : float or array_like of shape (band,), default=None
+        AB magnitude of a flux of one, for all bands or one a band; NaN or None if it is not known.
+    status : array_like of str, shape (n,), default=None
+        ``'ok'``, or why the row has no image; ``'ok'`` for all rows if None.
+    flags : array_like of int32, shape (n,), default=None
         Quality flags, see `astro_morph.decode_flags`.
-    table : `~astropy.table.Table`, optional
-        The catalogue rows that the images belong to.
+    table : `~astropy.table.Table`, default=None
+        The catalogue rows of the images.
 
     Raises
     ------
     ValueError
-        If the images are not four-dimensional, or another argument does not match them in length.
+        If the images are not four-dimensional, or the length of another argument differs.
 
     Examples
     --------
@@ -153,12 +151,12 @@ class CutoutSet:
         for name in ('status', 'flags', 'table'):
             value = getattr(self, name)
             if value is not None and len(value) != n:
-                msg = f'{name} has {len(value)} rows, there are {n} images; give it one an image'
+                msg = f'{name} has {len(value)} rows, there are {n} images; pass one an image'
                 raise ValueError(msg)
         if np.shape(self.pixel_scale) not in ((), (n,)):
             msg = (
-                f'pixel_scale has the shape {self.pixel_scale.shape}, there are {n} images; give '
-                'it one angle, or one an image'
+                f'pixel_scale has the shape {self.pixel_scale.shape}, there are {n} images; pass '
+                'one angle, or one an image'
             )
             raise ValueError(msg)
 
@@ -200,16 +198,16 @@ class CutoutSet:
 
     @property
     def is_ok(self):
-        """Whether a row has an image, a boolean array of shape (n,)."""
+        """Whether each row has an image, a boolean array of shape (n,)."""
         return self.status == 'ok'
 
     def replace(self, **changes):
-        """Return a cutout set with these arguments changed and the others kept."""
+        """Return a cutout set with some arguments changed and the others kept."""
         return CutoutSet(**vars(self) | changes)
 
     def select_bands(self, bands):
         """
-        Return the cutout set of some bands only, in the order asked for.
+        Return the cutout set of some bands only, in this order.
 
         Parameters
         ----------
@@ -224,7 +222,7 @@ class CutoutSet:
         Raises
         ------
         ValueError
-            If a band is not there.
+            If a band is missing.
         """
         missing = [band for band in bands if band not in self.bands]
         if missing:
@@ -246,18 +244,18 @@ class CutoutSet:
 
 
 def _each_band(zero_point, n_bands):
-    """Give the zero point of each band."""
+    """Return the zero point of each band."""
     if zero_point is None:
         return None
     zero_point = np.asarray(zero_point, float)
     if zero_point.shape not in ((), (n_bands,)):
-        msg = f'zero_point has the shape {zero_point.shape}, expected one, or {n_bands}'
+        msg = f'zero_point has the shape {zero_point.shape}, expected one number, or {n_bands}'
         raise ValueError(msg)
     return np.full(n_bands, zero_point)
 
 
 def _describe_scale(pixel_scale):
-    """Say how large the pixels are, or nothing where it is not known."""
+    """Return the pixel scale in words, empty text if it is not known."""
     if pixel_scale is None or not np.isfinite(pixel_scale).any():
         return ''
     smallest, largest = np.nanmin(pixel_scale), np.nanmax(pixel_scale)

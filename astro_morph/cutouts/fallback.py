@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Several sources of cutouts, the first that has a row's image giving it."""
+"""FirstOf: fall back from one source of cutouts to the next."""
 
 import numpy as np
 
@@ -8,21 +8,23 @@ from astro_morph.cutouts.source import CutoutSource
 
 __all__ = ['FirstOf']
 
-# A row that gives a source nothing to go by says less than a source that looked and failed.
-NOTHING_TO_GO_BY = ('no_path', 'no_coordinates')
+# Statuses of rows without a path or position for a source; the status of a source that could search
+# is more informative.
+NOT_SEARCHED = ('no_path', 'no_coordinates')
 
 
 class FirstOf(CutoutSource):
     """
     Take each row's image from the first source that has it.
 
-    A row that no source has an image of keeps the status of the first that had something to go
-    by: a path or a position.
+    A row without an image in any source gets the status of the first source for which it has a
+    path or a position.
 
     Parameters
     ----------
     *sources : `CutoutSource`
-        The sources, in order of preference; their cutouts must agree in bands, size and kind.
+        The sources, in order of preference. Their cutouts must agree in bands, size and kind, or
+        `fetch` raises ValueError.
 
     Examples
     --------
@@ -45,24 +47,6 @@ class FirstOf(CutoutSource):
         return f'<FirstOf: {", ".join(map(repr, self.sources))}>'
 
     def fetch(self, X, *, size=None):
-        """
-        Get the cutouts of a catalogue.
-
-        Parameters
-        ----------
-        X, size
-            As in `CutoutSource.fetch`; without ``size``, that of the first source.
-
-        Returns
-        -------
-        cutouts : `CutoutSet`
-            One row for each row of ``X``, in order.
-
-        Raises
-        ------
-        ValueError
-            If the cutouts of two sources differ in bands, size or kind.
-        """
         table = as_table(X)
         cutouts = self.sources[0].fetch(table, size=size)
         for source in self.sources[1:]:
@@ -73,33 +57,20 @@ class FirstOf(CutoutSource):
         return cutouts
 
     def order(self, X):
-        """
-        Find the order in which the first source has the least work, see `CutoutSource.order`.
-
-        Parameters
-        ----------
-        X : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
-            The catalogue, or positions.
-
-        Returns
-        -------
-        rows : ndarray of int or None
-            All row numbers in that order; None where one is as good as another.
-        """
         return self.sources[0].order(X)
 
 
 def _fill(cutouts, rows, others):
-    """Put the images of another source in the rows that had none."""
+    """Return the cutouts with the images of another source in rows that had none."""
     first, other = ((c.bands, c.shape[2:], c.kind) for c in (cutouts, others))
     if others.is_ok.any() and first != other:
         msg = (
-            f'the sources differ: one gives bands, size and kind {first}, the other {other}; '
-            'make them agree with bands= and pixel_scale='
+            f'sources have different bands, size and kind: {first} and {other}; make them agree '
+            'with bands=, size= and pixel_scale='
         )
         raise ValueError(msg)
     images, status, flags = cutouts.images.copy(), cutouts.status.copy(), cutouts.flags.copy()
-    is_better = others.is_ok | np.isin(status[rows], NOTHING_TO_GO_BY)
+    is_better = others.is_ok | np.isin(status[rows], NOT_SEARCHED)
     images[rows[others.is_ok]] = others.images[others.is_ok]
     status[rows[is_better]] = others.status[is_better]
     flags[rows[is_better]] = others.flags[is_better]

@@ -1,13 +1,12 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts that lie ready in the columns of a table, one column a band."""
+"""Read cutouts from the columns of a table, one column a band."""
 
 import math
 
 import numpy as np
 
 from astro_morph.catalog import as_table
-from astro_morph.cutouts.cutout_set import CutoutSet
-from astro_morph.cutouts.image_files import check_size, cut_centre, kind_of, missing_flags
+from astro_morph.cutouts.image_files import as_cutout_set, check_size, cut_centre, kind_of
 from astro_morph.cutouts.source import CutoutSource
 
 __all__ = ['ImageColumns']
@@ -17,16 +16,16 @@ class ImageColumns(CutoutSource):
     """
     Images in the columns of a table.
 
-    Every cell of a column is the image of one band: a square or rectangle of pixels, or the pixels
-    of a square image in one row. Masked pixels are missing. Unsigned 8-bit integers are pictures
-    from 0 to 255, all else is taken as flux.
+    Each cell of a column is the image of one band: two-dimensional, or the pixels of a square image
+    in one row. Masked pixels are missing. Unsigned 8-bit integers are pictures from 0 to 255, all
+    else is taken as flux. Rows without a finite pixel get the status ``'all_nan'``.
 
     Parameters
     ----------
     columns : sequence of str
         The columns, one for each band.
-    bands : sequence of str, optional
-        Names of the bands. By default the names of the columns.
+    bands : sequence of str, default=None
+        Names of the bands; those of the columns if None.
 
     Examples
     --------
@@ -47,20 +46,20 @@ class ImageColumns(CutoutSource):
 
     def fetch(self, X, *, size=None):
         """
-        Take the images out of a table.
+        Return the images of a table.
 
         Parameters
         ----------
         X : `~astropy.table.Table`
             The table.
-        size : int, optional
-            Side of the cutouts in pixels: the centre of the images is cut. By default the images as
-            they are, or the central square of images that are not square.
+        size : int, default=None
+            Side of the cutouts in pixels, cut from the centre of the images. If None, the images as
+            they are, or the largest central square.
 
         Returns
         -------
         cutouts : `CutoutSet`
-            One row for each row of ``X``, in order; ``'all_nan'`` where no pixel is a number.
+            One row for each row of ``X``, in order.
 
         Raises
         ------
@@ -73,22 +72,17 @@ class ImageColumns(CutoutSource):
         shapes = {image.shape[1:] for image in images}
         if len(shapes) != 1:
             msg = (
-                f'the columns {list(self.columns)} hold images of different shapes, {shapes}; name '
+                f'columns {list(self.columns)} hold images of different shapes, {shapes}; name '
                 'columns of one shape'
             )
             raise ValueError(msg)
         kinds = {kind_of(table[name]) for name in self.columns}
         size = check_size(size, *shapes)
-        pixels = np.stack([cut_centre(image, size) for image in images], axis=1)
-        pixels = pixels.astype(np.float32)
-        pixels[~np.isfinite(pixels)] = np.nan
-        is_empty = np.isnan(pixels).all(axis=(1, 2, 3))
-        return CutoutSet(
-            pixels,
+        return as_cutout_set(
+            np.stack([cut_centre(image, size) for image in images], axis=1, dtype=np.float32),
+            np.full(len(table), 'ok', 'U20'),
             bands=self.columns if self.bands is None else self.bands,
             kind='picture' if kinds == {'picture'} else 'flux',
-            status=np.where(is_empty, 'all_nan', 'ok'),
-            flags=missing_flags(pixels) * ~is_empty,
             table=table,
         )
 

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts that lie ready in image files, one file a row."""
+"""Read cutouts from image files, one file a row, named by a column of a table."""
 
 import os
 from collections import Counter
@@ -11,7 +11,7 @@ import numpy as np
 
 from astro_morph.catalog import as_table, find_image_column
 from astro_morph.catalog.flags import BITS
-from astro_morph.cutouts.cutout_set import CutoutSet
+from astro_morph.cutouts.cutout_set import PICTURE_BANDS, CutoutSet
 from astro_morph.cutouts.sizes import framing_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.reading import ImageError, read_image
@@ -19,33 +19,32 @@ from astro_morph.utils.messages import as_written
 
 __all__ = ['ImageFiles']
 
-_PICTURE_BANDS = {1: ('grey',), 3: ('red', 'green', 'blue')}
-
 
 class ImageFiles(CutoutSource):
     """
     Images in files that a column of a table names.
 
     JPEG, PNG, TIFF, NumPy and FITS files are read, FITS also compressed by gzip, bzip2 or fpack,
-    and with the name of an extension behind the path, as in ``'image.fits[SCI]'``. In FITS and
-    NumPy files of three axes the bands are the first or the last axis, whichever is shorter; that
-    it is the last is said in Astropy's log.
+    and with the name of an extension after the path, as in ``'image.fits[SCI]'``. In FITS and
+    NumPy files of three axes the bands are the first or the last axis, whichever is shorter; the
+    last is reported in Astropy's log.
     Images of unsigned 8-bit integers are pictures from 0 to 255, all others are taken as flux.
 
-    The images of a call are of one sort, that of most of them: a row with another number of bands,
-    or with a picture among flux images, gets the status ``'wrong_bands'``; a row with an image of
-    another size gets ``'wrong_size'``, because its pixels are most likely of another scale.
+    Most images determine the kind, bands and size of all: a row with another number of bands, or
+    with a picture among flux images, gets the status ``'wrong_bands'``; a row with an image of
+    another size gets ``'wrong_size'``, because its pixel scale probably differs. In `stream`, the
+    first batch with an image determines them.
 
     Parameters
     ----------
-    column : str, optional
-        The column of paths. By default it is found by its name, see
+    column : str, default=None
+        The column of paths; found by its name if None, see
         `astro_morph.catalog.find_image_column`.
-    folder : str or `~pathlib.Path`, optional
-        The folder that relative paths start from. By default the current folder.
-    bands : sequence of str, optional
-        Names of the bands. By default ``('red', 'green', 'blue')`` or ``('grey',)`` for pictures,
-        and ``('0', '1', ...)`` for flux.
+    folder : str or `~pathlib.Path`, default=None
+        The folder that relative paths start from; the current folder if None.
+    bands : sequence of str, default=None
+        Names of the bands. If None, ``('red', 'green', 'blue')`` or ``('grey',)`` for pictures, and
+        ``('0', '1', ...)`` for flux.
 
     Examples
     --------
@@ -74,15 +73,15 @@ class ImageFiles(CutoutSource):
 
     def fetch(self, X, *, size=None):
         """
-        Read the images of a catalogue.
+        Return the images of a table.
 
         Parameters
         ----------
         X : `~astropy.table.Table`
             A table with a column of paths.
-        size : int, optional
-            Side of the cutouts in pixels: the centre of the images is cut. By default the images as
-            they are, or the central square of images that are not square.
+        size : int, default=None
+            Side of the cutouts in pixels, cut from the centre of the images. If None, the images as
+            they are, or the largest central square.
 
         Returns
         -------
@@ -92,29 +91,14 @@ class ImageFiles(CutoutSource):
         Raises
         ------
         ValueError
-            If no column of paths is found, the images have not as many bands as ``bands`` names, or
-            are smaller than ``size``.
+            If no column of paths is found, the number of bands differs from that of ``bands``, or
+            the images are smaller than ``size``.
         """
         table = as_table(X)
         images = self._read(table)
         return self._assemble(table, images, self._common_sort(images), size)
 
     def stream(self, X, *, size=None, batch_size=1024):
-        """
-        Read the images of a catalogue batch after batch.
-
-        The first batch that has an image decides what sort of images the others must be.
-
-        Parameters
-        ----------
-        X, size, batch_size
-            As in `fetch` and `CutoutSource.stream`.
-
-        Yields
-        ------
-        cutouts : `CutoutSet`
-            The next rows of ``X``.
-        """
         table = as_table(X)
         sort = None
         for start in range(0, len(table), batch_size):
@@ -125,7 +109,7 @@ class ImageFiles(CutoutSource):
 
     def _read(self, table):
         paths = _read_paths(table, self._find_column(table))
-        # Decoders run outside Python's lock, so that threads read several images at once.
+        # Decoders release Python's lock, so that threads read several images at once.
         with ThreadPoolExecutor() as pool:
             return list(pool.map(self._read_one, paths))
 
@@ -142,7 +126,7 @@ class ImageFiles(CutoutSource):
     def _find_column(self, table):
         column = find_image_column(table) if self.column is None else self.column
         if column not in table.colnames:
-            wanted = 'whose name tells of image paths' if column is None else f'{column!r}'
+            wanted = 'whose name suggests image paths' if column is None else f'{column!r}'
             msg = (
                 f'the table has no column {wanted}, only {table.colnames}; '
                 f"name the column of paths, as in ImageFiles('file')"
@@ -151,7 +135,7 @@ class ImageFiles(CutoutSource):
         return column
 
     def _common_sort(self, images):
-        """Find the sort that most images have, None if there is no image."""
+        """Return the sort of most images, None if there is no image."""
         sorts = Counter(_Sort.of(image) for image in images if isinstance(image, np.ndarray))
         if not sorts:
             return None
@@ -162,7 +146,7 @@ class ImageFiles(CutoutSource):
         if self.bands is not None and len(self.bands) != n_bands:
             msg = (
                 f'bands names {len(self.bands)} bands {tuple(self.bands)}, but most images have '
-                f'{n_bands}; name as many, or leave bands out'
+                f'{n_bands}; name that many, or leave bands out'
             )
             raise ValueError(msg)
         return next(s for s, _ in sorts.most_common() if (s.kind, s.n_bands) == (kind, n_bands))
@@ -178,25 +162,18 @@ class ImageFiles(CutoutSource):
             status[row] = sort.judge(image)
             if status[row] == 'ok':
                 pixels[row] = cut_centre(image, size)
-        pixels[~np.isfinite(pixels)] = np.nan
-        status[(status == 'ok') & np.isnan(pixels).all(axis=(1, 2, 3))] = 'all_nan'
-        return CutoutSet(
-            pixels,
-            bands=self._name_bands(sort),
-            kind=sort.kind,
-            status=status,
-            flags=missing_flags(pixels) * (status == 'ok'),
-            table=table,
+        return as_cutout_set(
+            pixels, status, bands=self._name_bands(sort), kind=sort.kind, table=table
         )
 
     def _name_bands(self, sort):
         if self.bands is None and sort.kind == 'picture':
-            return _PICTURE_BANDS.get(sort.n_bands)
+            return {1: ('grey',), 3: PICTURE_BANDS}.get(sort.n_bands)
         return self.bands
 
 
 class _Sort(NamedTuple):
-    """What the images of one call have in common."""
+    """The common properties of the images of a call."""
 
     kind: str
     n_bands: int
@@ -207,7 +184,7 @@ class _Sort(NamedTuple):
         return cls(kind_of(image), image.shape[0], image.shape[1:])
 
     def judge(self, image):
-        """Return the status of a row with this image, or with a status in its stead."""
+        """Return the status of a row with this image, or with a status instead of an image."""
         if isinstance(image, str):
             return image
         other = _Sort.of(image)
@@ -217,34 +194,35 @@ class _Sort(NamedTuple):
 
 
 def kind_of(image):
-    """Tell a picture, of unsigned 8-bit integers, from flux."""
+    """Return ``'picture'`` for unsigned 8-bit integers, else ``'flux'``."""
     return 'picture' if image.dtype == np.uint8 else 'flux'
 
 
 def cut_centre(images, size):
-    """Cut a square of some size out of the middle of images of shape (..., y, x)."""
+    """Return the central square of images of shape (..., y, x)."""
     y, x = ((length - size) // 2 for length in images.shape[-2:])
     return images[..., y : y + size, x : x + size]
 
 
-def missing_flags(images):
-    """Find the quality flags of images of shape (n, band, y, x) that are NaN in places."""
-    is_missing = np.isnan(images)
+def as_cutout_set(pixels, status, **options):
+    """Return the cutout set of images of shape (n, band, y, x); NaN and inf are missing pixels."""
+    is_missing = ~np.isfinite(pixels)
+    pixels[is_missing] = np.nan
     is_band_missing = is_missing.all(axis=(2, 3))
     has_gaps = (is_missing.any(axis=(2, 3)) & ~is_band_missing).any(axis=1)
-    return (
-        has_gaps * BITS['missing_pixels'] | is_band_missing.any(axis=1) * BITS['missing_band']
-    ).astype(np.int32)
+    status[(status == 'ok') & is_band_missing.all(axis=1)] = 'all_nan'
+    flags = has_gaps * BITS['missing_pixels'] | is_band_missing.any(axis=1) * BITS['missing_band']
+    return CutoutSet(pixels, status=status, flags=flags * (status == 'ok'), **options)
 
 
 def check_size(size, shape):
-    """Return the side of the cutouts of images of some shape in pixels, or raise ValueError."""
+    """Return the side of the cutouts of images of this shape in pixels, or raise ValueError."""
     native = min(shape)
     if size is None:
         return native
     if isinstance(size, tuple) and framing_of(size):
-        # Who wrote the images has framed them; a model that was trained on cutouts that follow a
-        # column asks for its side.
+        # The images are framed already; models trained on cutouts that follow a column request
+        # their side with it.
         size = size[0]
     if not isinstance(size, (int, np.integer)) or not 0 < size <= native:
         msg = (

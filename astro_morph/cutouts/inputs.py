@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The one place that knows what a user's samples can be, and turns them into cutouts."""
+"""Turn anything that users pass as X or source into cutouts: tables, positions, arrays, names."""
 
 import os
 
@@ -23,12 +23,12 @@ __all__ = ['as_cutouts', 'as_source', 'catalog_of', 'holds_images', 'stream_cuto
 
 def holds_images(X):
     """
-    Tell images and catalogues, which lead to images, from plain 2-D features.
+    Check whether samples are images, or a catalogue of images, rather than 2-D features.
 
     Parameters
     ----------
     X : object
-        Anything that an estimator of this package takes.
+        Any input of an estimator of this package.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def holds_images(X):
 
 def catalog_of(X):
     """
-    Give the table behind some samples.
+    Return the table of some samples.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def catalog_of(X):
     Returns
     -------
     table : `~astropy.table.Table` or None
-        None for images that come without a table.
+        None for images without a table.
 
     Examples
     --------
@@ -81,19 +81,19 @@ def catalog_of(X):
 
 def as_source(source, table, *, bands=None, coord_columns=None):
     """
-    Find the source of a table's images.
+    Return the source of a table's images.
 
     Parameters
     ----------
     source : `CutoutSource`, `~astro_morph.surveys.Survey` or str
         A source; or a survey or its name, see `astro_morph.surveys`, for the service that has its
         images; or the path or pattern of FITS mosaics, see `Mosaics`; or ``'auto'``: the
-        image-path column where the table has one, else the columns whose cells are images, else
-        what ``astro_morph.conf.survey`` names.
+        image-path column if the table has one, else the columns whose cells are images, else
+        the survey or pattern in ``astro_morph.conf.survey``.
     table : `~astropy.table.Table`
         The catalogue.
-    bands : sequence of str or 'rgb', optional
-        The bands to ask the service of a survey for; all of them by default. ``'rgb'`` asks for
+    bands : sequence of str or 'rgb', default=None
+        The bands to request from the service of a survey; all of them if None. ``'rgb'`` requests
         colour pictures.
     coord_columns : str or (str, str), default=None
         The columns of the position, see `astro_morph.catalog.read_positions`. Not used if
@@ -107,7 +107,7 @@ def as_source(source, table, *, bands=None, coord_columns=None):
     Raises
     ------
     ValueError
-        If there is nothing to take images from.
+        If no images are found.
 
     Examples
     --------
@@ -143,21 +143,20 @@ def as_source(source, table, *, bands=None, coord_columns=None):
 
 def as_cutouts(X, *, source='auto', size=None, bands=None):
     """
-    Turn samples into cutouts.
+    Return the cutouts of samples.
 
     Parameters
     ----------
     X : `CutoutSet`, ndarray, `~astropy.table.Table`, `~astropy.coordinates.SkyCoord`, DataFrame
-        Cutouts as they are; images of shape (n, band, y, x), bytes of a picture or numbers linear
-        in flux; or a catalogue or positions, whose cutouts are fetched from the source.
-    source : `CutoutSource` or str, optional
-        Where a catalogue's cutouts come from, see `as_source`.
-    size : int, `~astropy.units.Quantity` or str, optional
-        Side of the cutouts to fetch, or the column and factor that it follows, see
-        `~astro_morph.cutouts.grid_of`.
-    bands : sequence of str or 'rgb', optional
-        The bands to keep, in order; all by default. They name the bands of an array. ``'rgb'`` is
-        the colour picture of a survey; flux is drawn as one, see `as_pictures`.
+        Cutouts, which are returned as they are; images of shape (n, band, y, x), of pictures
+        (uint8) or linear in flux; or a catalogue or positions, whose cutouts are fetched.
+    source : `CutoutSource` or str, default='auto'
+        The source of a catalogue's cutouts, see `as_source`.
+    size : int, `~astropy.units.Quantity`, str or tuple, default=None
+        Side of the cutouts to fetch, or a column and a factor, see `~astro_morph.cutouts.grid_of`.
+    bands : sequence of str or 'rgb', default=None
+        The bands to keep, in order; all if None. For an array, the names of its bands. ``'rgb'``
+        is the colour picture of a survey, or one drawn from flux, see `as_pictures`.
 
     Returns
     -------
@@ -167,7 +166,7 @@ def as_cutouts(X, *, source='auto', size=None, bands=None):
     Raises
     ------
     ValueError
-        If an array does not have four axes, or bands are asked for that are not there.
+        If an array does not have four axes, or a band is missing.
 
     Examples
     --------
@@ -187,14 +186,14 @@ def as_cutouts(X, *, source='auto', size=None, bands=None):
 
 def stream_cutouts(X, *, source='auto', size=None, bands=None, batch_size=1024):
     """
-    Turn samples into cutouts batch after batch, see `as_cutouts`.
+    Return the cutouts of samples in batches, see `as_cutouts`.
 
     Parameters
     ----------
     X, source, size, bands
         As in `as_cutouts`.
-    batch_size : int, optional
-        Rows in a batch.
+    batch_size : int, default=1024
+        Number of rows in a batch.
 
     Yields
     ------
@@ -221,7 +220,7 @@ def stream_cutouts(X, *, source='auto', size=None, bands=None, batch_size=1024):
 
 
 def _band_names(bands):
-    """Give the names of bands, None for all of them."""
+    """Return the names of bands, None for all of them."""
     if bands is None:
         return None
     return PICTURE_BANDS if bands == 'rgb' else tuple(bands)
@@ -231,7 +230,7 @@ def _keep_bands(cutouts, bands):
     if bands is None:
         return cutouts
     if not cutouts.is_ok.any():
-        # A source that found no image can't know the bands.
+        # A source that found no image does not know the bands.
         n, _, ny, nx = cutouts.shape
         return cutouts.replace(images=np.full((n, len(bands), ny, nx), np.nan), bands=bands)
     if bands == PICTURE_BANDS:
@@ -240,7 +239,7 @@ def _keep_bands(cutouts, bands):
 
 
 def _service_of(survey, bands, coord_columns):
-    """Make the source that serves a survey by default."""
+    """Return the default source of a survey."""
     from astro_morph import cutouts
 
     service = getattr(cutouts, survey.service)
@@ -249,41 +248,34 @@ def _service_of(survey, bands, coord_columns):
 
 
 def _configured(table):
-    """Give the source that the configuration names."""
+    """Return the source that the configuration names."""
     from astro_morph import conf
 
     if not conf.survey:
         msg = (
             f'{as_written("source", "auto")} found neither image paths nor images among the '
             f'columns {table.colnames}, and astro_morph.conf.survey is empty; pass '
-            f'{as_written("source")}= a source of '
-            "cutouts, the name of a survey such as 'legacy-dr10', or the pattern of your FITS "
-            "mosaics such as 'tiles/*.fits'"
+            f'{as_written("source")}= a source of cutouts, the name of a survey such as '
+            "'legacy-dr10', or the pattern of your FITS mosaics such as 'tiles/*.fits'"
         )
         raise ValueError(msg)
     return conf.survey
 
 
 def _name_images(images, bands):
-    if images.ndim != 4:
-        msg = (
-            f'images must have the axes (n, band, y, x), got an array of shape {images.shape}; '
-            'images of one band need an axis of length 1'
-        )
-        raise ValueError(msg)
+    cutouts = CutoutSet(images, kind='picture' if images.dtype == np.uint8 else 'flux')
+    images = cutouts.images
     if bands is not None and len(bands) != images.shape[1]:
         msg = (
             f'X has {images.shape[1]} bands, expected {len(bands)}: {list(bands)}; pass images of '
             f'these, or others as {as_written("bands")}='
         )
         raise ValueError(msg)
-    # Few images are looked at whole: they may be more than memory can hold.
+    # Few images are read whole: they may not fit into memory.
     is_missing = np.isnan(images[:, 0, 0, 0])
     is_missing[is_missing] = np.isnan(images[is_missing]).all(axis=(1, 2, 3))
-    return CutoutSet(
-        images,
-        bands=bands,
-        kind='picture' if images.dtype == np.uint8 else 'flux',
+    return cutouts.replace(
+        bands=cutouts.bands if bands is None else bands,
         status=np.where(is_missing, 'all_nan', 'ok'),
     )
 

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts out of FITS mosaics on disk, at the positions of a catalogue."""
+"""Cut sources out of FITS mosaics, on disk or at URLs, at the positions of a catalogue."""
 
 import fnmatch
 import os
@@ -26,30 +26,30 @@ from astro_morph.images.urls import RemoteImage, find_files, is_url, locate
 
 __all__ = ['Mosaics']
 
-# Pixel scales that agree to this part are one: tiles of one survey differ by less.
+# Pixel scales with a smaller relative difference are taken as equal, as in tiles of one survey.
 _SAME_SCALE = 0.01
 
 
 class Mosaics(CutoutSource):
     """
-    Cutouts out of FITS images with a WCS.
+    Cutouts from FITS images with a WCS.
 
-    Each band may be many images (tiles) that differ in size, scale and angle, and that overlap or
-    leave gaps; bands need not share a pixel grid. All bands of a cutout come out on one grid,
-    centred on the source. Without ``pixel_scale`` it is the pixel grid of the first band's image
-    there, and every image on that grid is cut without resampling, centred to half a pixel as
-    `~astropy.nddata.Cutout2D` does. Everything else is resampled by cubic splines and keeps its
-    flux: values are fluxes per pixel, and multiplied by the ratio of the pixel areas.
+    Each band may have many images (tiles) that differ in size, scale and angle, and that overlap or
+    leave gaps; bands need not share a pixel grid. All bands of a cutout are on one grid, centred
+    on the source. Without ``pixel_scale`` it is the pixel grid of the first band's image there, and
+    images on that grid are cut without resampling, centred to half a pixel as in
+    `~astropy.nddata.Cutout2D`. All others are resampled by cubic splines with conserved flux:
+    values are fluxes per pixel, and multiplied by the ratio of the pixel areas.
 
-    Where tiles overlap, a cutout comes from the one that covers most of it, and its holes are
-    filled from the next. Pixels that no image has are NaN, and said in the flags. A source whose
-    centre lies in no image has the status ``'no_coverage'``, even if a corner of its cutout would
-    be covered. Rows whose only image can't be read get ``'truncated'`` or another such status.
+    Where tiles overlap, a cutout is taken from the one that covers most of it, and its gaps are
+    filled from the next. Pixels without any image are NaN, and flagged. A source whose centre lies
+    in no image has the status ``'no_coverage'``, even if a corner of its cutout is covered. Rows
+    whose only image can't be read get ``'truncated'`` or a similar status.
 
     Plain files are mapped into memory and read where they are cut; compressed files are read whole,
-    once a call. Of files at URLs, in object storage or on a web server, only the blocks that the
-    cutouts lie in are read; this needs ``fsspec`` and its package for the service, and files that
-    are plain or tile-compressed. The planes of a cube are bands.
+    once a call. Of files at URLs, in object storage or on a web server, only the blocks of the
+    cutouts are read; this needs ``fsspec`` and its package for the service, and files that are
+    plain or tile-compressed. The planes of a cube are bands.
 
     Parameters
     ----------
@@ -57,19 +57,19 @@ class Mosaics(CutoutSource):
         The files of one band, or of cubes that hold all bands, as a path or URL, a pattern such as
         ``'tiles/*.fits'`` or ``'s3://bucket/tiles/*.fits'``, or a list; or a pattern with
         ``{band}`` in it; or a mapping of band names to the files of each.
-    bands : sequence of str, optional
-        The bands in order. By default the keys of the mapping, the bands found in place of
-        ``{band}`` in the order of their wavelength, or what the headers say.
-    pixel_scale : `~astropy.units.Quantity`, optional
-        Angle a pixel of the cutouts, which are then north up and east left. By default that of the
-        first image of the first band; images of another scale are resampled to it.
-    zero_point : float or sequence of float, optional
-        AB magnitude of a flux of one, for all bands or one a band. By default 22.5 where the
-        headers say that the pixels are nanomaggies, else it is not known.
-    coord_columns : str or (str, str), optional
+    bands : sequence of str, default=None
+        The bands in order. If None, the keys of the mapping, the bands found in place of
+        ``{band}`` in order of wavelength, or those in the headers.
+    pixel_scale : `~astropy.units.Quantity`, default=None
+        Angle a pixel of the cutouts, which are then north up and east left. If None, that of the
+        first image of the first band, to which images of another scale are resampled.
+    zero_point : float or sequence of float, default=None
+        AB magnitude of a flux of one, for all bands or one a band. If None, 22.5 if the headers
+        give the unit as nanomaggies, else it is not known.
+    coord_columns : str or (str, str), default=None
         The columns of the position, see `astro_morph.catalog.read_positions`.
-    hdu : int or str, optional
-        Number or name of the extension that holds the image. By default the first that does.
+    hdu : int or str, default=None
+        Number or name of the extension with the image; the first image if None.
 
     Raises
     ------
@@ -130,66 +130,18 @@ class Mosaics(CutoutSource):
         )
 
     def fetch(self, X, *, size=None):
-        """
-        Cut the sources of a catalogue out of the images.
-
-        Parameters
-        ----------
-        X : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
-            The catalogue, or positions.
-        size : int, `~astropy.units.Quantity`, str or tuple, optional
-            Side of the cutouts in pixels, or as an angle; 64 pixels by default. Or a column and a
-            factor such as ``'4 * petroR90_r'``, see `~astro_morph.cutouts.grid_of`.
-
-        Returns
-        -------
-        cutouts : `CutoutSet`
-            One row for each row of ``X``, in order.
-
-        Raises
-        ------
-        ValueError
-            If ``X`` has no positions or ``size`` is no size.
-        """
         return self._fetch(as_table(X), size, TilePixels())
 
     def stream(self, X, *, size=None, batch_size=1024):
-        """
-        Cut the sources of a catalogue out of the images, batch after batch.
-
-        Files stay open from batch to batch.
-
-        Parameters
-        ----------
-        X, size, batch_size
-            As in `fetch` and `CutoutSource.stream`.
-
-        Yields
-        ------
-        cutouts : `CutoutSet`
-            The next rows of ``X``.
-        """
+        # Files stay open from batch to batch.
         table, pixels = as_table(X), TilePixels()
         for start in range(0, len(table), batch_size):
             yield self._fetch(table[start : start + batch_size], size, pixels)
             pixels.release()
 
     def order(self, X):
-        """
-        Sort the sources of a catalogue by image, and by declination within an image.
-
-        In this order each image is opened once, and read in one direction.
-
-        Parameters
-        ----------
-        X : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
-            The catalogue, or positions.
-
-        Returns
-        -------
-        rows : ndarray of int
-            All row numbers; those without a position come last.
-        """
+        # By image, and by declination within an image, so that each is opened once and read in one
+        # direction; rows without a position come last.
         coords, status = read_positions(as_table(X), coord_columns=self.coord_columns)
         has_position = status == 'ok'
         nearest = np.full(len(coords), self._centres.n)
@@ -199,7 +151,7 @@ class Mosaics(CutoutSource):
 
     @cached_property
     def _centres(self):
-        """The centres of the first band's images, as unit vectors."""
+        """A tree of the centres of the first band's images, as unit vectors."""
         return cKDTree([tile.image.centre for tile in self._tiles[self.bands[0]]])
 
     def _fetch(self, table, size, pixels):
@@ -221,14 +173,14 @@ class Mosaics(CutoutSource):
         )
 
     def _find_stencils(self, coords, side, scale):
-        """Return five positions that tell the grid of each cutout, of shape (n, 5)."""
+        """Return five positions that define the grid of each cutout, of shape (n, 5)."""
         stencils = north_up(coords, side * scale)
         if self._own_grid and scale.isscalar:
             return self._snap_to_pixels(coords, stencils, side)
         return stencils
 
     def _snap_to_pixels(self, coords, stencils, size):
-        """Put cutouts on the pixels of the first band's images that have the right scale."""
+        """Align cutouts with the pixels of the first band's images of the right scale."""
         lonlat = np.stack([stencils.ra.deg, stencils.dec.deg], axis=-1)
         best = np.zeros(len(coords))
         for (image, _), rows in find_near(self._tiles[self.bands[0]], coords):
@@ -237,23 +189,23 @@ class Mosaics(CutoutSource):
             xy = image.to_pixel(coords[rows])
             # Cutout2D's way to centre a cutout on whole pixels.
             centres = np.ceil(xy - size / 2) + (size - 1) / 2
-            shares = image.contains(centres[:, np.newaxis] + LATTICE * (size - 1)).mean(axis=1)
-            is_better = image.contains(xy) & (shares > best[rows])
+            fractions = image.contains(centres[:, np.newaxis] + LATTICE * (size - 1)).mean(axis=1)
+            is_better = image.contains(xy) & (fractions > best[rows])
             rows, centres = rows[is_better], centres[is_better]
-            best[rows] = shares[is_better]
+            best[rows] = fractions[is_better]
             sky = image.to_sky(centres[:, np.newaxis] + STENCIL * size)
             lonlat[rows] = np.stack([sky.ra.deg, sky.dec.deg], axis=-1)
         return SkyCoord(lonlat[..., 0], lonlat[..., 1], unit=u.deg)
 
 
 def _find_zero_points(tiles):
-    """Return the zero point of each band, NaN where its images do not tell, or differ."""
+    """Return the zero point of each band, NaN if it is unknown or its images differ."""
     found = [{tile.image.zero_point for tile in its_tiles} for its_tiles in tiles.values()]
     return [points.pop() if len(points) == 1 else np.nan for points in found]
 
 
 def _spread(values, rows, n, *, fill):
-    """Put values that belong to some of n rows into an array of all of them."""
+    """Return an array of n rows, with values for some of them."""
     if len(rows) == n:
         return values
     spread = np.full((n, *values.shape[1:]), fill, values.dtype)
@@ -262,7 +214,7 @@ def _spread(values, rows, n, *, fill):
 
 
 def _files_by_band(paths, bands):
-    """Return the files of each band; under None those whose headers must tell."""
+    """Return the files of each band; under None those whose bands are in their headers."""
     if isinstance(paths, Mapping):
         names = tuple(paths) if bands is None else tuple(bands)
         unknown = [band for band in names if band not in paths]
@@ -278,7 +230,7 @@ def _files_by_band(paths, bands):
 
 
 def _expand(paths):
-    """Return the files that a path, a pattern or a list of these stands for."""
+    """Return the files of a path, a pattern or a list of these."""
     if not isinstance(paths, (str, os.PathLike)):
         return [file for path in paths for file in _expand(path)]
     files = find_files(paths)
@@ -289,15 +241,15 @@ def _expand(paths):
 
 
 def _find_bands(pattern):
-    """Return what stands in place of {band} in the files that match, in order of wavelength."""
+    """Return the bands in place of {band} in the files that match, in order of wavelength."""
     regex = fnmatch.translate(pattern.replace('{band}', 'BAND'))
     regex = regex.replace('BAND', r'(?P<band>\w+)', 1).replace('BAND', '(?P=band)')
     files = _expand(pattern.replace('{band}', '*'))
     found = {match['band'] for match in map(re.compile(regex).match, files) if match}
     if not found:
         msg = (
-            f'paths: {files[0]!r} matches {pattern!r}, but what stands in place of {{band}} is no '
-            'name of letters and digits; pass a mapping of bands to files'
+            f'paths: {files[0]!r} matches {pattern!r}, but a name of letters and digits is '
+            'expected in place of {band}; pass a mapping of bands to files'
         )
         raise ValueError(msg)
     return sort_bands(found)
@@ -312,7 +264,7 @@ def _find_tiles(files, bands, hdu):
                 image = (RemoteImage if is_url(path) else SkyImage)(path, hdu)
             except ImageError as error:
                 warnings.warn(
-                    f'{path} is left out: {error}; mend or remove it',
+                    f'{path} is left out: {error}; repair or remove it',
                     AstropyUserWarning,
                     stacklevel=3,
                 )
@@ -323,7 +275,7 @@ def _find_tiles(files, bands, hdu):
     if lost or not tiles:
         msg = (
             f'no file of {f"the bands {lost}" if lost else paths} is an image with a celestial WCS'
-            '; check the files, and take ImageFiles for images of single galaxies'
+            '; check the files, and use ImageFiles for images of single galaxies'
         )
         raise ValueError(msg)
     return tiles
@@ -338,8 +290,8 @@ def _name_planes(image, band, bands):
         names = image.bands or tuple(map(str, range(image.n_planes)))
     if len(names) != image.n_planes:
         msg = (
-            f'{image.path} has {image.n_planes} planes, but bands names {len(names)}: {names}; '
-            'name one a plane'
+            f'bands names {len(names)} bands, {names}, but {image.path} has {image.n_planes} '
+            'planes; name one a plane'
         )
         raise ValueError(msg)
     return names

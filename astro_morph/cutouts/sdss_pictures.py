@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Colour pictures drawn from flux, with the look of those of SDSS."""
+"""Draw flux as colour pictures that look like those of SDSS and Galaxy Zoo."""
 
 import io
 
@@ -12,30 +12,30 @@ from astro_morph.utils.messages import as_written
 
 __all__ = ['as_pictures']
 
-# How bright a nanomaggy of each band is drawn: those of i, r and g give galaxies the colours that
-# they have in the pictures of Galaxy Zoo. In z they are about 1.35 times as bright as in i.
+# Brightness of a nanomaggy in each band: those of i, r and g give galaxies the colours of the
+# pictures of Galaxy Zoo. In z galaxies are about 1.35 times as bright as in i.
 SCALES = {'i': 0.86, 'z': 0.64, 'r': 1.0, 'g': 1.45}
 
-# The pixels of SDSS: what is drawn is surface brightness, in nanomaggies on such a pixel.
+# Pixels of SDSS: pictures show surface brightness, in nanomaggies per SDSS pixel.
 PIXEL_SCALE = 0.396 * u.arcsec
 ZERO_POINT = 22.5
 
-# Brightness of galaxies and level of the sky are those of the pictures of Galaxy Zoo.
+# These match the brightness of galaxies and the level of the sky in the pictures of Galaxy Zoo.
 LUPTON = {'stretch': 0.59, 'Q': 6.4, 'minimum': (-0.0105, -0.011, -0.0075)}
 
-# SDSS kept its pictures as JPEG, which takes away the colour of noise and half of its strength.
+# The pictures of SDSS are JPEG, which removes the colour of noise and half of its amplitude.
 JPEG = {'quality': 70, 'subsampling': '4:2:0'}
 
 
 def as_pictures(cutouts):
     """
-    Draw cutouts in flux as colour pictures of the look that those of SDSS have.
+    Draw cutouts in flux as colour pictures that look like those of SDSS.
 
-    Galaxy Zoo, and models that learnt from it, saw galaxies as the SDSS sky server draws them: i,
-    r and g as red, green and blue, by the inverse hyperbolic sine of Lupton et al. (2004, PASP
-    116, 133), which keeps the colour of what is bright. How it is scaled is not published in
-    numbers; those used here give galaxies and sky of SDSS frames the brightness, colour and noise
-    that they have in pictures of Galaxy Zoo (``benchmarks/look.py``).
+    The volunteers of Galaxy Zoo, and models trained on their answers, saw the pictures of the SDSS
+    sky server: i, r and g as red, green and blue, scaled by the inverse hyperbolic sine of Lupton
+    et al. (2004, PASP 116, 133), which keeps the colour of bright pixels. Its parameters are not
+    published; with those used here, galaxies and sky of SDSS frames have the brightness, colour
+    and noise of the pictures of Galaxy Zoo (``benchmarks/look.py``).
 
     Parameters
     ----------
@@ -99,17 +99,17 @@ def _find_bands(bands):
 
 
 def _scales(flux):
-    """Return what turns flux into the brightness to draw, of shape (n or 1, band, 1, 1)."""
+    """Return the factors from flux to brightness, of shape (n or 1, band, 1, 1)."""
     if flux.pixel_scale is None:
         msg = (
-            'pixel_scale of the cutouts is not known, which flux needs to be drawn as pictures; '
-            'give it, as in cutouts.replace(pixel_scale=0.396 * u.arcsec)'
+            'pixel_scale of the cutouts is not known, but needed to draw flux as pictures; set '
+            'it, as in cutouts.replace(pixel_scale=0.396 * u.arcsec)'
         )
         raise ValueError(msg)
     if flux.zero_point is None or np.isnan(flux.zero_point).any():
         msg = (
-            'zero_point of the cutouts is not known, which flux needs to be drawn as pictures: the '
-            'AB magnitude of a flux of one, 22.5 for nanomaggies; give it, as in '
+            'zero_point of the cutouts is not known, but needed to draw flux as pictures: the AB '
+            'magnitude of a flux of one, 22.5 for nanomaggies; set it, as in '
             'Mosaics(..., zero_point=22.5) or cutouts.replace(zero_point=22.5)'
         )
         raise ValueError(msg)
@@ -121,12 +121,12 @@ def _scales(flux):
 
 
 def _draw(image):
-    """Draw the picture of one image of shape (3, y, x), in bytes."""
-    # They may import matplotlib.
+    """Return the picture of one image of shape (3, y, x), as uint8."""
+    # These may import matplotlib.
     from astropy.visualization import make_lupton_rgb
     from PIL import Image
 
-    # astropy divides by the brightness of each pixel, and then minds where it is zero.
+    # Astropy divides by the brightness of each pixel before it tests for zero.
     with np.errstate(invalid='ignore', divide='ignore'):
         picture = make_lupton_rgb(*image, **LUPTON)
     file = io.BytesIO()

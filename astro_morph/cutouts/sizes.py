@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Size of cutouts: pixels, angle, or a multiple of a catalogue column."""
+"""Sizes of cutouts: pixels, an angle, or a multiple of a catalogue column."""
 
 import re
 
@@ -11,14 +11,11 @@ from astro_morph.utils.messages import as_written
 
 __all__ = ['framing_of', 'grid_of']
 
-# Side of a cutout where none is asked for: an SDSS galaxy of the main sample and some sky.
+# Default side in pixels: an SDSS galaxy of the main sample and some sky.
 DEFAULT_SIDE = 64
-
 
 # A column, and a factor on either side of it: '4 * petroR90_r', 'petroR90_r*4' or 'petroR90_r'.
 _NUMBER = r'(?:\d+\.?\d*|\.\d+)'
-
-
 _FRAMING = re.compile(
     rf'(?P<before>{_NUMBER})\s*\*\s*(?P<scaled>[^*]+)'
     rf'|(?P<plain>[^*]+?)(?:\s*\*\s*(?P<after>{_NUMBER}))?'
@@ -27,27 +24,26 @@ _FRAMING = re.compile(
 
 def grid_of(table, size, pixel_scale):
     """
-    Find the pixel grids of the cutouts of a table.
+    Return the side and the pixel scales of the cutouts of a table.
 
     Parameters
     ----------
     table : `~astropy.table.Table`
         The catalogue, with n rows.
     size : None, int, `~astropy.units.Quantity`, str or tuple
-        What a user says of the size of the cutouts: pixels or an angle; None for 64 pixels. Or
-        a column of angular sizes and a factor, such as ``'4 * petroR90_r'``, so that large and
-        small galaxies fill the frame alike: the cutout of each row spans so much of the sky in
-        64 pixels, and its pixel scale follows. ``(128, '4 * petroR90_r')`` has 128 pixels instead.
-        Bare numbers in the column are arcseconds.
+        Size of the cutouts: pixels or an angle; 64 pixels if None. Or a column of angular sizes
+        and a factor, such as ``'4 * petroR90_r'``, so that large and small galaxies fill the frame
+        alike: each cutout spans this angle in 64 pixels, and its pixel scale follows.
+        ``(128, '4 * petroR90_r')`` has 128 pixels instead. Numbers without a unit are arcseconds.
     pixel_scale : `~astropy.units.Quantity`
-        Angle a pixel, where ``size`` says nothing else.
+        Angle a pixel, unless ``size`` names a column.
 
     Returns
     -------
     side : int
         Side of all cutouts in pixels.
     scale : `~astropy.units.Quantity`
-        Angle a pixel in arcsec: one for all rows; or of shape (n,), where it follows a column, NaN
+        Angle a pixel in arcsec: one for all rows; or of shape (n,) if ``size`` names a column, NaN
         in rows without a size above zero, which get the status ``'no_size'``.
 
     Raises
@@ -76,7 +72,7 @@ def grid_of(table, size, pixel_scale):
 
 def framing_of(size):
     """
-    Give the column and factor that a size speaks of.
+    Return the column and factor of a size.
 
     Parameters
     ----------
@@ -91,7 +87,7 @@ def framing_of(size):
     Raises
     ------
     ValueError
-        If it is text, but no column and factor.
+        If the size is text, but not a column and a factor.
     """
     if isinstance(size, tuple) and len(size) == 2:
         size = size[1]
@@ -102,7 +98,7 @@ def framing_of(size):
 
 
 def _read_framing(text):
-    """Read the factor and the column."""
+    """Return the factor and the column in a text."""
     match = _FRAMING.fullmatch(text.strip())
     factor = float(match['before'] or match['after'] or 1) if match else 0
     if factor == 0:
@@ -115,7 +111,7 @@ def _read_framing(text):
 
 
 def _side_in_pixels(size, pixel_scale):
-    """Turn a number of pixels, an angle or None into a number of pixels."""
+    """Return the number of pixels of a size that is a number of pixels, an angle or None."""
     if size is None:
         return DEFAULT_SIDE
     if isinstance(size, u.Quantity):

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""CutoutSource: the interface of every source of cutouts."""
+"""CutoutSource: the interface of every source of cutouts, and the base class of your own."""
 
 from abc import ABC, abstractmethod
 
@@ -10,10 +10,10 @@ __all__ = ['CutoutSource']
 
 class CutoutSource(ABC):
     """
-    Where cutouts come from.
+    Base class of the sources of cutouts.
 
-    A source of one's own needs only `fetch`. It never raises for what is wrong with one row: that
-    row gets a status, and the others their images. Row count and order stay.
+    A source of your own needs only `fetch`. It never raises for a fault in one row: that row gets
+    a status, and the others get their images. The number and order of rows never change.
 
     Examples
     --------
@@ -31,32 +31,38 @@ class CutoutSource(ABC):
     @abstractmethod
     def fetch(self, X, *, size=None):
         """
-        Get the cutouts of a catalogue.
+        Return the cutouts of a catalogue.
 
         Parameters
         ----------
         X : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
             The catalogue, or positions.
-        size : int, `~astropy.units.Quantity` or str, optional
-            Side of the cutouts in pixels, or as an angle; sources of sky images also take a column
-            and a factor such as ``'4 * petroR90_r'``, see `grid_of`. By default the source chooses.
+        size : int, `~astropy.units.Quantity`, str or tuple, default=None
+            Side of the cutouts in pixels, or as an angle; sources of sky images also accept a
+            column and a factor such as ``'4 * petroR90_r'``, see `grid_of`. If None, the images as
+            they are, or 64 pixels of sky images.
 
         Returns
         -------
         cutouts : `CutoutSet`
             One row for each row of ``X``, in order.
+
+        Raises
+        ------
+        ValueError
+            If the source can't use ``X`` or ``size``.
         """
 
     def stream(self, X, *, size=None, batch_size=1024):
         """
-        Get the cutouts of a catalogue batch after batch, so that memory stays bounded.
+        Return the cutouts of a catalogue in batches, so that memory stays bounded.
 
         Parameters
         ----------
         X, size
             As in `fetch`.
-        batch_size : int, optional
-            Rows in a batch.
+        batch_size : int, default=1024
+            Number of rows in a batch.
 
         Yields
         ------
@@ -69,7 +75,7 @@ class CutoutSource(ABC):
 
     def order(self, X):
         """
-        Find the order in which the cutouts of a catalogue are had with the least work.
+        Return the order in which a catalogue is read fastest.
 
         Parameters
         ----------
@@ -79,6 +85,6 @@ class CutoutSource(ABC):
         Returns
         -------
         rows : ndarray of int or None
-            All row numbers in that order; None where one is as good as another.
+            All row numbers in that order; None if the order makes no difference.
         """
         return

@@ -181,7 +181,7 @@ class TestGrid:
         [
             ('4 * nothing', "size names 'nothing', which is not among the columns"),
             ('64', "size names '64', which is not"),
-            ('4 * flux', "column 'flux' of type float64 and unit 'Jy', expected .* angles"),
+            ('4 * flux', "column 'flux' of type float64 and unit 'Jy', expected angles"),
             ('4 * name', "column 'name' of type <U1"),
             ('', "a column and a factor, as in .*, got ''"),
             ('0 * bare', "got '0 \\* bare'"),
