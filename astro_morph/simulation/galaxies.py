@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Galaxies of known morphology: their light on a grid of pixels, before seeing and noise."""
+"""Draw galaxies of known morphology on a grid of pixels, before seeing and noise."""
 
 from typing import NamedTuple
 
@@ -12,8 +12,8 @@ from astro_morph.catalog.bands import band_wavelength
 
 __all__ = ['KINDS', 'Canvas', 'Galaxy', 'draw_faint_galaxy', 'draw_galaxy']
 
-# AB magnitudes relative to r of the oldest and the youngest stars of nearby galaxies. An 'age'
-# from 0 to 1 mixes the two: ellipticals are near 1, discs half-way, star-forming arms near 0.
+# AB magnitudes relative to r of the oldest and the youngest stars of nearby galaxies. An 'age' from
+# 0 to 1 mixes the two: it is near 1 in ellipticals, 0.5 in discs, and 0 in star-forming arms.
 _OLD = {'u': 2.60, 'g': 0.86, 'r': 0.0, 'i': -0.41, 'z': -0.72, 'y': -0.86}
 _YOUNG = {'u': 1.00, 'g': 0.20, 'r': 0.0, 'i': -0.05, 'z': -0.06, 'y': -0.06}
 
@@ -22,15 +22,15 @@ _DISC_HALF_LIGHT = 1.678
 
 
 class Light(NamedTuple):
-    """One component: its image of any normalisation, share of the r light, and age."""
+    """One component: its image (of any normalisation), fraction of the r light, and age."""
 
     image: np.ndarray
-    share: float
+    fraction: float
     age: float
 
 
 class Galaxy(NamedTuple):
-    """Flux in nanomaggies, shape (band, y, x), and the shape it was drawn with."""
+    """Flux in nanomaggies, of shape (band, y, x), axis ratio and position angle."""
 
     flux: np.ndarray
     axis_ratio: float
@@ -46,13 +46,13 @@ class Canvas:
     radius : float
         Half of the side in arcsec.
     pixel_scale : float
-        Arcsec a pixel.
-    offset : (float, float), optional
-        Where the object is, in pixels right of and above the centre of the central pixel.
+        Arcsec per pixel.
+    offset : (float, float), default=(0.0, 0.0)
+        Position of the object, in pixels right of and above the centre of the central pixel.
     """
 
-    # Steps a side of the fine grid inside one pixel, and pixels around the centre that get it:
-    # a steep core needs it, nothing else does.
+    # Sub-pixels per side of a pixel, and the pixels around the centre that are divided: steep cores
+    # need it.
     _FINE, _CORE = 9, 4
 
     def __init__(self, radius, pixel_scale, offset=(0.0, 0.0)):
@@ -65,30 +65,30 @@ class Canvas:
         )
 
     def polar(self, axis_ratio=1.0, position_angle=0.0):
-        """Give radius in arcsec and azimuth in the plane of a disc that is seen inclined."""
+        """Return radius in arcsec and azimuth in the plane of an inclined disc."""
         along, across = self.axes(position_angle)
         across = across / axis_ratio
         return np.hypot(along, across), np.arctan2(across, along)
 
     def axes(self, position_angle):
-        """Give coordinates along the major axis, at an angle north through east, and across."""
+        """Return coordinates along the major axis (its angle north through east) and across."""
         return _rotate(self.x, self.y, position_angle)
 
     def sersic(self, half_light, index, axis_ratio=1.0, position_angle=0.0, centre=(0.0, 0.0)):
-        """Sersic profile of a major-axis half-light radius, averaged over each pixel."""
-        # The profile is all but singular: no point lies nearer than the mean of a fine cell.
+        """Return a Sersic profile of a major-axis half-light radius, averaged over each pixel."""
+        # The profile is almost singular: the distance is at least the mean of a sub-pixel.
         nearest = 0.38 * self.pixel_scale / self._FINE
 
         def profile(x, y):
             along, across = _rotate(x - centre[0], y - centre[1], position_angle)
             radius = np.sqrt(along**2 + (across / axis_ratio) ** 2 + nearest**2)
-            # A model instance takes longer to make than to evaluate.
+            # Building a model instance would take longer than evaluating it.
             return Sersic1D.evaluate(radius, 1, half_light, index)
 
         return self._pixel_mean(profile, centre)
 
     def smooth_noise(self, rng, scale):
-        """Gaussian random field of unit variance, correlated over a scale in arcsec."""
+        """Return a Gaussian random field of unit variance, correlated over a scale in arcsec."""
         noise = gaussian_filter(rng.standard_normal(self.x.shape), scale / self.pixel_scale)
         return noise / noise.std()
 
@@ -111,20 +111,20 @@ class Canvas:
 
 def draw_galaxy(kind, *, rng, bands, pixel_scale, offset=(0.0, 0.0)):
     """
-    Draw a galaxy of a kind, its other properties at random.
+    Draw a galaxy of a given kind, with random other properties.
 
     Parameters
     ----------
     kind : str
         One of ``KINDS``.
     rng : `~numpy.random.Generator`
-        Where the random numbers come from.
+        Source of randomness.
     bands : sequence of str
         Bands to draw.
     pixel_scale : float
-        Arcsec a pixel.
-    offset : (float, float), optional
-        Where the galaxy is, in pixels right of and above the centre of the central pixel.
+        Arcsec per pixel.
+    offset : (float, float), default=(0.0, 0.0)
+        Position of the galaxy, in pixels right of and above the centre of the central pixel.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def draw_galaxy(kind, *, rng, bands, pixel_scale, offset=(0.0, 0.0)):
         Its light in each band.
     """
     draw, typical_radius = _DRAWERS[kind]
-    # Number counts rise with magnitude; the range is that of bright galaxies with spectra.
+    # Number counts rise with magnitude. The range is that of bright galaxies with spectra.
     magnitude = 17.1 - min(rng.exponential(0.8), 2.4)
     half_light = typical_radius * 10 ** (-0.12 * (magnitude - 16.2) + rng.normal(0, 0.08))
     canvas = Canvas(max(8 * half_light, 12.0), pixel_scale, offset)
@@ -172,11 +172,11 @@ def _rotate(x, y, position_angle):
 
 
 def _mix(lights, dust, bands):
-    """Add the components up in each band, shape (band, y, x), for a total r flux of one."""
+    """Return the sum of the components in each band, shape (band, y, x), of total r flux one."""
     images = np.stack([light.image / light.image.sum() for light in lights])
-    total = sum(light.share for light in lights)
+    total = sum(light.fraction for light in lights)
     weights = [
-        [light.share / total * 10 ** (-0.4 * _colour(light.age, band)) for light in lights]
+        [light.fraction / total * 10 ** (-0.4 * _colour(light.age, band)) for light in lights]
         for band in bands
     ]
     flux = np.tensordot(weights, images, axes=1)
@@ -192,14 +192,14 @@ def _colour(age, band):
 
 
 def _edge(canvas):
-    """Let the light end softly before the stamp does."""
+    """Return a factor that fades the light out towards the edge of the stamp."""
     radius, _ = canvas.polar()
     return np.clip((canvas.radius - radius) / (0.25 * canvas.radius), 0, 1)
 
 
 def _draw_smooth(canvas, rng, half_light, axis_ratio):
     position_angle = rng.uniform(0, 180)
-    # One smooth galaxy in four is a gas-poor disc: flatter and less red.
+    # One in four smooth galaxies is a gas-poor disc: flatter and less red.
     if rng.random() < 0.25:
         index, age = rng.uniform(1, 2), rng.uniform(0.4, 0.8)
     else:
@@ -217,7 +217,7 @@ def _draw_in_between(canvas, rng, half_light):
 
 
 def _draw_spiral(canvas, rng, half_light):
-    # Thin discs with their normals all over the sphere, without the steeply inclined ones.
+    # Thin discs at random inclinations, without steep ones.
     axis_ratio, position_angle = rng.uniform(0.35, 1), rng.uniform(0, 360)
     length = half_light / _DISC_HALF_LIGHT
     radius, azimuth = canvas.polar(axis_ratio, position_angle)
@@ -240,7 +240,7 @@ def _draw_spiral(canvas, rng, half_light):
 
 def _arm_pattern(canvas, rng, radius, azimuth, length, has_bar):
     """
-    Draw logarithmic arms of value 0 to about 1, irregular as arms are.
+    Draw irregular logarithmic arms with values from 0 to about 1.
 
     The azimuth of an arm is ln(R) / tan(pitch angle).
     """
@@ -270,10 +270,10 @@ def _draw_edge_on(canvas, rng, half_light):
     reach = np.hypot(along, 0.3 * canvas.pixel_scale) / length
     disc = reach * k1(reach) / np.cosh(across / thickness) ** 2
     age = rng.uniform(0.45, 0.95)
-    bulge_share = rng.uniform(0, 0.35)
+    in_bulge = rng.uniform(0, 0.35)
     bulge_axis = rng.uniform(0.6, 0.8)
     bulge = canvas.sersic(0.4 * length, 2, bulge_axis, position_angle)
-    lights = [Light(disc, 1 - bulge_share, age), Light(bulge, bulge_share, min(age + 0.25, 1))]
+    lights = [Light(disc, 1 - in_bulge, age), Light(bulge, in_bulge, min(age + 0.25, 1))]
     depth = rng.choice([0, 1]) * rng.uniform(0.5, 2)
     lane = across - rng.normal(0, 0.3) * thickness
     dust = depth * np.exp(-reach / 1.5) / np.cosh(lane / (0.4 * thickness)) ** 2
@@ -281,16 +281,16 @@ def _draw_edge_on(canvas, rng, half_light):
 
 
 def _draw_merger(canvas, rng, half_light):
-    """Draw two galaxies that touch, each with a tidal tail, in a common lopsided halo."""
+    """Draw two touching galaxies, each with a tidal tail, in a common lopsided halo."""
     position_angle = rng.uniform(0, 360)
     separation = half_light * rng.uniform(0.9, 2.4)
     direction = np.array([-np.sin(np.radians(position_angle)), np.cos(np.radians(position_angle))])
     age, partner_age = np.clip(rng.uniform(0.35, 1) + rng.normal(0, 0.1, 2), 0.2, 1)
-    share = rng.uniform(0.2, 0.5)
+    fraction = rng.uniform(0.2, 0.5)
     second = direction * separation
     lights = [
-        Light(_disturbed(canvas, rng, 0.6 * half_light, (0, 0)), 1 - share, age),
-        Light(_disturbed(canvas, rng, 0.5 * half_light, second), share, partner_age),
+        Light(_disturbed(canvas, rng, 0.6 * half_light, (0, 0)), 1 - fraction, age),
+        Light(_disturbed(canvas, rng, 0.5 * half_light, second), fraction, partner_age),
         Light(canvas.sersic(1.3 * half_light, 1, 0.6, position_angle, second / 2), 0.25, age),
     ]
     for centre, side in (((0, 0), -direction), (second, direction)):
@@ -306,7 +306,7 @@ def _disturbed(canvas, rng, half_light, centre):
 
 
 def _tail(canvas, rng, start, direction, half_light):
-    """Draw a curved tail that widens and fades: a row of Gaussians along an arc."""
+    """Draw a curved tail that widens and fades, as a row of Gaussians along an arc."""
     steps = np.linspace(0.2, 1, 30)
     reach = half_light * rng.uniform(2, 4)
     turn = rng.choice([-1, 1]) * rng.uniform(0.5, 2)
@@ -320,7 +320,7 @@ def _tail(canvas, rng, start, direction, half_light):
     return tail * np.exp(0.3 * canvas.smooth_noise(rng, 0.3 * half_light))
 
 
-# How each kind is drawn, and the half-light radius in arcsec that is typical of it at r = 16.2.
+# Drawing function of each kind, and its typical half-light radius in arcsec at r = 16.2.
 _DRAWERS = {
     'round': (_draw_round, 2.4),
     'in_between': (_draw_in_between, 2.8),
@@ -329,5 +329,5 @@ _DRAWERS = {
     'merger': (_draw_merger, 3.0),
 }
 
-#: The kinds of galaxy that can be drawn.
+#: Kinds of galaxy that can be drawn.
 KINDS = tuple(_DRAWERS)

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""A simulated survey: a sky of galaxies of known morphology, so that all runs without a network."""
+"""The class SimulatedSurvey: a sky of galaxies of known morphology, for runs without a network."""
 
 from functools import cached_property
 from pathlib import Path
@@ -25,46 +25,48 @@ from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.stitching import cut_tiles, north_up
 from astro_morph.images.tiles import DownloadedImage, Tile, TilePixels
 from astro_morph.simulation.galaxies import KINDS, Canvas, draw_faint_galaxy, draw_galaxy
+from astro_morph.utils.files import atomic_file, check_new
+from astro_morph.utils.messages import cut_list
 
 __all__ = ['SimulatedSurvey']
 
-# Galaxies of a made-up catalogue lie on a jittered grid: near enough to meet in some cutouts.
+# Galaxies without a catalogue are placed on a jittered grid, close enough to share some cutouts.
 _CENTRE = SkyCoord(180, 5, unit='deg')
 _SPACING = 36.0 * u.arcsec
 _JITTER = 4.0 * u.arcsec
 
-# Sky around the outermost galaxies: half a cutout of 64 SDSS pixels and some more.
+# Sky around the outermost galaxies: more than half a cutout of 64 SDSS pixels.
 _MARGIN = 20.0 * u.arcsec
 
-# A band of this many pixels takes 400 MB; a larger sky is more likely a mistake than a wish.
+# A band of this many pixels takes 400 MB; a larger sky is probably a mistake.
 _LARGEST_SKY = 10**8
 
 # AB magnitude of a nanomaggy.
 _ZERO_POINT = 22.5
 
-# Brightness of a dark sky in AB magnitudes a square arcsec: with the noise of the empty sky it
-# says how many electrons a nanomaggy gives, and so how much noise an object adds.
+# Brightness of a dark sky in AB magnitudes per square arcsec. With the noise of the empty sky, it
+# determines the number of electrons per nanomaggy, and thus the noise of the objects.
 _SKY_BRIGHTNESS = {'u': 22.1, 'g': 21.8, 'r': 20.9, 'i': 20.2, 'z': 18.9, 'y': 18.0}
 
-# Exponent of the Moffat profile, as measured on stars of SDSS frames, and the radius in FWHM
-# where the profile ends.
+# Exponent of the Moffat profile, measured on stars of SDSS frames, and the radius in FWHM where the
+# profile is truncated.
 _MOFFAT_EXPONENT = 2.8
 _PSF_RADIUS = 10
 
-# Objects a square arcmin brighter than r = 20, the slope of log10(counts) with magnitude, and the
-# range of magnitudes, for stars and for galaxies at high galactic latitude.
+# Stars and galaxies at high galactic latitude: number per square arcmin brighter than r = 20, slope
+# of log10(counts) with magnitude, and range of magnitudes.
 _STAR_COUNTS = (1.0, 0.13, 13.5, 23.0)
 _GALAXY_COUNTS = (0.9, 0.42, 17.0, 23.0)
 
-# No other object lies this near to the centre of a galaxy of the catalogue.
+# Other objects are at least this far from the centres of the galaxies of the catalogue.
 _CLEAR_RADIUS = 4.0 * u.arcsec
 
-# Independent streams of random numbers, so that the noise does not depend on the galaxies.
+# Independent random streams, so that the noise does not depend on the galaxies.
 _LAYOUT, _GALAXY, _FIELD, _NOISE = range(4)
 
 
 class _Sky(NamedTuple):
-    """What rendering gives: the truth, and the observed flux, shape (band, y, x)."""
+    """The rendered sky: the truth, and the observed flux of shape (band, y, x)."""
 
     catalogue: QTable
     flux: np.ndarray
@@ -72,49 +74,48 @@ class _Sky(NamedTuple):
 
 class SimulatedSurvey(CutoutSource):
     """
-    A sky of galaxies of known morphology, seen as a survey would see it.
+    A sky of galaxies of known morphology, as observed by a survey.
 
-    The same arguments always give the same sky, to the last bit: a patch of sky has the same
-    objects and the same noise in whichever cutout it is seen. It is rendered when it is first
-    looked at, and kept.
+    The same arguments always result in the same sky, bit by bit: a position has the same objects
+    and the same noise in every cutout. The sky is rendered on first access, and kept in memory.
 
     Parameters
     ----------
-    survey : str or `~astro_morph.surveys.Survey`, optional
+    survey : str or `~astro_morph.surveys.Survey`, default='sdss'
         The survey to imitate: pixel scale, seeing and noise.
-    n_galaxies : int, optional
-        How many galaxies to place, the kinds in equal numbers.
-    kinds : sequence of str, optional
+    n_galaxies : int, default=1000
+        Number of galaxies, with equal numbers of each kind.
+    kinds : sequence of str, default=KINDS
         Kinds of galaxy: ``'round'``, ``'in_between'``, ``'edge_on'``, ``'spiral'``, ``'merger'``.
-    catalogue : `~astropy.table.Table`, optional
-        Positions and the column ``morphology`` of the galaxies to place, instead of
-        ``n_galaxies`` and ``kinds``; their other properties are drawn at random.
-    bands : sequence of str, optional
-        Bands to observe; by default those of the survey's colour pictures, from blue to red.
-    crowding : float, optional
-        How many times as many stars and other galaxies there are as at high galactic latitude,
-        where a square arcmin has one star and one galaxy brighter than r = 20. At 10 degrees from
-        the plane, it has about ten stars.
-    random_state : int, optional
+    catalogue : `~astropy.table.Table`, default=None
+        Positions and the column ``morphology`` of the galaxies, instead of ``n_galaxies`` and
+        ``kinds``; their other properties are drawn at random.
+    bands : sequence of str, default=None
+        Bands to observe; None for those of the survey's colour pictures, from blue to red.
+    crowding : float, default=1.0
+        Density of stars and other galaxies relative to high galactic latitude, where a square
+        arcmin has one star and one galaxy brighter than r = 20. At a latitude of 10 degrees, it has
+        about ten stars.
+    random_state : int, default=0
         Seed of the sky.
 
     Attributes
     ----------
     catalogue : `~astropy.table.QTable`
-        The truth, one row a galaxy: ``ra``, ``dec``, ``morphology``, ``mag_<band>``,
+        The truth, one row per galaxy: ``ra``, ``dec``, ``morphology``, ``mag_<band>``,
         ``half_light_radius``, ``petroR90_r``, ``axis_ratio``, ``position_angle``.
     bands : tuple of str
         The bands.
     pixel_scale : `~astropy.units.Quantity`
-        Angle a pixel.
+        Angle per pixel.
     wcs : `~astropy.wcs.WCS`
         World coordinates of the sky's pixels.
 
     Raises
     ------
     ValueError
-        If a kind or a band is not known, ``crowding`` is negative, or the catalogue is empty,
-        lacks a position or a morphology, or covers too large an area.
+        If a kind or a band is unknown, ``crowding`` is negative, or the catalogue is empty, lacks a
+        position or a morphology, or covers too large an area.
 
     Examples
     --------
@@ -156,12 +157,12 @@ class SimulatedSurvey(CutoutSource):
             msg = f'crowding must be a factor of at least 0, got {crowding}'
             raise ValueError(msg)
         if catalogue is None:
-            self._coords, self._kinds = self._make_catalogue(n_galaxies, kinds)
+            self._coords, self._kinds = self._place_galaxies(n_galaxies, kinds)
         else:
             self._coords, self._kinds = _read_catalogue(catalogue)
         unknown = sorted(set(self._kinds.tolist()) - set(KINDS))
         if unknown:
-            msg = f'the kinds of galaxy must be among {KINDS}, got {unknown}'
+            msg = f'kinds of galaxies must be among {KINDS}, got {unknown}'
             raise ValueError(msg)
         self.wcs, self._shape = _footprint(self._coords, self.pixel_scale)
 
@@ -172,7 +173,7 @@ class SimulatedSurvey(CutoutSource):
         )
 
     def __getstate__(self):
-        # The sky is large, and rendered again to the same bits where it is needed.
+        # The sky is large, and is rendered again, bit by bit, when it is needed.
         return {
             name: value for name, value in self.__dict__.items() if name not in ('_sky', '_tiles')
         }
@@ -187,26 +188,26 @@ class SimulatedSurvey(CutoutSource):
 
     @property
     def flux(self):
-        """All of the sky in nanomaggies, shape (band, y, x)."""
+        """The whole sky in nanomaggies, of shape (band, y, x)."""
         return self._sky.flux
 
     def fetch(self, X, *, size=None):
         """
-        Cut out the pixels around the positions of a catalogue.
+        Cut the positions of a catalogue out of the sky.
 
         Parameters
         ----------
         X : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
             The catalogue, or positions.
-        size : int, `~astropy.units.Quantity`, str or tuple, optional
-            Side of the cutouts in pixels, or as an angle; 64 pixels by default. Or a column and a
+        size : int, `~astropy.units.Quantity`, str or tuple, default=None
+            Side of the cutouts in pixels or as an angle, 64 pixels if None; or a column and a
             factor such as ``'4 * petroR90_r'``, see `~astro_morph.cutouts.grid_of`: pixels of
             another scale are resampled.
 
         Returns
         -------
         cutouts : `~astro_morph.CutoutSet`
-            One row for each row of ``X``, in order; NaN outside the sky.
+            One row for each row of ``X``, in order; pixels outside the sky are NaN.
         """
         table = as_table(X)
         coords, status = read_positions(table)
@@ -233,11 +234,11 @@ class SimulatedSurvey(CutoutSource):
         )
 
     def _cut(self, coords, side):
-        """Cut whole pixels: return the images, status and flags of n positions."""
+        """Return the images, in whole pixels, status and flags of n positions."""
         images = np.full((len(coords), len(self.bands), side, side), np.nan, np.float32)
         status, flags = np.full(len(coords), 'ok', 'U20'), np.zeros(len(coords), np.int32)
         pixels = np.transpose(self.wcs.world_to_pixel(coords)[::-1])
-        # The half of the sphere behind the tangential plane has no pixels.
+        # The hemisphere behind the tangential plane has no pixels.
         status[np.isnan(pixels).any(axis=1)] = 'no_coverage'
         for i in np.flatnonzero(status == 'ok'):
             try:
@@ -257,40 +258,43 @@ class SimulatedSurvey(CutoutSource):
 
     def write(self, folder, *, overwrite=False):
         """
-        Write the sky as FITS images with world coordinates, one a band.
+        Write the sky as FITS images with world coordinates, one per band.
 
         Parameters
         ----------
         folder : str or path-like
-            Where to; it is made if it is not there.
-        overwrite : bool, optional
+            The folder, which is created if necessary.
+        overwrite : bool, default=False
             Whether to replace files of the same name.
 
         Returns
         -------
         paths : list of `~pathlib.Path`
-            One file a band, in the order of the bands.
+            The file of each band, in the order of the bands.
 
         Raises
         ------
-        OSError
-            If a file is there already and ``overwrite`` is false.
+        FileExistsError
+            If a file exists and ``overwrite`` is false.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f'{self.name}-{band}.fits' for band in self.bands]
+        for path in paths:
+            check_new(path, overwrite=overwrite)
         for path, band, flux in zip(paths, self.bands, self._sky.flux, strict=True):
             header = self.wcs.to_header()
             header['BUNIT'] = ('nanomaggy', 'AB magnitude 22.5 has a flux of 1')
             header['FILTER'] = (band, 'band')
             header['SURVEY'] = (f'simulated {self.name}', 'made by astro_morph')
-            fits.PrimaryHDU(flux, header).writeto(path, overwrite=overwrite)
+            with atomic_file(path, overwrite=overwrite) as aside:
+                fits.PrimaryHDU(flux, header).writeto(aside)
         return paths
 
     def _rng(self, *stream):
         return np.random.default_rng((self.random_state, *stream))
 
-    def _make_catalogue(self, n_galaxies, kinds):
+    def _place_galaxies(self, n_galaxies, kinds):
         if n_galaxies < 1 or not len(kinds):
             msg = f'n_galaxies and kinds must not be empty, got {n_galaxies} and {kinds!r}'
             raise ValueError(msg)
@@ -313,7 +317,7 @@ class SimulatedSurvey(CutoutSource):
 
     def _add_galaxies(self, light):
         scale = self.pixel_scale.to_value(u.arcsec)
-        # The truth has the r band also where it is not observed.
+        # The truth includes the r band even if it is not observed.
         bands = (*self.bands, 'r')
         truth = []
         for i, (kind, x, y) in enumerate(
@@ -330,9 +334,9 @@ class SimulatedSurvey(CutoutSource):
             magnitudes = _ZERO_POINT - 2.5 * np.log10(galaxy.flux.sum(axis=(1, 2)))
             radii = _radii(galaxy.flux[-1], scale)
             truth.append([*magnitudes, *radii, galaxy.axis_ratio, galaxy.position_angle])
-        return self._describe(np.transpose(truth))
+        return self._build_truth(np.transpose(truth))
 
-    def _describe(self, truth):
+    def _build_truth(self, truth):
         *magnitudes, half_light, petrosian, axis_ratio, position_angle = truth
         table = QTable()
         table['ra'] = self._coords.ra.to(u.deg)
@@ -374,13 +378,13 @@ class SimulatedSurvey(CutoutSource):
             _add(light, flux[:, np.newaxis, np.newaxis] * psf, x, y)
 
     def _field_objects(self, rng, counts):
-        """Draw positions in pixels and r magnitudes of what else is on the sky, shape (n, 3)."""
+        """Draw the positions in pixels and r magnitudes of other objects, of shape (n, 3)."""
         density, slope, brightest, faintest = counts
         density *= self.crowding
         ny, nx = self._shape
         area = nx * ny * self.pixel_scale**2
         n = rng.poisson(density * 10 ** (slope * (faintest - 20)) * area.to_value(u.arcmin**2))
-        # The inverse of the cumulative counts, which grow as 10^(slope * magnitude).
+        # The inverse of the cumulative counts, which are proportional to 10^(slope * magnitude).
         faint, bright = 10 ** (slope * np.array([faintest, brightest]))
         magnitude = np.log10(rng.uniform(bright, faint, n)) / slope
         x, y = rng.uniform(-0.5, nx - 0.5, n), rng.uniform(-0.5, ny - 0.5, n)
@@ -388,7 +392,7 @@ class SimulatedSurvey(CutoutSource):
         return np.column_stack([x, y, magnitude])[distance > _CLEAR_RADIUS]
 
     def _psf(self, band, offset=(0.0, 0.0)):
-        """Point-spread function of unit sum; it includes the smoothing by the pixel."""
+        """Return the point-spread function of unit sum, smoothing by the pixel included."""
         fwhm = (self.survey.psf_fwhm / self.pixel_scale).to_value(u.one)
         width = fwhm[self.survey.bands.index(band)] / (2 * np.sqrt(2 ** (1 / _MOFFAT_EXPONENT) - 1))
         # One size for all bands, so that they can be stacked.
@@ -404,18 +408,19 @@ class SimulatedSurvey(CutoutSource):
             sky = 10 ** (-0.4 * (_SKY_BRIGHTNESS[band] - _ZERO_POINT)) * area
             noise = self.survey.sky_noise[index] * np.sqrt(1 + np.maximum(light[i], 0) / sky)
             flux[i] = light[i] + noise * self._rng(_NOISE, index).standard_normal(self._shape)
-        # astropy swaps the bytes of arrays in place while it writes them, other threads or not.
+        # Read-only, because Astropy otherwise swaps bytes in place during writing, while other
+        # threads may read the array.
         flux.flags.writeable = False
         return flux
 
 
 _DESCRIPTIONS = {
-    'morphology': 'kind of galaxy that was drawn',
-    'mag_r': 'AB magnitude of all the light',
-    'half_light_radius': 'radius of the circle that holds half of the r light, before the seeing',
-    'petroR90_r': 'radius of the circle that holds 90 % of the Petrosian r flux, before the seeing',
-    'axis_ratio': 'minor over major axis of the model',
-    'position_angle': 'of the major axis, from north through east',
+    'morphology': 'kind of the simulated galaxy',
+    'mag_r': 'total AB magnitude',
+    'half_light_radius': 'radius of the circle that contains half of the r flux, before seeing',
+    'petroR90_r': 'radius of the circle that contains 90 % of the Petrosian r flux, before seeing',
+    'axis_ratio': 'ratio of minor to major axis of the model',
+    'position_angle': 'position angle of the major axis, north through east',
 }
 
 
@@ -424,18 +429,18 @@ def _read_catalogue(catalogue):
     if not len(catalogue) or 'morphology' not in catalogue.colnames:
         msg = (
             f'catalogue must have rows and the column morphology, got {len(catalogue)} rows and '
-            f'the columns {catalogue.colnames}'
+            f'the columns {cut_list(catalogue.colnames)}'
         )
         raise ValueError(msg)
     if np.any(status != 'ok'):
         row = np.argmax(status != 'ok')
-        msg = f'catalogue must have a position in each row, row {row} has {status[row]}'
+        msg = f'catalogue must have a position in each row, got {status[row]} in row {row}'
         raise ValueError(msg)
     return coords, np.asarray(catalogue['morphology'], dtype=str)
 
 
 def _footprint(coords, pixel_scale):
-    """Lay a tangential grid of pixels over the positions: its world coordinates and shape."""
+    """Return the world coordinates and the shape of a tangential grid around positions."""
     centre = SkyCoord(coords.cartesian.mean(), representation_type='unitspherical', frame='icrs')
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ['RA---TAN', 'DEC--TAN']
@@ -447,32 +452,32 @@ def _footprint(coords, pixel_scale):
     shape = tuple((np.ceil(pixels.max(axis=1) + margin) - low + 1)[::-1])
     if not np.prod(shape) <= _LARGEST_SKY:
         msg = (
-            f'the galaxies span {shape[1]:.0f} x {shape[0]:.0f} pixels, more than can be '
-            f'rendered at once; simulate the catalogue in smaller pieces of sky'
+            f'catalogue spans {shape[1]:.0f} x {shape[0]:.0f} pixels, more than can be rendered at '
+            'once; simulate smaller regions of the sky one by one'
         )
         raise ValueError(msg)
     wcs.wcs.crpix = 1 - low
-    # A header holds fewer digits: as written, so that files and pickles give the same positions.
+    # Rounded like a header, so that files and pickles have exactly the same positions.
     return WCS(wcs.to_header()), tuple(map(int, shape))
 
 
 def _subpixel(x, y):
-    """Distance of a position from the centre of its pixel."""
+    """Return the distance of a position from the centre of its pixel."""
     return x - round(x), y - round(y)
 
 
 def _add(light, stamp, x, y):
-    """Add a stamp in place, its central pixel at the one that holds (x, y)."""
+    """Add a stamp in place, with its central pixel on the pixel that contains (x, y)."""
     to_sky, from_stamp = overlap_slices(light.shape[1:], stamp.shape[1:], (round(y), round(x)))
     light[:, *to_sky] += stamp[:, *from_stamp]
 
 
 def _radii(image, pixel_scale):
     """
-    Half-light radius and Petrosian 90 % radius, in arcsec, of the light in circles.
+    Return the half-light radius and the Petrosian 90 % radius, in circles, in arcsec.
 
-    The Petrosian flux is that inside two Petrosian radii, where the surface brightness has
-    fallen to 0.2 of its mean inside (Blanton et al. 2001, AJ 121, 2358).
+    The Petrosian flux is that inside two Petrosian radii. At one, the surface brightness is 0.2 of
+    its mean inside (Blanton et al. 2001, AJ 121, 2358).
     """
     half = image.shape[0] // 2
     radius = np.hypot(*np.ogrid[-half : half + 1, -half : half + 1]).round().astype(int)

@@ -1,12 +1,12 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Image services of astronomy on this machine, which show a simulated sky."""
+"""Local servers that imitate image archives and show a simulated sky."""
 
 from astro_morph.simulation.services import hips2fits, mast, sdss, sia, skyview, wfau
 from astro_morph.simulation.services.server import Answer, Request, Server, ServerProcess
 
 __all__ = ['HANDLERS', 'Answer', 'Request', 'Server', 'ServerProcess', 'serve']
 
-#: What answers which path: a service is added by a line here, see `.server`.
+#: The function that answers each path. To add a service, add a line here; see `.server`.
 HANDLERS = {
     **hips2fits.HANDLERS,
     **skyview.HANDLERS,
@@ -19,25 +19,25 @@ HANDLERS = {
 
 def serve(sky, *, delay=0, faults=None, process=False):
     """
-    Serve a simulated sky over HTTP, as hips2fits and other image services do.
+    Serve a simulated sky over HTTP, in place of hips2fits and other image services.
 
     Parameters
     ----------
     sky : `~astro_morph.simulation.SimulatedSurvey`
         The sky.
-    delay : float, optional
-        Seconds that each answer takes at least.
-    faults : callable or sequence, optional
-        What goes wrong, see `astro_morph.simulation.services.faults`: a fault or None for each
-        request in order, or a function of the request that returns one.
-    process : bool, optional
-        Whether the server gets a process of its own, so that it takes no time from its clients.
+    delay : float, default=0
+        Minimum time of each answer in seconds.
+    faults : callable or sequence, default=None
+        Faults of `astro_morph.simulation.services.faults`: one or None for each request in order,
+        or a function of the request that returns one.
+    process : bool, default=False
+        Whether the server runs in a process of its own, so that it does not slow down its clients.
 
     Returns
     -------
     server : context manager
-        It runs from ``with`` to its end, listens on 127.0.0.1 at ``server.url``, and logs what it
-        was asked in ``server.requests``.
+        The server, which runs inside ``with``. It listens on 127.0.0.1 at ``server.url``, and logs
+        its requests in ``server.requests``.
 
     Examples
     --------

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""What goes wrong between a client and an image service, on demand."""
+"""Faults of image services for tests: errors, broken connections, truncated files."""
 
 import io
 from dataclasses import replace
@@ -12,10 +12,10 @@ from astro_morph.simulation.services.server import Answer
 
 __all__ = ['all_nan', 'broken', 'html', 'reset', 'slow', 'status', 'truncated']
 
-_PAGE = '<html><body><h1>Service temporarily unavailable</h1></body></html>'
+PAGE = '<html><body><h1>Service temporarily unavailable</h1></body></html>'
 
 
-def status(code, body=_PAGE, **headers):
+def status(code, body=PAGE, **headers):
     """
     Answer with an error.
 
@@ -23,7 +23,7 @@ def status(code, body=_PAGE, **headers):
     ----------
     code : int
         The HTTP status.
-    body : str or dict, optional
+    body : str or dict, default=PAGE
         A page, or a dictionary that is sent as JSON.
     **headers
         Further headers, with ``_`` for ``-``, as in ``Retry_After=2``.
@@ -52,27 +52,27 @@ def status(code, body=_PAGE, **headers):
 
 
 def html():
-    """Answer with a page of HTML as if all were well."""
+    """Answer with an HTML page and status 200."""
     return status(200)
 
 
-def truncated(share=0.5):
-    """Send only the first part of the content, as if it were all."""
-    return partial(_cut, share=share, is_announced=True)
+def truncated(fraction=0.5):
+    """Send only the first part of the content, announced as complete."""
+    return partial(_cut, fraction=fraction, is_announced=True)
 
 
-def broken(share=0.5):
-    """Send only the first part of the content, and break the connection."""
-    return partial(_cut, share=share, is_announced=False)
+def broken(fraction=0.5):
+    """Send only the first part of the content, and close the connection."""
+    return partial(_cut, fraction=fraction, is_announced=False)
 
 
 def all_nan():
-    """Send the FITS images without a single pixel."""
+    """Send FITS images in which all pixels are NaN."""
     return _blank
 
 
 def slow(seconds):
-    """Answer rightly, but so many seconds later."""
+    """Send the correct answer this many seconds later."""
     return partial(_wait, seconds=seconds)
 
 
@@ -85,8 +85,8 @@ def _replace_by(answer, *, other):
     return other
 
 
-def _cut(answer, *, share, is_announced):
-    content = answer.content[: int(share * len(answer.content))]
+def _cut(answer, *, fraction, is_announced):
+    content = answer.content[: int(fraction * len(answer.content))]
     return replace(answer, body=content, length=None if is_announced else len(answer.content))
 
 

@@ -1,11 +1,11 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-The hips2fits service of CDS: any HiPS on any grid.
+Imitate the hips2fits service of CDS: any HiPS on any pixel grid.
 
-It follows the code that CDS published (https://github.com/cds-astro/hips2fits-cutout): where a
-field of view is asked for, its position is the middle of the pixel (width / 2, height / 2), counted
-from one, and so half a pixel off; values are interpolated, and stay fluxes per pixel of the survey;
-a colour HiPS as FITS is a cube of 8-bit planes.
+Like the code published by CDS (https://github.com/cds-astro/hips2fits-cutout), it centres a field
+of view on the pixel (width / 2, height / 2), counted from one, which is half a pixel off. Values
+are interpolated, and stay fluxes per pixel of the survey. A colour HiPS as FITS is a cube of 8-bit
+planes.
 """
 
 import io
@@ -53,11 +53,11 @@ def _refuse(description):
 
 
 def _read_grid(params):
-    """Return the world coordinates and the shape (y, x) of the grid that is asked for."""
+    """Return the world coordinates and the shape (y, x) of the requested grid."""
     if 'wcs' in params:
         cards = json.loads(params['wcs'])
         wcs = WCS(naxis=2)
-        # A fortieth of the time that WCS takes to read a header.
+        # Forty times faster than reading a header with WCS.
         wcs.wcs = Wcsprm(header_text(cards).encode())
         return wcs, (int(cards['NAXIS2']), int(cards['NAXIS1']))
     nx, ny = int(params['width']), int(params['height'])
@@ -76,7 +76,7 @@ def _read_grid(params):
 
 
 def _flat_width(axes, fov):
-    """Return the width in degrees that a field of view has in the plane of a projection."""
+    """Return the width of a field of view in the plane of a projection, in degrees."""
     flat = WCS(naxis=2)
     flat.wcs.ctype = axes
     return 2 * abs(float(flat.wcs_world2pix(fov / 2, 0, 0)[0] - flat.wcs_world2pix(0, 0, 0)[0]))
@@ -93,6 +93,6 @@ def _send_picture(sky, wcs, shape, image_format):
     from PIL import Image
 
     content = io.BytesIO()
-    # Pictures begin at the top.
+    # The first row of a picture is at the top.
     Image.fromarray(render_picture(sky, wcs, shape)[::-1]).save(content, image_format)
     return Answer(content.getvalue(), f'image/{image_format}')

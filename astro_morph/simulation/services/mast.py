@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The cutout services of MAST: zip files of FITS images on the pixels of the survey."""
+"""Imitate the cutout services of MAST: zip files of FITS images on the pixels of the survey."""
 
 import io
 import json
@@ -17,19 +17,19 @@ from astro_morph.simulation.services.server import Answer
 
 __all__ = ['FILTERS', 'HANDLERS', 'ZERO_POINT']
 
-#: The filter of the Hubble Space Telescope through which each band of the sky is seen.
+#: Filter of the Hubble Space Telescope in place of each band of the sky.
 FILTERS = {'u': 'F336W', 'g': 'F475W', 'r': 'F606W', 'i': 'F814W', 'z': 'F850LP', 'y': 'F105W'}
 
-#: AB magnitude of one electron a second.
+#: AB magnitude of one electron per second.
 ZERO_POINT = 26.0
 
-# Pivot wavelength of all images in Angstrom, and what makes it the zero point above.
+# Pivot wavelength of all images in Angstrom, and the PHOTFLAM that results in the zero point above.
 _PHOTPLAM = 6000.0
 _PHOTFLAM = 10 ** (-0.4 * (ZERO_POINT + 2.408 + 5 * np.log10(_PHOTPLAM)))
 
 
 def answer_hapcut(sky, request):
-    """Send one file a filter, which holds the image and its weights."""
+    """Send one file per filter, with the image and its weights."""
     params = json.loads(request.body)
     files = {}
     for band, cutout in _cut(sky, params):
@@ -43,7 +43,7 @@ def answer_hapcut(sky, request):
 
 
 def answer_zcut(sky, request):
-    """Send one file a survey, which holds the images in all filters."""
+    """Send one file per survey, with the images in all filters."""
     params = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
     surveys = {'goods_north': _brighten, 'candels_gn_30mas': _refine, 'candels_gn_60mas': _keep}
     files = {}
@@ -58,12 +58,12 @@ def answer_zcut(sky, request):
 
 
 def _brighten(image):
-    """Return what another survey has, so that one sees which was taken."""
+    """Return a brighter image, so that tests see which survey was used."""
     return fits.ImageHDU(2 * image.data, image.header)
 
 
 def _refine(image):
-    """Return an image of half the pixel scale, which tells no more."""
+    """Return the same image at half the pixel scale."""
     fine = fits.ImageHDU(np.kron(image.data, np.full((2, 2), 0.25, np.float32)), image.header)
     for axis in 1, 2:
         fine.header[f'CRPIX{axis}'] = 2 * image.header[f'CRPIX{axis}'] - 0.5
@@ -76,18 +76,18 @@ def _keep(image):
 
 
 def _cut(sky, params):
-    """Yield the bands and a cutout of each, on the sky's own pixels; nothing outside the sky."""
+    """Yield each band and its cutout, on the pixels of the sky; nothing outside the sky."""
     centre = SkyCoord(params['ra'], params['dec'], unit='deg')
-    # A copy, because wcslib changes its structures while it computes.
+    # A copy, because wcslib modifies its structures during computations.
     wcs = deepcopy(sky.wcs)
     pixel = wcs.world_to_pixel(centre)
     scale = 1 if params['units'] == 'px' else wcs.proj_plane_pixel_scales()[0].value
     size = [round(float(params[axis]) / scale) for axis in 'yx']
-    # Half of the sphere has no pixels.
+    # The opposite hemisphere has no pixels.
     bands = sky.bands if np.isfinite(pixel).all() else ()
     for band in bands:
         flux = sky.flux[sky.bands.index(band)]
-        # Pixels that were never exposed hold zero.
+        # Pixels without exposure are zero.
         with suppress(NoOverlapError):
             yield band, Cutout2D(flux, pixel, size, wcs, mode='partial', fill_value=0)
 

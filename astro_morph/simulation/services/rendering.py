@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The simulated sky on any grid of pixels, as FITS images and as pictures."""
+"""Render the simulated sky on any pixel grid, as FITS images and as pictures."""
 
 import threading
 
@@ -10,29 +10,31 @@ from astropy.wcs import WCSHDO_P14, WCSHDO_safe
 from astropy.wcs.utils import wcs_to_celestial_frame
 from scipy import ndimage
 
+from astro_morph.images.resampling import count_subpixels
+
 __all__ = ['fits_image', 'header_text', 'render', 'render_picture']
 
-# wcslib changes its structures while it computes, with Python's lock released.
+# wcslib modifies its structures during computations, without holding Python's lock.
 _WCS_LOCK = threading.Lock()
 
-# Positions that agree to this part of a pixel are one: far more than round-off, far less than
-# an image shows.
+# Positions that agree to this fraction of a pixel are the same: far above round-off, and far below
+# what is visible.
 _SAME_PIXEL = 1e-4
 
-# A cubic spline feels a pixel d pixels away as 0.27**d: 3e-5 at the edge of this margin.
+# The weight of a pixel in a cubic spline falls with its distance d as 0.27**d: 3e-5 at this margin.
 _MARGIN = 8
 
-# A FITS file is made of blocks of so many bytes.
+# Bytes in a block of a FITS file.
 _BLOCK = 2880
 
 
 def render(sky, wcs, shape, band):
     """
-    Show the sky on a grid of pixels.
+    Render the sky on a pixel grid.
 
-    As image services do, values are interpolated, by a cubic spline here: they stay fluxes per
-    pixel of the *sky*. Pixels larger than those of the sky show its average. Where the pixels of
-    the grid are pixels of the sky, the values are exactly theirs.
+    As in image services, values are interpolated, here by a cubic spline, and stay fluxes per pixel
+    of the *sky*. Larger pixels show the average of the sky. Where the grid coincides with that of
+    the sky, the values are exactly the same.
 
     Parameters
     ----------
@@ -51,19 +53,14 @@ def render(sky, wcs, shape, band):
         Fluxes in nanomaggies; NaN outside the sky.
     """
     flux = sky.flux[sky.bands.index(band)]
-    n_sub = _sub_pixels(sky, wcs)
+    jacobian = np.linalg.inv(sky.wcs.pixel_scale_matrix) @ wcs.pixel_scale_matrix
+    n_sub = int(count_subpixels(jacobian))
     fine = _sample(flux, _find_pixels(sky.wcs, wcs, shape, n_sub))
     return fine.reshape(shape[0], n_sub, shape[1], n_sub).mean(axis=(1, 3))
 
 
-def _sub_pixels(sky, wcs):
-    """Return into how many parts a side of a pixel is cut, so that none of the sky is left out."""
-    areas = [np.abs(np.linalg.det(grid.pixel_scale_matrix)) for grid in (wcs, sky.wcs)]
-    return max(1, int(np.ceil(np.sqrt(areas[0] / areas[1]) - 0.1)))
-
-
 def _find_pixels(sky_wcs, wcs, shape, n_sub):
-    """Return the pixels (y, x) of the sky at the sub-pixels of a grid, shape (2, y, x)."""
+    """Return the pixels (y, x) of the sky at the sub-pixels of a grid, of shape (2, y, x)."""
     y, x = [(np.arange(n * n_sub) + 0.5) / n_sub - 0.5 for n in shape]
     x, y = np.meshgrid(x, y)
     frame = wcs_to_celestial_frame(wcs)
@@ -77,9 +74,9 @@ def _find_pixels(sky_wcs, wcs, shape, n_sub):
 
 
 def _sample(flux, pixels):
-    """Interpolate an image at pixels (y, x), shape (2, ...); NaN outside."""
+    """Interpolate an image at pixels (y, x), of shape (2, ...); NaN outside."""
     limits = np.array(flux.shape).reshape(2, 1, 1)
-    # Far from the sky its projection has no pixels.
+    # Far from the sky, its projection has no pixels.
     is_inside = ((pixels > -0.5) & (pixels < limits - 0.5)).all(axis=0)
     values = np.full(is_inside.shape, np.nan, np.float32)
     if not is_inside.any():
@@ -98,7 +95,7 @@ def _sample(flux, pixels):
 
 def render_picture(sky, wcs, shape):
     """
-    Show the sky in colour, as in Lupton et al. (2004, PASP 116, 133).
+    Render the sky in colour, as in Lupton et al. (2004, PASP 116, 133).
 
     Parameters
     ----------
@@ -108,25 +105,25 @@ def render_picture(sky, wcs, shape):
     Returns
     -------
     picture : `~numpy.ndarray` of uint8, shape (y, x, 3)
-        Red, green and blue; the first row is the first of the grid, and outside is black.
+        Red, green and blue, in the row order of the grid; black outside the sky.
     """
-    # They import matplotlib.
+    # These import Matplotlib.
     from astropy.visualization import make_lupton_rgb
 
     from astro_morph.images.pictures import SOFTENING, STRETCH
 
     bands = sky.bands[-1], sky.bands[len(sky.bands) // 2], sky.bands[0]
-    # One measure for the whole sky, so that a galaxy looks alike in every picture.
+    # One scale for the whole sky, so that a galaxy looks the same in every picture.
     noise = sky.survey.sky_noise[sky.survey.bands.index(bands[1])]
     signal = [np.nan_to_num(render(sky, wcs, shape, band) / noise) for band in bands]
-    # astropy divides by the brightness of each pixel, and then minds where it is zero.
+    # Astropy divides by the brightness of each pixel before it excludes zeros.
     with np.errstate(invalid='ignore'):
         return make_lupton_rgb(*signal, Q=SOFTENING, stretch=STRETCH)
 
 
 def fits_image(data, wcs, **cards):
     """
-    Write an image as a FITS file.
+    Return an image as a FITS file.
 
     Parameters
     ----------
@@ -135,7 +132,7 @@ def fits_image(data, wcs, **cards):
     wcs : `~astropy.wcs.WCS`
         Their world coordinates.
     **cards
-        Further cards of the header.
+        Further header cards.
 
     Returns
     -------
@@ -156,7 +153,7 @@ def fits_image(data, wcs, **cards):
 
 def header_text(cards):
     """
-    Write the cards of a FITS header, ten times as fast as `~astropy.io.fits.Header` does.
+    Return the cards of a FITS header, ten times faster than `~astropy.io.fits.Header`.
 
     Parameters
     ----------
@@ -166,7 +163,7 @@ def header_text(cards):
     Returns
     -------
     text : str
-        80 characters a card.
+        80 characters per card.
     """
     return ''.join(f'{key:<8}= {_card_value(value):>20}'.ljust(80) for key, value in cards.items())
 

@@ -1,10 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-The Sloan Digital Sky Survey: objects of its catalogue by position, and the frames of its camera.
+Imitate the SDSS archive: catalogue objects by position, and the frames of the camera.
 
-The sky is seen in frames that overlap. As the real ones they lie on their side, are compressed,
-and hold more than the image. The columns of the camera are numbered from 1 on along the sky's
-x axis, the fields along its y axis.
+Overlapping frames cover the sky. Like the real ones, they are rotated by 90 degrees and compressed,
+and contain more than the image. The columns of the camera are numbered from 1 along the x axis of
+the sky, the fields along its y axis.
 """
 
 import bz2
@@ -25,10 +25,10 @@ from astro_morph.simulation.services.server import Answer
 
 __all__ = ['FRAME', 'HANDLERS', 'OVERLAP', 'on_its_side']
 
-#: Pixels (y, x) of a frame as the sky has them, and how many it shares with the next.
+#: Pixels (y, x) of a frame in the orientation of the sky, and pixels shared with the next frame.
 FRAME, OVERLAP = (256, 320), 128
 
-# Pixels from one object of the catalogue to the next; real ones lie about as close.
+# Distance between objects of the catalogue in pixels, similar to the real one.
 _SPACING = 16
 
 _RUN, _RERUN = 94, 301
@@ -36,14 +36,14 @@ _RUN, _RERUN = 94, 301
 _COLUMNS = ('ra', 'dec', 'run', 'rerun', 'camcol', 'field')
 
 
-def describe_columns(sky, request):
-    """Name the columns of the catalogue."""
+def list_columns(sky, request):
+    """List the columns of the catalogue."""
     rows = [{'name': name} for name in _COLUMNS]
     return Answer(json.dumps([{'TableName': 'Table1', 'Rows': rows}]), 'application/json')
 
 
 def match_positions(sky, request):
-    """List the object nearest to each position that was uploaded, where the sky has one."""
+    """List the object nearest to each uploaded position, if there is one."""
     form = _read_form(request.body)
     _, *lines = form['upload'].splitlines()
     positions = SkyCoord([line.split()[1:] for line in lines], unit='deg')
@@ -57,7 +57,7 @@ def match_positions(sky, request):
 
 
 def send_frame(sky, request):
-    """Send a frame by its name."""
+    """Send a frame by name."""
     name = request.path.rpartition('/')[2]
     band, _, camcol, field = re.fullmatch(r'frame-(\w)-(\d+)-(\d)-(\d+)\.fits\.bz2', name).groups()
     corner = [
@@ -75,7 +75,7 @@ def send_frame(sky, request):
 
 
 HANDLERS = {
-    '/dr17/en/tools/search/x_results.aspx': describe_columns,
+    '/dr17/en/tools/search/x_results.aspx': list_columns,
     '/dr17/en/tools/search/X_Results.aspx': match_positions,
     '/sas/dr17/eboss/photoObj/frames': send_frame,
 }
@@ -91,8 +91,8 @@ def _read_form(body):
 
 
 def _find_objects(sky, positions, radius):
-    """Yield the object nearest to each position, as many columns as may be asked for."""
-    # A copy, because wcslib changes its structures while it computes.
+    """Yield the object nearest to each position, with all columns that may be requested."""
+    # A copy, because wcslib modifies its structures during computations.
     wcs = deepcopy(sky.wcs)
     xy = np.transpose(wcs.world_to_pixel(positions))
     last = np.array(sky.flux.shape[:0:-1]) - 1
@@ -108,13 +108,13 @@ def _find_objects(sky, positions, radius):
 
 
 def _index(pixel, length, side):
-    """Count, from 1, the frames up to the one that has a pixel farthest from its edges."""
+    """Return the number, from 1, of the frame in which a pixel is farthest from the edges."""
     n_frames = max(1, -(-(length - OVERLAP) // (side - OVERLAP)))
     return int(np.clip((pixel - OVERLAP / 2) // (side - OVERLAP), 0, n_frames - 1)) + 1
 
 
 def on_its_side(wcs):
-    """Swap the pixel axes of world coordinates."""
+    """Return world coordinates with the pixel axes swapped."""
     turned = WCS(naxis=2)
     turned.wcs.ctype, turned.wcs.crval = wcs.wcs.ctype, wcs.wcs.crval
     turned.wcs.crpix = wcs.wcs.crpix[::-1]

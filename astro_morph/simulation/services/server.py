@@ -1,18 +1,18 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-An HTTP server on this machine that answers as image services do, from a simulated sky.
+Run a local HTTP server that answers like an image service, from a simulated sky.
 
-A protocol is a function ``handler(sky, request) -> Answer``, where ``sky`` is the
-`~astro_morph.simulation.SimulatedSurvey` and ``request`` a `Request`. Its module names the paths
-that it answers in a dictionary, and the package's ``HANDLERS`` takes that in::
+A protocol is a function ``handler(sky, request) -> Answer``, where ``sky`` is a
+`~astro_morph.simulation.SimulatedSurvey` and ``request`` a `Request`. Its module maps paths to
+functions in a dictionary, which is included in ``HANDLERS`` of the package::
 
     def answer(sky, request):
-        wcs, shape = ...  # of what request.params asks for
+        wcs, shape = ...  # from request.params
         return Answer(fits_image(render(sky, wcs, shape, band), wcs), 'image/fits')
 
     HANDLERS = {'/path/of/the/service': answer}
 
-Paths that begin so are answered too, unless a longer one is named.
+The function also answers all paths that begin with its own, unless a longer one matches.
 """
 
 import contextlib
@@ -35,24 +35,24 @@ __all__ = ['Answer', 'Request', 'Server', 'ServerProcess']
 @dataclass(frozen=True)
 class Answer:
     """
-    What the server sends.
+    An answer of the server.
 
     Parameters
     ----------
     body : bytes, str or dict
         The content; a dictionary is sent as JSON.
-    content_type : str, optional
-        What it is.
-    status : int, optional
+    content_type : str, default='text/html'
+        The MIME type.
+    status : int, default=200
         The HTTP status.
-    headers : dict, optional
+    headers : dict, default={}
         Further headers.
-    length : int, optional
-        The length that is announced, where it is not that of the body: the connection breaks then.
-    pause : float, optional
+    length : int, default=None
+        The announced length, if it differs from that of the body; the connection is then closed.
+    pause : float, default=0
         Seconds to wait before the answer.
-    is_reset : bool, optional
-        Whether the connection is reset instead of an answer.
+    is_reset : bool, default=False
+        Whether the connection is reset instead.
     """
 
     body: bytes
@@ -73,25 +73,25 @@ class Answer:
 @dataclass
 class Request:
     """
-    What a client asked for, and how it was answered.
+    A request of a client, and when and how it was answered.
 
     Parameters
     ----------
     method : str
-        Such as ``'GET'``.
+        The method, such as ``'GET'``.
     url : str
-        What was asked for, with its query.
+        The address of the server.
     path : str
-        The part of it that chooses who answers.
+        The path on the server, which selects the function that answers.
     lists : dict
         All values of each parameter of the query.
     body : bytes
-        What was sent along.
+        The content of the request.
     started, ended : float
-        Times of `time.monotonic`, which is one clock for all processes of a machine; None before
-        the end.
-    status : int, optional
-        The code of the answer.
+        Times of `time.monotonic`, a clock shared by all processes of a machine; None before the
+        end.
+    status : int, default=None
+        The HTTP status of the answer.
     """
 
     method: str
@@ -111,26 +111,26 @@ class Request:
 
 class Server:
     """
-    A server in a thread of this process, from ``with`` to its end.
+    A server in a thread of this process, which runs inside ``with``.
 
     Parameters
     ----------
     sky : `~astro_morph.simulation.SimulatedSurvey`
         The sky that it shows.
     handlers : dict
-        The function that answers the paths that begin so.
-    delay : float, optional
-        Seconds that every answer takes at least.
-    faults : callable or sequence, optional
-        A fault or None for each request, in order or by a function of the `Request`; see
-        `astro_morph.simulation.services.faults`. It may be changed while the server runs.
+        The function that answers all paths with a given beginning.
+    delay : float, default=0
+        Minimum time of each answer in seconds.
+    faults : callable or sequence, default=None
+        Faults of `astro_morph.simulation.services.faults`: one or None for each request in order,
+        or a function of the `Request` that returns one. It may be changed while the server runs.
 
     Attributes
     ----------
     url : str
-        Where the server listens, without a slash at the end.
+        Address of the server, without a slash at the end.
     requests : list of `Request`
-        All requests so far, in the order in which they came.
+        All requests so far, in order of arrival.
     """
 
     def __init__(self, sky, handlers, *, delay=0, faults=None):
@@ -151,11 +151,11 @@ class Server:
         self._next_fault = faults if callable(faults) else lambda request: next(remaining, None)
 
     def __enter__(self):
-        # Rendered now, not by the first request.
+        # Render the sky now, not in the first request.
         self.sky.flux  # noqa: B018
         self._http = _HTTPServer(self)
         self.url = f'http://127.0.0.1:{self._http.server_port}'
-        # A stop is noticed only so often.
+        # The argument is the interval in seconds at which the thread checks for a shutdown.
         threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
@@ -165,22 +165,22 @@ class Server:
         self._http.close_connections()
 
     def answer(self, request):
-        """Return what is sent for a request."""
+        """Return the answer to a request."""
         fault = self._next_fault(request)
         try:
             answer = self._find_handler(request.path)(self.sky, request)
-        except Exception:  # a mistake in a handler, and whoever reads the answer wants to see it
+        except Exception:  # an error in a handler, shown to whoever reads the answer
             answer = Answer(traceback.format_exc(), 'text/plain', 500)
         return fault(answer) if fault else answer
 
     def _find_handler(self, path):
         prefixes = [prefix for prefix in self.handlers if path.startswith(prefix)]
-        return self.handlers[max(prefixes, key=len)] if prefixes else _say_not_found
+        return self.handlers[max(prefixes, key=len)] if prefixes else _not_found
 
 
 class ServerProcess:
     """
-    A `Server` in a process of its own, so that it takes no time from its clients.
+    A `Server` in a process of its own, so that it does not slow down its clients.
 
     The arguments are those of `Server`; all must be picklable. ``requests`` is a copy.
     """
@@ -213,19 +213,19 @@ class ServerProcess:
 
 
 def _serve_until_told(pipe, args, options):
-    # The end of the pipe is the end of the server, also where the parent was killed.
+    # The server stops when the pipe is closed, also if the parent process was killed.
     with Server(*args, **options) as server, contextlib.suppress(EOFError):
         pipe.send(server.url)
         while pipe.recv():
             pipe.send(list(server.requests))
 
 
-def _say_not_found(sky, request):
-    return Answer(f'<html><body>nothing at {request.path}</body></html>', status=404)
+def _not_found(sky, request):
+    return Answer(f'<html><body>Not found: {request.path}</body></html>', status=404)
 
 
 class _HTTPServer(ThreadingHTTPServer):
-    request_queue_size = 256  # clients of hundreds of threads connect all at once
+    request_queue_size = 256  # clients with hundreds of threads connect all at once
     daemon_threads = True
     block_on_close = False
 
@@ -243,13 +243,13 @@ class _HTTPServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def close_connections(self):
-        """Close what clients keep open: a server that has stopped answers nobody."""
+        """Close the connections that clients keep open, because the server has stopped."""
         for connection in list(self._connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request, client_address):
-        # A client that went away is the client's affair.
+        # Errors of a client that disconnected are ignored.
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -257,7 +257,7 @@ class _HTTPServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     disable_nagle_algorithm = True
-    wbufsize = -1  # head and body leave together
+    wbufsize = -1  # head and body are sent together
 
     def do_GET(self):
         request = self._read()
@@ -275,7 +275,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_GET  # noqa: N815
 
     def log_message(self, *args):
-        """Keep quiet: requests are in the log of the server."""
+        """Print nothing, because the server logs its requests."""
 
     def _read(self):
         started = time.monotonic()
@@ -293,7 +293,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = len(answer.content) if answer.length is None else answer.length
         self.close_connection |= answer.is_reset or length != len(answer.content)
         if answer.is_reset:
-            # A socket that does not linger sends a reset when it closes.
+            # Without lingering, a socket sends a reset when it is closed.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
             return
         self.send_response(answer.status)

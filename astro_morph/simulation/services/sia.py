@@ -1,9 +1,9 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Simple Image Access, versions 2 (https://www.ivoa.net/documents/SIA/20151223/) and 1.
+Imitate Simple Image Access, versions 2 (https://www.ivoa.net/documents/SIA/20151223/) and 1.
 
-The sky is seen in tiles that overlap. Those of version 2 are cut on the server where that is asked
-for, as IRSA's are (https://irsa.ipac.caltech.edu/ibe/cutouts.html); those of version 1 are not.
+Overlapping tiles cover the sky. The server of version 2 can send parts of them, as that of IRSA
+(https://irsa.ipac.caltech.edu/ibe/cutouts.html); the server of version 1 can't.
 """
 
 import io
@@ -24,10 +24,10 @@ from astro_morph.simulation.services.server import Answer
 
 __all__ = ['HANDLERS', 'LINKED_COLLECTION', 'TILE']
 
-#: Side of a tile in pixels, and what it shares with the next.
+#: Side of a tile, and overlap with the next one, in pixels.
 TILE, _OVERLAP = 256, 64
 
-#: The collection whose list leads to the images by DataLink (https://www.ivoa.net/documents/DataLink).
+#: The collection that lists its images by DataLink (https://www.ivoa.net/documents/DataLink).
 LINKED_COLLECTION = 'linked'
 
 _IMAGE_ROOT, _CUTOUT_ROOT, _LINK_ROOT = '/images', '/ibe/data/simulated', '/links'
@@ -45,7 +45,7 @@ _CAPABILITIES = """<?xml version="1.0" encoding="UTF-8"?>
 </vosi:capabilities>
 """
 
-# What the columns of version 1 mean; their names are the service's affair.
+# UCDs of the columns of version 1, whose names are free.
 _UCDS = {
     'download': 'VOX:Image_AccessReference',
     'format': 'VOX:Image_Format',
@@ -55,19 +55,19 @@ _UCDS = {
 }
 
 
-def describe_capabilities(sky, request):
-    """Say that this is a service of version 2, and where."""
+def send_capabilities(sky, request):
+    """Send the version and the address of the service."""
     url = request.url + request.path.removesuffix('/capabilities')
     return Answer(_CAPABILITIES.format(url=url), 'text/xml')
 
 
-def say_not_found(sky, request):
-    """Know nothing of capabilities, as services of version 1."""
+def send_not_found(sky, request):
+    """Answer that there are no capabilities, as services of version 1 do."""
     return Answer('<html><body>Not found</body></html>', status=404)
 
 
 def query_version_2(sky, request):
-    """List the tiles that a circle touches, their images and their noise maps."""
+    """List the tiles that overlap a circle, images and noise maps."""
     _, ra, dec, radius = request.params['POS'].split()
     is_linked = request.params.get('COLLECTION') == LINKED_COLLECTION
     root = _LINK_ROOT if is_linked else _CUTOUT_ROOT
@@ -83,7 +83,7 @@ def query_version_2(sky, request):
 
 
 def send_links(sky, request):
-    """Send the addresses of a picture and of the image of a tile, as DataLink has it."""
+    """Send the addresses of a picture and of the image of a tile, in DataLink's format."""
     name = request.path.removeprefix(_LINK_ROOT)
     rows = [
         (name, f'{request.url}/picture{name}', '#preview', 'image/jpeg'),
@@ -93,7 +93,7 @@ def send_links(sky, request):
 
 
 def query_version_1(sky, request):
-    """List the tiles that a square touches, as FITS images and as pictures."""
+    """List the tiles that overlap a square, as FITS images and as pictures."""
     ra, dec = request.params['POS'].split(',')
     rows = [
         (f'{request.url}{_IMAGE_ROOT}/{band}/{name}', image_format, band, ra, dec)
@@ -125,8 +125,8 @@ class _Image(NamedTuple):
 
 
 def _tiles(sky):
-    """Return the tiles of the sky by name, in all bands."""
-    # A copy, because wcslib changes its structures while it computes.
+    """Return the tiles of the sky in all bands, by name."""
+    # A copy, because wcslib modifies its structures during computations.
     wcs = deepcopy(sky.wcs)
     ny, nx = sky.flux.shape[1:]
     step = TILE - _OVERLAP
@@ -137,7 +137,7 @@ def _tiles(sky):
 
 
 def _find_tiles(sky, ra, dec, radius):
-    """Yield the name and the centre of each tile that a circle may touch."""
+    """Yield the name and the centre of each tile that may overlap a circle."""
     position = SkyCoord(ra, dec, unit='deg')
     for name, tile in _tiles(sky).items():
         ny, nx = tile.data.shape[1:]
@@ -163,9 +163,9 @@ def _send_table(rows, names):
 
 HANDLERS = {
     '/SIA': query_version_2,
-    '/SIA/capabilities': describe_capabilities,
+    '/SIA/capabilities': send_capabilities,
     '/sia1': query_version_1,
-    '/sia1/capabilities': say_not_found,
+    '/sia1/capabilities': send_not_found,
     _CUTOUT_ROOT: send_image,
     _IMAGE_ROOT: send_image,
     _LINK_ROOT: send_links,

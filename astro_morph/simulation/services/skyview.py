@@ -1,9 +1,9 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-SkyView of NASA: a form, a page of results, and the FITS images that it links to.
+Imitate SkyView of NASA: a form, a page of results, and the FITS images that it links to.
 
-As SkyView does, it links to an image also where the survey has none, and then knows no such file
-(https://github.com/astropy/astroquery/issues/572).
+Like SkyView, it also links to images where the survey has none, and then answers that there is no
+such file (https://github.com/astropy/astroquery/issues/572).
 """
 
 import html
@@ -17,7 +17,7 @@ from astro_morph.simulation.services.server import Answer
 
 __all__ = ['HANDLERS']
 
-# What a client reads of the real form: where it goes to, the surveys, and the defaults.
+# The part of the real form that clients read: its target, the surveys, and the defaults.
 _FORM = """<html><head><title>SkyView Query Form</title></head><body>
 <form name="query" action="runquery.pl" method="GET" target="skyview_out">
 <input name="Position" size=30 id="object">
@@ -70,7 +70,7 @@ def _bands_by_survey(sky):
 
 
 def _read_grid(params):
-    """Return the world coordinates and the shape (y, x) of the grid that is asked for."""
+    """Return the world coordinates and the shape (y, x) of the requested grid."""
     nx, ny = map(int, _pair(params['pixels']))
     width, height = map(float, _pair(params['size']))
     wcs = WCS(naxis=2)
@@ -83,6 +83,6 @@ def _read_grid(params):
 
 
 def _pair(text):
-    """Split values for x and y; one value is for both."""
+    """Split values for x and y; a single value applies to both."""
     values = text.split(',')
     return values if len(values) == 2 else values * 2

@@ -1,10 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-The archives of UKIDSS and VISTA: lists of the stacks that show a position, and parts of these.
+Imitate the archives of UKIDSS and VISTA: lists of stacks at a position, and parts of stacks.
 
-The sky is covered twice, by multiframes of detectors without overlap, of which the second is
-shifted by half a detector. They differ in zero point and in the level of the sky, and lie on
-their side. The bands of the sky, from its first, stand for Y, J, H and K.
+Two multiframes of detectors without overlap cover the sky, the second shifted by half a detector.
+They differ in zero point and sky level, and are rotated by 90 degrees. The first bands of the sky
+are served as Y, J, H and K.
 """
 
 import io
@@ -22,7 +22,7 @@ __all__ = ['DETECTOR', 'HANDLERS', 'ZERO_POINTS']
 #: Side of a detector in pixels.
 DETECTOR = 200
 
-#: AB magnitude of one count in an image of each multiframe.
+#: AB magnitude of one count in the images of each multiframe.
 ZERO_POINTS = (25.5, 26.2)
 
 _FIRST_FILTER = 2  # Y
@@ -44,12 +44,12 @@ _ROW = """<tr>
 
 
 def list_images(sky, request):
-    """List the images that hold a position."""
+    """List the images that contain a position."""
     params = request.params
     archive = request.path.split('/')[1]
     band = int(params['filterID']) - _FIRST_FILTER
     position = SkyCoord(params['ra'], params['dec'], unit='deg')
-    # A copy, because wcslib changes its structures while it computes.
+    # A copy, because wcslib modifies its structures during computations.
     x, y = np.nan_to_num(deepcopy(sky.wcs).world_to_pixel(position), nan=-1e9)
     half = float(params['xsize']) / 2 / sky.pixel_scale.to_value('arcmin')
     rows = ''
@@ -69,7 +69,7 @@ def list_images(sky, request):
 
 
 def send_image(sky, request):
-    """Send a part of a detector."""
+    """Send a part of a detector image."""
     archive = request.path.split('/')[1]
     numbers = {name: int(value) for name, value in request.params.items()}
     mfid, band = numbers['mfid'], numbers['band']
@@ -95,7 +95,7 @@ HANDLERS = {
 
 
 def _find_detector(sky, mfid, x, y):
-    """Return the first pixel (x, y) of the detector that holds a pixel, None if there is none."""
+    """Return the first pixel (x, y) of the detector that contains a pixel, None without one."""
     ny, nx = sky.flux.shape[1:]
     if not (-0.5 < x < nx - 0.5 and -0.5 < y < ny - 0.5):
         return None

@@ -234,7 +234,7 @@ def test_fetch_equals_a_cut_of_the_written_mosaics(survey, tmp_path):
 
 def test_write_overwrites_only_where_it_may(survey, tmp_path):
     survey.write(tmp_path)
-    with pytest.raises(OSError, match='already exists'):
+    with pytest.raises(OSError, match='exists already'):
         survey.write(tmp_path)
     assert len(survey.write(tmp_path, overwrite=True)) == 3
 
@@ -347,15 +347,15 @@ def test_galaxies_of_a_catalogue_are_put_where_it_says():
         ({'catalogue': Table({'ra': [1.0], 'dec': [2.0]})}, 'the column morphology'),
         (
             {'catalogue': Table({'ra': [1.0], 'dec': [99.0], 'morphology': ['round']})},
-            'row 0 has invalid_coordinates',
+            'got invalid_coordinates in row 0',
         ),
         (
             {'catalogue': Table({'ra': [1, 9], 'dec': [2, 9], 'morphology': ['round'] * 2})},
-            'smaller pieces of sky',
+            'smaller regions of the sky',
         ),
         (
             {'catalogue': Table({'ra': [1, 181], 'dec': [2, 9], 'morphology': ['round'] * 2})},
-            'smaller pieces of sky',
+            'smaller regions of the sky',
         ),
     ],
 )
