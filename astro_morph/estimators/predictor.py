@@ -387,11 +387,14 @@ def read_votes(estimator, X, y, tree):
     """
     table = catalog_of(X) if holds_images(X) else None
     voters = estimator.voters
-    if table is None and (y is None or isinstance(voters, str)):
+    if table is None and y is None:
         msg = (
-            f'{type(estimator).__name__} requires y to be passed and voters to be a number where '
-            'X is no table that could hold the columns of votes'
+            f'{type(estimator).__name__} requires y to be passed, but the target y is None: X is '
+            'no table that could hold the votes'
         )
+        raise ValueError(msg)
+    if table is None and isinstance(voters, str):
+        msg = f'voters is the column {voters!r}, but X is no table, expected voters to be a number'
         raise ValueError(msg)
     values = tree.read(table) if y is None else np.ma.filled(np.ma.asarray(y, float), np.nan)
     if len(values) != len(X):

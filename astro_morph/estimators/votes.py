@@ -161,6 +161,8 @@ class MorphologyVotes(Trained, VotePredictor, RegressorMixin, BaseEstimator):
         """
         self._validate_params()
         tree = VoteTree(self.tree)
+        if not holds_images(X):
+            X = validate_data(self, X, dtype=np.float64)
         counts = read_votes(self, X, y, tree)
         weight = _check_sample_weight(sample_weight, counts)
         is_voted = counts.any(axis=1) & (weight > 0)
@@ -240,7 +242,6 @@ class MorphologyVotes(Trained, VotePredictor, RegressorMixin, BaseEstimator):
 
     def _encode_features(self, X, is_voted):
         """Return a model of plain features, those of rows with votes, and their numbers."""
-        X = validate_data(self, X, dtype=np.float64)
         spec = ModelSpec(architecture='features', views=1)
         model = TorchModel(spec, build_network(spec, n_features=X.shape[1]))
         self.encoder_ = None

@@ -49,8 +49,8 @@ def fit_votes_head(features, counts, tree, *, sample_weight, penalty=PENALTY):
     scaler = StandardScaler().fit(features, sample_weight=sample_weight)
     # In double precision: the search for the optimum follows small differences.
     inputs = scaler.transform(features).astype(float)
-    n, d = inputs.shape
-    n_answers = len(tree.names)
+    d, n_answers = inputs.shape[1], len(tree.names)
+    total_weight = sample_weight.sum()
 
     def loss(parameters):
         weight, bias = np.split(parameters.reshape(n_answers, d + 1), [d], axis=1)
@@ -60,8 +60,9 @@ def fit_votes_head(features, counts, tree, *, sample_weight, penalty=PENALTY):
         by_logits = -sample_weight[:, None] * log_likelihood_gradient(counts, logits, tree)
         by_weight = by_logits.T @ inputs + 2 * penalty * weight
         gradient = np.column_stack([by_weight, by_logits.sum(axis=0)])
-        # A mean, so that the tolerances of the search don't depend on the number of galaxies.
-        return value / n, gradient.ravel() / n
+        # A mean, so that the tolerances of the search don't depend on the number of galaxies, and
+        # a weight of two is the same as two galaxies.
+        return value / total_weight, gradient.ravel() / total_weight
 
     start = np.zeros(n_answers * (d + 1))
     options = {'maxiter': MOST_STEPS}

@@ -165,8 +165,13 @@ class Preprocessor(TransformerMixin, BaseEstimator):
                 parameters[name] = float(parameters[name])
         return parameters
 
-    def __sklearn_is_fitted__(self):
-        return True
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        # Of the checks of scikit-learn, only those without data apply: images have four axes.
+        tags.input_tags.two_d_array = False
+        tags.input_tags.allow_nan = True
+        return tags
 
     def _cleaner(self):
         self._validate_params()
