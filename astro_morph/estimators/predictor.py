@@ -362,28 +362,9 @@ def has_labels(X, label_column):
 
 def read_votes(estimator, X, y, tree):
     """
-    Read the number of votes for each answer, from y or the catalogue.
+    Read the votes for each answer, an ndarray of shape (n, n_answers), from y or the catalogue.
 
-    Parameters
-    ----------
-    estimator : object
-        Has ``voters``.
-    X : object
-        Samples.
-    y : array_like, shape (n, n_answers), or None
-        The votes, if they are not in the catalogue.
-    tree : `~astro_morph.catalog.vote_tree.VoteTree`
-        The questions.
-
-    Returns
-    -------
-    counts : ndarray, shape (n, n_answers)
-        The votes.
-
-    Raises
-    ------
-    ValueError
-        If neither y nor the catalogue has votes, or y has another length than X.
+    ``estimator.voters`` says how many people looked at a galaxy, where votes are fractions.
     """
     table = catalog_of(X) if holds_images(X) else None
     voters = estimator.voters

@@ -143,7 +143,9 @@ def learn_classes(model, lesson, *, classes, strategy, validation, unlabelled, s
     seed : int
         Seed.
     **training
-        Options of `fine_tune`: ``verbose``, which all strategies take, and those of the training.
+        ``verbose``, which all strategies take; and for those that train the encoder
+        ``label_smoothing``, ``epochs``, ``batch_size``, ``max_time`` in seconds and ``survey``, as
+        in `~astro_morph.MorphologyClassifier`.
 
     Returns
     -------
@@ -155,11 +157,11 @@ def learn_classes(model, lesson, *, classes, strategy, validation, unlabelled, s
     shared = {'validation': validation, 'seed': seed}
     if strategy in HEADS:
         verbose = training['verbose']
-        model, conformity = fit_frozen(
+        model, conformity = _fit_frozen(
             model, lesson, heads=HEADS[strategy], verbose=verbose, **shared
         )
         return _finished(model, classes, conformity, frozen=True), []
-    return fine_tune(
+    return _fine_tune(
         model,
         lesson,
         classes=classes,
@@ -209,32 +211,8 @@ def fit_features(X, target, *, classes, sample_weight, seed, validation=None):
     return _finished(TorchModel(spec, network), classes, conformity)
 
 
-def fit_frozen(model, lesson, *, heads, verbose, seed, validation=None):
-    """
-    Fit heads on the frozen features of an encoder, and keep the best on held-out labels.
-
-    Parameters
-    ----------
-    model : `~astro_morph.models.torch_model.TorchModel`
-        The encoder; it gets the head and the novelty.
-    lesson : `Lesson`
-        The labelled galaxies.
-    heads : sequence of {'linear', 'head'}
-        The heads to choose from: a linear one, or one with a hidden layer.
-    verbose : bool
-        Whether to show the progress.
-    seed : int
-        Seed of the folds.
-    validation : ndarray of bool, shape (n,), default=None
-        As in `fit_features`.
-
-    Returns
-    -------
-    model : `~astro_morph.models.torch_model.TorchModel`
-        The model.
-    conformity : tuple of float
-        Conformity scores of the galaxies held out.
-    """
+def _fit_frozen(model, lesson, *, heads, verbose, seed, validation=None):
+    """Fit heads on the frozen features of an encoder, and keep the best on held-out labels."""
     with progress_bar(len(lesson), 'encoding', verbose=verbose) as bar:
         _, features, texture = run_batches(model, lesson.cutouts, bar=bar)
     makers = {'linear': linear_head, 'head': functools.partial(small_head, random_state=seed)}
@@ -251,28 +229,29 @@ def fit_frozen(model, lesson, *, heads, verbose, seed, validation=None):
     return model, conformity
 
 
-def fine_tune(
+def _fine_tune(
     model,
     lesson,
     *,
     classes,
     seed,
     verbose,
-    label_smoothing=0.1,
-    epochs='auto',
-    batch_size=64,
-    max_time=None,
-    survey=None,
-    validation=None,
-    unlabelled=None,
-    may_stay=False,
+    label_smoothing,
+    epochs,
+    batch_size,
+    max_time,
+    survey,
+    validation,
+    unlabelled,
+    may_stay,
 ):
     """
     Train encoder and head together: first without some labels, to calibrate them, then on all.
 
     The head sees only the mean of the last stage, and begins at random. Trained on the scatter of
     other stages too, from a linear head on, it is no better than that head: 0.91 to 0.92 on a fold
-    of SDSS galaxies where this reaches 0.94.
+    of SDSS galaxies where this reaches 0.94. With ``may_stay`` the encoder stays frozen if a linear
+    head on it predicts the held-out labels clearly better than the rehearsed network does.
 
     Unlabelled galaxies, where they are given, are learnt from in the second part: the targets of
     each random view are the probabilities that the rehearsed network predicts for the mean of the
@@ -283,43 +262,6 @@ def fine_tune(
     Where ``validation`` names the rows to hold out, the weights are those of the epoch with the
     smallest loss on them, and training ends when ten epochs brought no better one. Without
     unlabelled galaxies there is then one part only.
-
-    Parameters
-    ----------
-    model : `~astro_morph.models.torch_model.TorchModel`
-        The encoder to start from.
-    lesson : `Lesson`
-        The labelled galaxies.
-    classes : tuple
-        The classes.
-    seed : int
-        Seed.
-    verbose : bool
-        Whether to show the progress.
-    label_smoothing : float, default=0.1
-        Fraction of the probability that a label distributes over all classes.
-    epochs : int or 'auto', default='auto'
-        Passes over the images, in each of the two parts.
-    batch_size : int, default=64
-        Images a step.
-    max_time : float, default=None
-        Seconds after which training ends; no limit if None.
-    survey : `~astro_morph.surveys.Survey`, default=None
-        Survey of the images, where it is known.
-    validation : ndarray of bool, shape (n,), default=None
-        Galaxies that are held out; if None, some are chosen.
-    unlabelled : `~astro_morph.CutoutSet`, default=None
-        Galaxies without a label.
-    may_stay : bool, default=False
-        Whether the encoder stays frozen if a linear head on it predicts the held-out labels
-        clearly better than the rehearsed network does.
-
-    Returns
-    -------
-    model : `~astro_morph.models.torch_model.TorchModel`
-        The classifier.
-    history : list of dict
-        A record an epoch.
     """
     frozen, model = model, _of_last_stage(model, len(classes))
     is_divided = validation is not None
@@ -346,7 +288,7 @@ def fine_tune(
         train_on(known, description='rehearsal')
         conformity, losses = _calibrate_on(rough, held_out)
         if may_stay and _is_better_linear(_Rough(frozen), known, held_out, losses):
-            frozen, conformity = fit_frozen(
+            frozen, conformity = _fit_frozen(
                 frozen,
                 lesson,
                 heads=['linear'],
