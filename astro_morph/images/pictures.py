@@ -56,19 +56,7 @@ def rgb(images):
 
 
 def pictures(cutouts):
-    """
-    Return colour pictures of cutouts: of flux by `rgb`, pictures unchanged.
-
-    Parameters
-    ----------
-    cutouts : `~astro_morph.CutoutSet`
-        The cutouts: pictures, or flux with the bands from blue to red.
-
-    Returns
-    -------
-    pictures : ndarray of uint8, shape (n, y, x, 3)
-        Red, green and blue; rows without an image are black.
-    """
+    """Return cutouts as uint8 pictures of shape (n, y, x, 3): flux by `rgb`, pictures unchanged."""
     if cutouts.kind == 'flux':
         return rgb(cutouts.images)
     chosen = cutouts.images[:, shown_bands(cutouts)]
@@ -76,19 +64,7 @@ def pictures(cutouts):
 
 
 def shown_bands(cutouts):
-    """
-    Return the bands to show as red, green and blue; those of flux run from blue to red.
-
-    Parameters
-    ----------
-    cutouts : `~astro_morph.CutoutSet`
-        The cutouts.
-
-    Returns
-    -------
-    bands : list of int
-        Three band numbers.
-    """
+    """Return the bands to show as red, green and blue; those of flux run from blue to red."""
     last = len(cutouts.bands) - 1
     if cutouts.kind == 'flux':
         return [last, (last + 1) // 2, 0]
@@ -96,62 +72,18 @@ def shown_bands(cutouts):
 
 
 def origin(cutouts):
-    """
-    Return whether the first row of pixels is at the top or at the bottom.
-
-    Parameters
-    ----------
-    cutouts : `~astro_morph.CutoutSet`
-        The cutouts.
-
-    Returns
-    -------
-    origin : {'lower', 'upper'}
-        Matplotlib's ``origin``: ``'upper'`` for pictures, ``'lower'`` for flux.
-    """
+    """Return Matplotlib's ``origin`` of cutouts: ``'upper'`` for pictures, ``'lower'`` for flux."""
     return 'upper' if cutouts.kind == 'picture' else 'lower'
 
 
 def data_uris(cutouts):
-    """
-    Return cutouts as PNG pictures in data URIs, which a web page shows without a file.
-
-    Parameters
-    ----------
-    cutouts : `~astro_morph.CutoutSet`
-        The cutouts.
-
-    Returns
-    -------
-    uris : list of str
-        One for each cutout.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from astro_morph import CutoutSet
-    >>> from astro_morph.images.pictures import data_uris
-    >>> data_uris(CutoutSet(np.zeros((1, 3, 8, 8))))
-    ['data:image/png;base64,iVBOR...']
-    """
+    """Return each cutout as a PNG picture in a data URI, which web pages show without a file."""
     upright = slice(None, None, -1 if origin(cutouts) == 'lower' else 1)
     return [_as_png(picture[upright]) for picture in pictures(cutouts)]
 
 
 def contact_sheet(cutouts):
-    """
-    Return an HTML summary of cutouts for a notebook: the first few images, and the statuses.
-
-    Parameters
-    ----------
-    cutouts : `~astro_morph.CutoutSet`
-        The cutouts.
-
-    Returns
-    -------
-    html : str
-        A fragment of a page.
-    """
+    """Return an HTML summary of cutouts for a notebook: the first images, and the statuses."""
     rows = np.flatnonzero(cutouts.is_ok)[:N_SHOWN]
     style = 'width: 96px; max-width: 12%; margin: 0 4px 4px 0; display: inline-block'
     images = [

@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Draw galaxies of known morphology on a grid of pixels, before seeing and noise."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -197,8 +198,8 @@ def _edge(canvas):
     return np.clip((canvas.radius - radius) / (0.25 * canvas.radius), 0, 1)
 
 
-def _draw_smooth(canvas, rng, half_light, axis_ratio):
-    position_angle = rng.uniform(0, 180)
+def _draw_smooth(canvas, rng, half_light, *, axis_ratios):
+    axis_ratio, position_angle = rng.uniform(*axis_ratios), rng.uniform(0, 180)
     # One in four smooth galaxies is a gas-poor disc: flatter and less red.
     if rng.random() < 0.25:
         index, age = rng.uniform(1, 2), rng.uniform(0.4, 0.8)
@@ -206,14 +207,6 @@ def _draw_smooth(canvas, rng, half_light, axis_ratio):
         index, age = rng.uniform(2, 5.5), rng.normal(0.97, 0.06)
     image = canvas.sersic(half_light, index, axis_ratio, position_angle)
     return [Light(image, 1, age)], 0, axis_ratio, position_angle
-
-
-def _draw_round(canvas, rng, half_light):
-    return _draw_smooth(canvas, rng, half_light, rng.uniform(0.86, 1))
-
-
-def _draw_in_between(canvas, rng, half_light):
-    return _draw_smooth(canvas, rng, half_light, rng.uniform(0.48, 0.74))
 
 
 def _draw_spiral(canvas, rng, half_light):
@@ -322,8 +315,8 @@ def _tail(canvas, rng, start, direction, half_light):
 
 # Drawing function of each kind, and its typical half-light radius in arcsec at r = 16.2.
 _DRAWERS = {
-    'round': (_draw_round, 2.4),
-    'in_between': (_draw_in_between, 2.8),
+    'round': (partial(_draw_smooth, axis_ratios=(0.86, 1)), 2.4),
+    'in_between': (partial(_draw_smooth, axis_ratios=(0.48, 0.74)), 2.8),
     'edge_on': (_draw_edge_on, 3.9),
     'spiral': (_draw_spiral, 4.2),
     'merger': (_draw_merger, 3.0),

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from astropy.io import fits
 
+from astro_morph.simulation.services.rendering import fits_bytes
 from astro_morph.simulation.services.server import Answer
 
 __all__ = ['all_nan', 'broken', 'html', 'reset', 'slow', 'status', 'truncated']
@@ -95,9 +96,7 @@ def _blank(answer):
         for hdu in hdus:
             if hdu.data is not None:
                 hdu.data = np.full(hdu.data.shape, np.nan, np.float32)
-        content = io.BytesIO()
-        hdus.writeto(content)
-    return replace(answer, body=content.getvalue())
+        return replace(answer, body=fits_bytes(hdus))
 
 
 def _wait(answer, *, seconds):

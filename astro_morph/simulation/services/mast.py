@@ -13,6 +13,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import Cutout2D, NoOverlapError
 
+from astro_morph.simulation.services.rendering import fits_bytes
 from astro_morph.simulation.services.server import Answer
 
 __all__ = ['FILTERS', 'HANDLERS', 'ZERO_POINT']
@@ -38,7 +39,7 @@ def answer_hapcut(sky, request):
         weight = fits.ImageHDU((image.data != 0).astype(np.float32), image.header, name='WHT')
         primary = fits.PrimaryHDU()
         primary.header.update(FILENAME=name, FILTER1=FILTERS[band], FILTER2='CLEAR2L')
-        files[name] = fits.HDUList([primary, image, weight])
+        files[name] = [primary, image, weight]
     return _zip(files, 'Missing HAP files for input target. Cutout not performed.')
 
 
@@ -53,7 +54,7 @@ def answer_zcut(sky, request):
             original = f'hlsp_{survey}_hst_acs_{FILTERS[band].lower()}_v1.0_drz.fits'
             image.header['ORIG_FLE'] = original
             name = f'{survey}_astrocut.fits'
-            files.setdefault(name, fits.HDUList([fits.PrimaryHDU()])).append(image)
+            files.setdefault(name, [fits.PrimaryHDU()]).append(image)
     return _zip(files, 'No files found for input target. Cutout not performed.')
 
 
@@ -106,14 +107,8 @@ def _zip(files, message_if_none):
     with zipfile.ZipFile(body, 'w') as archive:
         for name, hdus in files.items():
             with archive.open(name, 'w') as file:
-                file.write(_as_bytes(hdus))
+                file.write(fits_bytes(hdus))
     return Answer(body.getvalue(), 'application/zip')
-
-
-def _as_bytes(hdus):
-    content = io.BytesIO()
-    hdus.writeto(content)
-    return content.getvalue()
 
 
 HANDLERS = {

@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Render the simulated sky on any pixel grid, as FITS images and as pictures."""
 
+import io
 import threading
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy import ndimage
 
 from astro_morph.images.resampling import count_subpixels
 
-__all__ = ['fits_image', 'header_text', 'render', 'render_picture']
+__all__ = ['fits_bytes', 'fits_image', 'header_text', 'render', 'render_picture']
 
 # wcslib modifies its structures during computations, without holding Python's lock.
 _WCS_LOCK = threading.Lock()
@@ -149,6 +150,13 @@ def fits_image(data, wcs, **cards):
     )
     pixels = data.astype(data.dtype.newbyteorder('>')).tobytes()
     return _whole_blocks(text.encode(), b' ') + _whole_blocks(pixels, b'\0')
+
+
+def fits_bytes(hdus):
+    """Return HDUs as the content of a FITS file."""
+    content = io.BytesIO()
+    fits.HDUList(hdus).writeto(content)
+    return content.getvalue()
 
 
 def header_text(cards):

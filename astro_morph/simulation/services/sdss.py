@@ -21,6 +21,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from astro_morph.simulation.services.rendering import fits_bytes
 from astro_morph.simulation.services.server import Answer
 
 __all__ = ['FRAME', 'HANDLERS', 'OVERLAP', 'on_its_side']
@@ -69,9 +70,8 @@ def send_frame(sky, request):
     header = on_its_side(deepcopy(sky.wcs)[part]).to_header()
     header.update(BUNIT='nanomaggy', FILTER=band, RUN=_RUN, CAMCOL=int(camcol))
     calibration = fits.ImageHDU(np.ones(data.shape[1], np.float32))
-    content = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(data, header), calibration]).writeto(content)
-    return Answer(bz2.compress(content.getvalue()), 'application/x-bzip2')
+    content = fits_bytes([fits.PrimaryHDU(data, header), calibration])
+    return Answer(bz2.compress(content), 'application/x-bzip2')
 
 
 HANDLERS = {

@@ -29,7 +29,7 @@ from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ['Answer', 'Request', 'Server', 'ServerProcess']
+__all__ = ['Answer', 'Request', 'Server', 'ServerProcess', 'not_found']
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Server:
 
     def _find_handler(self, path):
         prefixes = [prefix for prefix in self.handlers if path.startswith(prefix)]
-        return self.handlers[max(prefixes, key=len)] if prefixes else _not_found
+        return self.handlers[max(prefixes, key=len)] if prefixes else not_found
 
 
 class ServerProcess:
@@ -220,7 +220,8 @@ def _serve_until_told(pipe, args, options):
             pipe.send(list(server.requests))
 
 
-def _not_found(sky, request):
+def not_found(sky, request):
+    """Answer that nothing is at the path."""
     return Answer(f'<html><body>Not found: {request.path}</body></html>', status=404)
 
 

@@ -20,7 +20,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from astro_morph.simulation.services.rendering import fits_image
-from astro_morph.simulation.services.server import Answer
+from astro_morph.simulation.services.server import Answer, not_found
 
 __all__ = ['HANDLERS', 'LINKED_COLLECTION', 'TILE']
 
@@ -59,11 +59,6 @@ def send_capabilities(sky, request):
     """Send the version and the address of the service."""
     url = request.url + request.path.removesuffix('/capabilities')
     return Answer(_CAPABILITIES.format(url=url), 'text/xml')
-
-
-def send_not_found(sky, request):
-    """Answer that there are no capabilities, as services of version 1 do."""
-    return Answer('<html><body>Not found</body></html>', status=404)
 
 
 def query_version_2(sky, request):
@@ -165,7 +160,7 @@ HANDLERS = {
     '/SIA': query_version_2,
     '/SIA/capabilities': send_capabilities,
     '/sia1': query_version_1,
-    '/sia1/capabilities': send_not_found,
+    '/sia1/capabilities': not_found,  # as services of version 1 answer
     _CUTOUT_ROOT: send_image,
     _IMAGE_ROOT: send_image,
     _LINK_ROOT: send_links,

@@ -7,13 +7,13 @@ They differ in zero point and sky level, and are rotated by 90 degrees. The firs
 are served as Y, J, H and K.
 """
 
-import io
 from copy import deepcopy
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 
+from astro_morph.simulation.services.rendering import fits_bytes
 from astro_morph.simulation.services.sdss import on_its_side
 from astro_morph.simulation.services.server import Answer
 
@@ -81,10 +81,8 @@ def send_image(sky, request):
     header.update(MAGZPT=vega + _EXTINCTION * (_AIRMASS - 1), EXTINCT=_EXTINCTION, SKYLEVEL=level)
     primary = fits.PrimaryHDU()
     primary.header.update(EXP_TIME=_EXPOSURE, AMSTART=_AIRMASS - 0.1, AMEND=_AIRMASS + 0.1)
-    content = io.BytesIO()
     image = fits.ImageHDU(counts.astype(np.float32), header, name=f'{archive}IMAGE')
-    fits.HDUList([primary, image]).writeto(content)
-    return Answer(content.getvalue(), 'image/fits')
+    return Answer(fits_bytes([primary, image]), 'image/fits')
 
 
 HANDLERS = {
