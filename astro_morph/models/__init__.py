@@ -1,2 +1,2 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Models: a network or an ONNX file with its specification, calibration and novelty."""
+"""Models: networks and ONNX files, with their specification, calibration and novelty."""

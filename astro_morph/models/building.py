@@ -15,14 +15,15 @@ from astro_morph.utils.messages import as_written
 
 __all__ = ['FEATURE_STAGES', 'build_model', 'build_spec', 'measure_stretch', 'side_of']
 
-# Stages whose scatter is part of the features: one to five points of accuracy on SDSS pictures.
+# Stages of the encoder whose scatter is part of the features. This gains one to five points of
+# accuracy on SDSS pictures.
 FEATURE_STAGES = (2, 3, 4)
 
 # Flux is stretched to this rms, that of SDSS colour pictures between 0 and 1, so that an encoder
-# that was pretrained on pictures sees the brightness it knows.
+# that was pretrained on pictures sees images of the same brightness.
 STRETCHED_RMS = 0.16
 
-# Cutouts on which noise and brightness are measured: with more, neither changes.
+# Number of cutouts on which noise and brightness are measured; more do not change the result.
 MEASURED = 1000
 
 
@@ -33,9 +34,9 @@ def build_model(raw, clean, *, architecture, start=None, preprocessing=None, dev
     Parameters
     ----------
     raw, clean : `~astro_morph.CutoutSet`
-        The cutouts as they came from the source, and those with an image, cleaned.
+        The cutouts as they came from the source; and those with an image, cleaned.
     architecture : str
-        The encoder, where it starts from random weights.
+        Architecture of the encoder, where it starts from random weights.
     start : `~astro_morph.models.torch_model.TorchModel`, default=None
         Model whose encoder is the start; random weights if None.
     preprocessing : dict, default=None
@@ -86,11 +87,11 @@ def build_spec(
     cutouts : `~astro_morph.CutoutSet`
         The training cutouts, as they came from the source.
     architecture : str
-        The encoder.
+        Architecture of the encoder.
     preprocessing : dict, default=None
         Settings of the preprocessing.
     views : int, default=8
-        Views that a prediction averages.
+        Number of views that a prediction averages.
     stages : tuple of int, default=(2, 3, 4)
         Stages of the encoder whose scatter the features hold beside the mean of the last one.
     enlarge : bool, default=True
@@ -154,7 +155,7 @@ def side_of(cutouts):
 
 def measure_stretch(cutouts):
     """
-    Measure the noise and the brightness of cutouts, and build the stretch that fits them.
+    Measure the noise and brightness of cutouts, and build the stretch for them.
 
     Parameters
     ----------
@@ -164,15 +165,15 @@ def measure_stretch(cutouts):
     Returns
     -------
     stretch : FluxStretch or PictureStretch
-        Flux is brought to the brightness of the pictures on which the bundled encoder was trained;
-        pictures stay as they are, and the stretch records their mean and scatter.
+        Scales flux to the brightness of the pictures on which the bundled encoder was trained;
+        leaves pictures as they are, and records their mean and standard deviation.
     """
-    # A copy, here and below: PyTorch takes no read-only or mirrored arrays.
+    # Copied, since PyTorch takes no read-only or mirrored arrays.
     sample = cutouts.images[:: max(1, len(cutouts) // MEASURED)].copy()
     if cutouts.kind == 'picture':
         return PictureStretch(*(f(sample / 255.0, axis=(0, 2, 3)) for f in (np.nanmean, np.nanstd)))
     noise = border_noise(sample)
-    # The median over images, so that one defect does not dim all galaxies.
+    # The median over images, so that a defect in one image does not dim all galaxies.
     power = FluxStretch(noise)(torch.from_numpy(sample)).square().mean(dim=(1, 2, 3))
     gain = STRETCHED_RMS / max(float(power.median().sqrt()), 1e-6)
     return FluxStretch(noise, gain=gain)

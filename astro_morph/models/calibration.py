@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Probabilities that mean what they say, and sets of classes that hold the true one."""
+"""Calibrate probabilities, compute conformal sets of classes, and measure calibration."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -13,22 +13,22 @@ __all__ = [
     'reliability',
 ]
 
-# Beyond these a temperature is an accident of few labels.
+# A temperature beyond these limits is a chance result of too few labels.
 TEMPERATURES = (0.1, 10.0)
 
-# Bins of confidence, as in Guo et al. (2017).
+# Number of bins of confidence, as in Guo et al. (2017).
 N_BINS = 15
 
-# Probabilities below this are taken for it, so that their logarithms are finite.
+# Smaller probabilities are replaced by this one, so that their logarithms are finite.
 SMALLEST = 1e-30
 
 
 def fit_temperature(logits, target, *, sample_weight=None):
     """
-    Find the temperature at which held-out logits give the likeliest labels.
+    Fit the temperature that minimises the negative log-likelihood of held-out labels.
 
-    Dividing the logits by it changes no prediction, only the confidence (Guo et al. 2017,
-    arXiv:1706.04599, section 4.2).
+    Dividing the logits by the temperature changes the confidence, but no predicted class (Guo et
+    al. 2017, arXiv:1706.04599, section 4.2).
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def fit_temperature(logits, target, *, sample_weight=None):
         Logits of galaxies that the classifier was not trained on.
     target : array_like of int, shape (n,)
         Index of the true class.
-    sample_weight : array_like, shape (n,), optional
-        Weight of each galaxy.
+    sample_weight : array_like, shape (n,), default=None
+        Weight of each galaxy; equal weights if None.
 
     Returns
     -------
@@ -48,8 +48,8 @@ def fit_temperature(logits, target, *, sample_weight=None):
     --------
     >>> import numpy as np
     >>> from astro_morph.models.calibration import fit_temperature
-    >>> logits = np.tile([4.0, 0.0], (100, 1))  # claims 98 per cent
-    >>> target = np.repeat([0, 1], [80, 20])    # is right in 80
+    >>> logits = np.tile([4.0, 0.0], (100, 1))  # a confidence of 98 %
+    >>> target = np.repeat([0, 1], [80, 20])    # an accuracy of 80 %
     >>> round(fit_temperature(logits, target), 2)
     2.89
     """
@@ -64,13 +64,13 @@ def fit_temperature(logits, target, *, sample_weight=None):
 
 def conformity_scores(probabilities):
     r"""
-    Say how far down the list of likely classes one must go to reach each class.
+    Compute the conformity score of each class: the probability of all more probable classes.
 
-    The score of a class is the sum of the probabilities of the likelier ones, and a part
-    :math:`u` of its own (Romano, Sesia & Candes 2020, arXiv:2006.02544, equation 5). The part is
-    to be random, or sets would hold more than they promise; but a galaxy is to get the same set
-    each time. It is therefore read off the probabilities: ten times the logarithm of the odds of
-    the two likeliest classes, after the decimal point.
+    A fraction :math:`u` of the probability of the class itself is added (Romano, Sesia & Candes
+    2020, arXiv:2006.02544, equation 5). The coverage of the sets is exact only if :math:`u` is
+    random, but the set of a galaxy must not change from call to call. Therefore :math:`u` is
+    computed from the probabilities: it is the fractional part of ten times the logarithm of the
+    odds between the two most probable classes.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def conformity_scores(probabilities):
     Returns
     -------
     scores : ndarray, shape (n, n_classes)
-        The scores, from 0 to 1: low ones for likely classes.
+        The scores, from 0 to 1, low for probable classes.
 
     Examples
     --------
@@ -93,17 +93,17 @@ def conformity_scores(probabilities):
     order = np.argsort(-probabilities, axis=1, kind='stable')
     descending = np.take_along_axis(probabilities, order, axis=1)
     first, second = np.log(np.maximum(descending[:, :2], SMALLEST)).T
-    part = np.mod(10 * (first - second), 1)
-    scores = np.cumsum(descending, axis=1) - (1 - part)[:, np.newaxis] * descending
+    fraction = np.mod(10 * (first - second), 1)
+    scores = np.cumsum(descending, axis=1) - (1 - fraction)[:, np.newaxis] * descending
     return np.take_along_axis(scores, np.argsort(order, axis=1), axis=1)
 
 
 def prediction_sets(probabilities, held_out, *, coverage=0.9):
     """
-    Give sets of classes that hold the true one as often as is asked for.
+    Compute sets of classes that hold the true class with a given probability.
 
     This is split conformal prediction with adaptive sets (Romano, Sesia & Candes 2020,
-    arXiv:2006.02544). Whatever the classifier is worth, the sets of galaxies like those held out
+    arXiv:2006.02544). However accurate the classifier is, the sets of galaxies like those held out
     hold the true class with a probability of at least ``coverage``, and at most 1 / (m + 1) more.
 
     Parameters
@@ -111,19 +111,19 @@ def prediction_sets(probabilities, held_out, *, coverage=0.9):
     probabilities : array_like, shape (n, n_classes)
         The probabilities; NaN in the rows without an image.
     held_out : array_like, shape (m,)
-        Scores, as `conformity_scores` gives them, of the true classes of galaxies held out.
-    coverage : float, optional
+        The `conformity_scores` of the true classes of m galaxies held out.
+    coverage : float, default=0.9
         The probability, between 0 and 1.
 
     Returns
     -------
     sets : ndarray of bool, shape (n, n_classes)
-        Whether each class is in the set; no class is in those of rows without an image.
+        Whether each class is in the set; the sets of rows without an image are empty.
 
     Raises
     ------
     ValueError
-        If the coverage is not between 0 and 1, or nothing was held out.
+        If the coverage is not between 0 and 1, or no galaxies were held out.
 
     Examples
     --------
@@ -138,8 +138,8 @@ def prediction_sets(probabilities, held_out, *, coverage=0.9):
         raise ValueError(msg)
     if len(held_out) == 0:
         msg = (
-            'the model has no scores of galaxies held out, so that its sets would promise nothing; '
-            'fit it with several labels of each class'
+            'the model has no scores of galaxies held out, from which the sets are computed; fit '
+            'it with several labels of each class'
         )
         raise ValueError(msg)
     rank = int(np.ceil((len(held_out) + 1) * coverage))
@@ -150,21 +150,22 @@ def prediction_sets(probabilities, held_out, *, coverage=0.9):
 
 def reliability(confidence, is_right, *, n_bins=N_BINS):
     """
-    Compare how sure predictions are with how often they are right.
+    Compute the accuracy of predictions as a function of their confidence.
 
     Parameters
     ----------
     confidence : array_like, shape (n,)
-        Probability of the class predicted.
+        Probability of the predicted class.
     is_right : array_like of bool, shape (n,)
-        Whether it is the true one.
-    n_bins : int, optional
-        Bins of confidence, of the same width.
+        Whether it is the true class.
+    n_bins : int, default=15
+        Number of bins of confidence, of equal width.
 
     Returns
     -------
     n, mean_confidence, accuracy : ndarray, shape (n_bins,)
-        Predictions in each bin, their mean confidence, and the share that is right; NaN for none.
+        Number of predictions in each bin, their mean confidence, and their accuracy; NaN for an
+        empty bin.
 
     Examples
     --------
@@ -182,7 +183,7 @@ def reliability(confidence, is_right, *, n_bins=N_BINS):
 
 def expected_calibration_error(confidence, is_right, *, n_bins=N_BINS):
     """
-    Give the mean difference of confidence and accuracy (Guo et al. 2017, equation 3).
+    Compute the expected calibration error (Guo et al. 2017, equation 3).
 
     Parameters
     ----------
@@ -192,7 +193,8 @@ def expected_calibration_error(confidence, is_right, *, n_bins=N_BINS):
     Returns
     -------
     error : float
-        The mean over the bins, each by its number of predictions.
+        Mean absolute difference of confidence and accuracy over the bins, weighted by their
+        numbers of predictions.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-The Dirichlet-multinomial distribution of the votes of volunteers.
+Compute fractions and likelihoods of volunteers' votes: the Dirichlet-multinomial distribution.
 
 The fractions of all people who would give each answer to a question follow a Dirichlet
 distribution with the concentrations that a network predicts; the votes of those who were asked are
@@ -12,13 +12,13 @@ from scipy.special import digamma, expit, gammaln, log_expit
 
 __all__ = ['concentrations', 'expected_fractions', 'log_likelihood', 'log_likelihood_gradient']
 
-# A concentration of zero has no likelihood, and rounding can bring it there.
+# Added to the concentrations: rounding can make them zero, where the likelihood is not defined.
 LEAST = 1e-3
 
 
 def concentrations(logits):
     """
-    Turn the logits of a network into concentrations, by a softplus.
+    Convert the logits of a network to concentrations, by a softplus.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def expected_fractions(alpha, tree):
     Returns
     -------
     mean, std : ndarray, shape (n, n_answers)
-        Of the fraction of all people who would give the answer.
+        Mean and standard deviation of the fraction of all people who would give the answer.
     """
     total = tree.totals(alpha)[:, tree.question]
     mean = alpha / total
@@ -86,7 +86,7 @@ def log_likelihood(counts, alpha, tree):
 
 def log_likelihood_gradient(counts, logits, tree):
     """
-    Compute the derivative of the log-likelihood of all questions by the logits.
+    Compute the derivative of the log-likelihood with respect to the logits.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Write a classifier as one ONNX file, as it is or made faster, and measure what that costs."""
+"""Write a model as one ONNX file, in full or lower precision, and measure the accuracy lost."""
 
 import copy
 import dataclasses
@@ -23,19 +23,20 @@ PRECISIONS = ('float32', 'float16', 'int8')
 # The image alone, its four rotations, and these with their reflections.
 VIEWS = (1, 4, 8)
 
-# The exporter has given files that are right at one batch size and wrong at another
-# (pytorch issue 169178): a file is checked at these before it is kept.
+# PyTorch has exported files that are right for one batch size and wrong for another (its issue
+# 169178): a file is checked at these sizes before it is kept.
 CHECKED_BATCH_SIZES = (1, 7, 64)
 
-# Largest difference of a probability between PyTorch and a file of floating-point numbers. Half
-# of the digits are enough for galaxies; the noise of the check is unlike any of them.
+# Largest difference of a probability between PyTorch and a file of floating-point numbers. For
+# galaxies, half precision differs less than for the noise images of the check.
 TOLERANCE = {'float32': 1e-4, 'float16': 0.05}
 
-# Operators of the encoder, and of nothing else. A sum that stays in floating point between them
-# costs a hundredth of the time.
+# Operators that are quantised: those that only the encoder has. The sums between them stay in
+# floating point, which takes a hundredth of the time.
 QUANTISED = ('Conv', 'MaxPool', 'Relu')
 
-# Galaxies at once when ranges are measured: all intermediate images of their views are held.
+# Galaxies in a batch when the ranges of integers are measured: all intermediate images of all
+# their views are in memory.
 CALIBRATION_BATCH = 16
 
 
@@ -43,36 +44,36 @@ def export(
     model, path, *, precision='float32', views=None, images=None, target=None, overwrite=False
 ):
     """
-    Write a classifier as one ONNX file, and keep it only if it gives the same answers.
+    Write a model as one ONNX file, and keep it only if its predictions are those of PyTorch.
 
-    The file of 32-bit floats gives what PyTorch gives. In lower precision the encoder alone is
-    rounded; stretch, head, calibration and novelty stay as they are. 8-bit integers are scaled by
-    what the encoder makes of ``images``, a scale for each channel of the weights (static
-    quantisation, Jacob et al. 2018, arXiv:1712.05877). What lower precision and fewer views change
-    is measured on the same images.
+    In lower precision only the encoder is rounded; stretch, head, calibration and novelty stay as
+    they are. 8-bit integers are scaled to the range of values that ``images`` give in the encoder,
+    with one scale for each channel of the weights (static quantisation, Jacob et al. 2018,
+    arXiv:1712.05877). The change of the predictions by lower precision and fewer views is measured
+    on the same images.
 
     Parameters
     ----------
     model : `~astro_morph.models.torch_model.TorchModel`
-        The classifier.
+        The model, of classes or of votes.
     path : path-like
         The file.
-    precision : {'float32', 'float16', 'int8'}, optional
+    precision : {'float32', 'float16', 'int8'}, default='float32'
         Precision of the encoder.
-    views : {1, 4, 8}, optional
-        How many of the rotations and reflections of the square to keep; by default those of the
-        model.
-    images : ndarray, shape (n, band, y, x), optional
-        Images as the model sees them, cleaned. Only the model as it is can do without.
-    target : ndarray of int, shape (n,), optional
-        Index of their true classes, -1 where it is not known.
+    views : {1, 4, 8}, default=None
+        Number of rotations and reflections to average; those of the model if None.
+    images : ndarray, shape (n, band, y, x), default=None
+        Cleaned images on which the change is measured. Required unless precision and views are
+        those of the model.
+    target : ndarray of int, shape (n,), default=None
+        Index of the true class of each image, -1 where it is not known.
     overwrite : bool, default=False
         Whether to replace an existing file.
 
     Returns
     -------
     cost : `~astro_morph.models.onnx_model.Cost`
-        What the file changes; it stands in the file too.
+        Accuracy lost in the export; it is written into the file too.
 
     Raises
     ------
@@ -82,23 +83,23 @@ def export(
     FileExistsError
         If the file exists and ``overwrite`` is false.
     RuntimeError
-        If ONNX Runtime does not give what PyTorch gives.
+        If the predictions of ONNX Runtime are not those of PyTorch.
     """
     views = model.spec.views if views is None else views
     _check(model.spec, precision, views, images)
     with atomic_file(path, overwrite=overwrite) as aside:
         # On the CPU, in full precision: a GPU may round its products.
         model = type(model)(model.spec, copy.deepcopy(model.network))
-        lighter = _with_views(model, views)
-        _write(lighter, aside, is_half=precision == 'float16')
-        # Integers are checked as the floats that they are made from.
-        _verify(lighter, aside, TOLERANCE.get(precision, TOLERANCE['float32']))
+        reduced = _reduced(model, precision, views)
+        _write(reduced, aside, is_half=precision == 'float16')
+        # Before quantisation, a model of integers is checked as a model of 32-bit floats.
+        _verify(reduced, aside, TOLERANCE.get(precision, TOLERANCE['float32']))
         if precision == 'int8':
             _quantise(aside, images)
         cost = Cost(precision, views)
         if images is not None:
             cost = _measure(cost, model, OnnxModel(aside), images, target)
-        _describe(aside, _identified(lighter.spec, model.spec, precision), cost)
+        _write_metadata(aside, reduced.spec, cost)
     return cost
 
 
@@ -108,8 +109,8 @@ def _check(spec, precision, views, images):
         raise ValueError(msg)
     if not spec.bands:
         msg = (
-            'only a classifier of images can be written as ONNX, this one takes plain features; '
-            'write it with save'
+            'only a model of images can be written as ONNX, this one takes plain features; write '
+            'it with save'
         )
         raise ValueError(msg)
     if views not in VIEWS or views > spec.views:
@@ -118,31 +119,27 @@ def _check(spec, precision, views, images):
             f'model, got {views}'
         )
         raise ValueError(msg)
-    is_as_it_is = precision == 'float32' and views == spec.views
-    if images is None and not is_as_it_is:
+    is_unchanged = precision == 'float32' and views == spec.views
+    if images is None and not is_unchanged:
         msg = (
             f'{as_written("precision", precision)} and {as_written("views", views)} change the '
-            'answers, and there are no galaxies to measure by how much: pass a few hundred as '
-            f'{as_written("X")}, with labels if you have them'
+            'predictions, and there are no galaxies to measure the change on; pass a few hundred '
+            f'as {as_written("X")}, with labels if you have them'
         )
         raise ValueError(msg)
 
 
-def _with_views(model, views):
-    """Give the same model with fewer views."""
+def _reduced(model, precision, views):
+    """Return a copy of the model with fewer views; its identifier names views and precision."""
+    identifier = model.spec.identifier
+    if precision != 'float32':
+        identifier += f'-{precision}'
+    if views != model.spec.views:
+        identifier += f'-{views}views'
     network = copy.deepcopy(model.network)
     network.views = views
-    return type(model)(dataclasses.replace(model.spec, views=views), network)
-
-
-def _identified(spec, original, precision):
-    """Give the specification a fingerprint that tells whose answers a catalogue holds."""
-    changes = [spec.identifier]
-    if precision != 'float32':
-        changes.append(precision)
-    if spec.views != original.views:
-        changes.append(f'{spec.views}views')
-    return dataclasses.replace(spec, identifier='-'.join(changes))
+    spec = dataclasses.replace(model.spec, views=views, identifier=identifier)
+    return type(model)(spec, network)
 
 
 def _write(model, path, *, is_half=False):
@@ -163,7 +160,7 @@ def _write(model, path, *, is_half=False):
         verbose=False,
     )
     proto = program.model_proto
-    # Where each node stands in the code, with the names of this machine's folders.
+    # The exporter records the line of code of each node, with the folders of this machine.
     for node in proto.graph.node:
         del node.metadata_props[:]
     onnx.helper.set_model_props(proto, {SPEC_KEY: spec.to_json()})
@@ -171,8 +168,8 @@ def _write(model, path, *, is_half=False):
     onnx.save(proto, path)
 
 
-def _describe(path, spec, cost):
-    """Write into a file what it takes and gives, and what it costs."""
+def _write_metadata(path, spec, cost):
+    """Write the specification and the cost of a model into its file."""
     import onnx
 
     proto = onnx.load(path)
@@ -185,11 +182,11 @@ def _verify(model, path, tolerance):
     random = np.random.default_rng(0)
     shape = (len(model.spec.bands), model.spec.size, model.spec.size)
     for n in CHECKED_BATCH_SIZES:
-        # Noise of every brightness, with missing pixels: all branches of the stretch.
+        # Noise from faint to bright, and a missing pixel, for all branches of the stretch.
         images = random.normal(size=(n, *shape)) * np.exp(random.uniform(-3, 5, (n, 1, 1, 1)))
         images[0, 0, 0, 0] = np.nan
         images = images.astype(np.float32)
-        expected, came = (_outputs(model.spec, m.run(images)) for m in (model, written))
+        expected, came = (_numbers(model.spec, m.run(images)) for m in (model, written))
         difference = np.nanmax(np.abs(expected - came))
         if not difference <= tolerance:
             msg = (
@@ -199,13 +196,13 @@ def _verify(model, path, tolerance):
             raise RuntimeError(msg)
 
 
-def _outputs(spec, outputs):
-    """Return answers and novelty side by side; novelty that is not known is NaN."""
+def _numbers(spec, outputs):
+    """Return predictions and novelty side by side; novelty that is not known is NaN."""
     logits, _, novelty = outputs
-    return np.column_stack([_answers(spec, logits), novelty])
+    return np.column_stack([_predictions(spec, logits), novelty])
 
 
-def _answers(spec, logits):
+def _predictions(spec, logits):
     """Return the probabilities of classes, or the expected fractions of votes."""
     if spec.tree is None:
         return softmax(logits, axis=1)
@@ -213,30 +210,30 @@ def _answers(spec, logits):
 
 
 def _quantise(path, images):
-    """Replace the encoder of a file by one of 8-bit integers."""
+    """Convert the encoder in a file to 8-bit integers."""
     from onnxruntime.quantization import QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / 'model.onnx'
-        # The exporter has folded the batch norms into the convolutions; shapes are missing.
+        # Only adds shapes: the exporter has already folded the batch norms into the convolutions.
         quant_pre_process(path, prepared, skip_optimization=True, skip_symbolic_shape=True)
         quantize_static(
             prepared,
             path,
             _Reader(images),
-            # Pixels without sign and weights with it: the fastest on x86, and well on others.
+            # Unsigned pixels and signed weights are fastest on x86, and fast on other processors.
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            # Weights of 7 bits: with 8, processors without VNNI overflow and give other answers.
+            # Weights of 7 bits: with 8, processors without VNNI overflow.
             reduce_range=True,
             op_types_to_quantize=QUANTISED,
         )
 
 
 class _Reader:
-    """Hand out images in batches, as ONNX Runtime's calibration asks for them."""
+    """Reader of images in batches for ONNX Runtime's calibration."""
 
     def __init__(self, images):
         self._batches = _in_batches(images, CALIBRATION_BATCH)
@@ -252,9 +249,9 @@ def _in_batches(images, size=BATCH_SIZE):
 
 
 def _measure(cost, model, written, images, target):
-    """Add to the cost of a file what it changes on some images."""
+    """Measure the cost on images: the change of the predictions and of the accuracy."""
     expected, came = (
-        np.concatenate([_answers(model.spec, m.run(batch)[0]) for batch in _in_batches(images)])
+        np.concatenate([_predictions(model.spec, m.run(batch)[0]) for batch in _in_batches(images)])
         for m in (model, written)
     )
     changes = np.abs(came - expected).max(axis=1)

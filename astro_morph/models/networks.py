@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Encoders and heads, with the layers named as torchvision names them."""
+"""Build networks: ResNet encoders, heads, and the averaging over rotations and reflections."""
 
 import torch
 import torchvision
@@ -21,23 +21,22 @@ __all__ = [
 
 ARCHITECTURES = ('resnet18', 'resnet34', 'resnet50')
 
+#: Rotations and reflections of the square: the views that a prediction averages.
+SQUARE_SYMMETRIES = 8
 
-# A ResNet's first two layers divide the image by four, and spiral arms are a few pixels wide:
-# enlarged, small images keep them. Larger ones have pixels enough.
+# The first two layers of a ResNet reduce an image by a factor of four, and spiral arms are a few
+# pixels wide: small images are enlarged to keep them, up to this side.
 ENLARGEMENT = 1.5
-
-
 LARGEST_ENLARGED = 96
 
-
-# Mergers and defects are told best by what the third stage sees: in the last, shapes that
-# pretraining has not met look like those that it has. benchmarks/novelty.py
+# Stage in which novelty is measured. The third is best for mergers and defects: in the fourth,
+# shapes unseen in pretraining look like those that were seen (benchmarks/novelty.py).
 NOVELTY_STAGE = 3
 
 
 def input_side(size):
     """
-    Choose the side that images are given before they go into the encoder.
+    Compute the side to which images are enlarged before the encoder.
 
     Parameters
     ----------
@@ -47,7 +46,7 @@ def input_side(size):
     Returns
     -------
     side : int
-        One and a half times the size where that is at most 96; never below the size.
+        1.5 times the size, but at most 96 or the size, whichever is larger.
     """
     return max(size, min(round(ENLARGEMENT * size), LARGEST_ENLARGED))
 
@@ -58,15 +57,16 @@ def resnet(architecture='resnet18', *, n_bands=3):
 
     Parameters
     ----------
-    architecture : {'resnet18', 'resnet34', 'resnet50'}, optional
-        Which of the networks of He et al. (2016, CVPR, table 1).
-    n_bands : int, optional
-        Bands of the input.
+    architecture : {'resnet18', 'resnet34', 'resnet50'}, default='resnet18'
+        One of the networks of He et al. (2016, CVPR, table 1).
+    n_bands : int, default=3
+        Number of bands of the input.
 
     Returns
     -------
     encoder : `torchvision.models.ResNet`
-        Maps (n, band, y, x) to (n, ``encoder.n_features``). The weights are random.
+        Maps (n, band, y, x) to (n, ``encoder.n_features``); its weights are random, and its layers
+        have the names of torchvision.
 
     Raises
     ------
@@ -95,10 +95,10 @@ def resnet(architecture='resnet18', *, n_bands=3):
 
 def stage_features(encoder, images, stages):
     """
-    Pool the output of a ResNet, and the scatter of several of its stages.
+    Compute the mean of the last stage of a ResNet, and the scatter of several of its stages.
 
-    Early stages see small shapes, such as arms and knots, that the last one has merged, and the
-    scatter over the image tells a few of them from an even glow.
+    Early stages respond to small shapes, such as arms and knots, that the last one merges. The
+    scatter over the image distinguishes a few such shapes from smooth light.
 
     Parameters
     ----------
@@ -107,14 +107,14 @@ def stage_features(encoder, images, stages):
     images : `torch.Tensor`, shape (n, band, y, x)
         The images.
     stages : tuple of int
-        Which of the four stages.
+        Numbers of the stages, from 1 to 4.
 
     Returns
     -------
     features : `torch.Tensor`, shape (n, d)
         The mean over the image of each channel of the last stage, and the standard deviation of
-        each channel of the stages. Means and the deviations of each stage have length 1, so that
-        none outweighs the others.
+        each channel of the stages. The vector of means, and that of deviations of each stage, are
+        normalised to length 1, so that none outweighs the others.
     """
     return _pool(_stage_maps(encoder, images), stages)
 
@@ -126,32 +126,28 @@ def _pool(maps, stages):
 
 
 def _stage_maps(encoder, images):
-    """Give the outputs of the four stages of a ResNet."""
+    """Return the outputs of the four stages of a ResNet."""
     maps = [encoder.maxpool(encoder.relu(encoder.bn1(encoder.conv1(images))))]
     for layer in (encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4):
         maps.append(layer(maps[-1]))
     return maps[1:]
 
 
-def _mean_and_scatter(maps):
-    return maps.mean((2, 3)), maps.std((2, 3), correction=0)
-
-
 def adapt_bands(weights, n_bands, *, reverse=False):
     """
-    Fit the first layer of an encoder's weights to other bands.
+    Adapt the first layer of an encoder's weights to other bands.
 
-    The filters are interpolated along the band axis, which is taken to run in wavelength, and
-    scaled so that their sum over bands, and with it the size of the responses, stays what it was.
+    The filters are interpolated along the band axis, which is assumed to be in order of wavelength,
+    and scaled so that their sum over bands, and thus the size of their responses, is unchanged.
 
     Parameters
     ----------
     weights : dict of str to `torch.Tensor`
-        The state of an encoder made by `resnet`.
+        The ``state_dict`` of an encoder made by `resnet`.
     n_bands : int
-        Bands wanted.
-    reverse : bool, optional
-        Whether the new bands run in wavelength against those of the weights.
+        Number of new bands.
+    reverse : bool, default=False
+        Whether the new bands are in the reverse order of wavelength.
 
     Returns
     -------
@@ -173,13 +169,13 @@ def adapt_bands(weights, n_bands, *, reverse=False):
 
 def classification_head(n_features, n_classes, *, n_hidden=0):
     """
-    Build what turns features into logits.
+    Build a head that maps features to logits.
 
     Parameters
     ----------
     n_features, n_classes : int
-        Features of the encoder, and classes.
-    n_hidden : int, optional
+        Numbers of features and of classes.
+    n_hidden : int, default=0
         Width of a hidden layer; 0 for none.
 
     Returns
@@ -199,9 +195,11 @@ def projection_head(n_features, *, n_hidden=512, n_out=128):
     Parameters
     ----------
     n_features : int
-        Features of the encoder.
-    n_hidden, n_out : int, optional
-        Width of the hidden layer and of the projection.
+        Number of features of the encoder.
+    n_hidden : int, default=512
+        Width of the hidden layer.
+    n_out : int, default=128
+        Width of the projection.
 
     Returns
     -------
@@ -213,30 +211,30 @@ def projection_head(n_features, *, n_hidden=512, n_out=128):
 
 class MorphologyNetwork(nn.Module):
     """
-    The whole way from raw images to logits and features, averaged over the views of the square.
+    Map raw images to logits, features and novelty, averaged over rotations and reflections.
 
     Parameters
     ----------
     stretch, encoder, head : `torch.nn.Module`
-        Raw images to stretched ones, those to features, and features to logits.
-    input_size : int, optional
-        Side to which the images are enlarged before the encoder; by default they are not.
-    views : {1, 4, 8}, optional
-        8 averages the rotations and reflections of the square: a galaxy has no up. 4 leaves out
-        the reflections.
-    stages : tuple of int, optional
-        Stages of the encoder whose scatter the features hold too, see `stage_features`; by default
-        they are what the encoder gives.
+        Map raw images to stretched ones, those to features, and features to logits.
+    input_size : int, default=None
+        Side to which the images are enlarged before the encoder; not enlarged if None.
+    views : {1, 4, 8}, default=8
+        Number of views to average: 8 rotations and reflections of the square, 4 rotations, or the
+        image alone. Galaxies have no preferred orientation.
+    stages : tuple of int, default=()
+        Stages of the encoder whose scatter is added to the features, see `stage_features`. If
+        empty, the features are the output of the encoder.
 
     Attributes
     ----------
     n_features : int
-        Features of an image.
+        Number of features of an image.
     temperature : `torch.Tensor`
         The logits are divided by it (Guo et al. 2017, arXiv:1706.04599).
     novelty : `torch.nn.Module`
-        The `~astro_morph.models.novelty.Novelty` of a classifier; until it is fitted, what it is
-        to be fitted on passes unchanged.
+        The `~astro_morph.models.novelty.Novelty` of a classifier; until it is fitted, the identity,
+        which returns the features to fit it to.
     """
 
     def __init__(self, stretch, encoder, head, *, input_size=None, views=8, stages=()):
@@ -257,47 +255,38 @@ class MorphologyNetwork(nn.Module):
         return n_last + sum(n_last // 2 ** (4 - stage) for stage in self.stages)
 
     def forward(self, images):
-        features, texture = self.describe(images)
-        return self.head(features) / self.temperature, features, self.novelty(texture)
-
-    def features(self, images):
-        """Turn raw images (n, band, y, x) into features (n, d), averaged over the views."""
-        return self.describe(images)[0]
-
-    def describe(self, images):
-        """Turn raw images into features, and into those that tell novelty."""
         images = self.stretched(images)
         if self.views == 1:
-            return self._encode(images)
-        outputs = self._encode(torch.cat(square_views(images)[: self.views]))
-        return tuple(output.unflatten(0, (self.views, -1)).mean(0) for output in outputs)
+            features, texture = self._pooled(images)
+        else:
+            outputs = self._pooled(torch.cat(square_views(images)[: self.views]))
+            features, texture = (o.unflatten(0, (self.views, -1)).mean(0) for o in outputs)
+        return self.head(features) / self.temperature, features, self.novelty(texture)
 
     def stretched(self, images):
-        """Turn raw images into what the encoder sees: stretched and enlarged."""
+        """Return raw images as the encoder takes them: stretched and enlarged."""
         images = self.stretch(images)
         if self.input_size is None:
             return images
         size = (self.input_size, self.input_size)
         return functional.interpolate(images, size, mode='bilinear', align_corners=False)
 
-    def _encode(self, images):
+    def _pooled(self, images):
+        """Return the features of stretched images, and those that novelty is measured in."""
         if not isinstance(self.encoder, torchvision.models.ResNet):
             features = self.encoder(images)
             return features, features
-        # An encoder in half precision, as an ONNX file may hold it, is pooled in full.
+        # The outputs of an encoder in half precision, as for ONNX, are pooled in single precision.
         images = images.to(self.encoder.conv1.weight.dtype)
         maps = [stage.float() for stage in _stage_maps(self.encoder, images)]
         features = _pool(maps, self.stages) if self.stages else maps[-1].mean((2, 3))
-        return features, torch.cat(_mean_and_scatter(maps[NOVELTY_STAGE - 1]), 1)
-
-
-#: Rotations and reflections of the square: the views that a prediction averages.
-SQUARE_SYMMETRIES = 8
+        third = maps[NOVELTY_STAGE - 1]
+        return features, torch.cat([third.mean((2, 3)), third.std((2, 3), correction=0)], 1)
 
 
 def square_views(images):
     """
-    Give the eight rotations and reflections of square images.
+    Return the eight rotations and reflections of square images.
 
     Parameters
     ----------
@@ -307,7 +296,7 @@ def square_views(images):
     Returns
     -------
     views : list of `torch.Tensor`, each of shape (n, band, y, x)
-        The first is the input.
+        The first four are rotations, of which the first is the input.
     """
     mirrored = (images, images.flip(-1))
     return [torch.rot90(view, turns, (-2, -1)) for view in mirrored for turns in range(4)]

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""How unlike the galaxies that a model has learnt from another one is."""
+"""Novelty: p-values of galaxies unlike those on which a model was trained."""
 
 import numpy as np
 import torch
@@ -9,54 +9,53 @@ from torch import nn
 
 __all__ = ['Novelty', 'fit_novelty']
 
-# Galaxies to compare with, for a state below a megabyte.
+# Largest number of galaxies to compare with; their coordinates take less than a megabyte.
 MOST_KNOWN = 1000
 
-# Directions of the features that are kept; and so many galaxies are needed for each of them.
+# Largest number of principal components, and the number of galaxies required for each of them.
 MOST_DIRECTIONS = 128
 GALAXIES_A_DIRECTION = 4
 
-# Added to the variance of each direction, in units of its mean over them: the last directions of
-# few galaxies are hardly known.
+# Added to the variance of each component, in units of the mean variance: with few galaxies the
+# last components are poorly known.
 SHRINKAGE = 0.05
 
-# The distance is the mean of those to so many nearest galaxies.
+# Number of nearest galaxies over which the distance is averaged.
 N_NEAREST = 10
 
-# Parts of which each is held out in its turn; fewer galaxies have nothing to tell.
+# Number of parts, each of which is held out in turn; with fewer galaxies there are no p-values.
 FOLDS = 10
 
 
 class Novelty(nn.Module):
     r"""
-    The probability that a galaxy like those known is as far from them as this one.
+    Compute p-values: the fraction of training-like galaxies at least this unusual.
 
-    Features are whitened by their principal components. Of the whitened vector :math:`z`, with
-    :math:`r = \sqrt{1 + |z|^2}`, the direction :math:`z / r` and the length :math:`\ln r` are
-    coordinates of their own: galaxies with odd parts, such as mergers, are told by the direction,
-    and what is no galaxy, such as a star or blank sky, by the length. The distance is the mean of
-    those to the ten nearest galaxies known.
+    Features are whitened by their principal components. The coordinates of a whitened vector
+    :math:`z`, with :math:`r = \sqrt{1 + |z|^2}`, are its direction :math:`z / r` and its length
+    :math:`\ln r`: galaxies with odd parts, such as mergers, differ in direction, and objects that
+    are not galaxies, such as stars or blank sky, in length. The distance of a galaxy is the mean
+    of the distances to its ten nearest training galaxies.
 
-    The p-value is the share of galaxies held out that are as far (conformal, Vovk et al. 2005;
-    Laxhammar & Falkman 2010), linear between them: a share :math:`p` of the galaxies like those
-    known gets less than :math:`p`. Beyond the farthest it falls exponentially, which keeps the
-    order but promises nothing.
+    The p-value is the fraction of held-out galaxies that are at least as distant (conformal, Vovk
+    et al. 2005; Laxhammar & Falkman 2010), interpolated linearly: a fraction :math:`p` of the
+    galaxies like those of the training has a smaller p-value than :math:`p`. Beyond the most
+    distant held-out galaxy it falls exponentially: it still orders galaxies, but is no longer a
+    fraction.
 
     Parameters
     ----------
     mean : array_like, shape (d,)
         Mean of the features.
     axes : array_like, shape (d, m)
-        Whitening of their principal components.
+        Principal components, scaled to whiten the features.
     known : array_like, shape (k, m + 1)
-        Coordinates of the galaxies known.
+        Coordinates of training galaxies.
     held_out : array_like, shape (n,)
-        Distances of galaxies held out, sorted; none if there were too few.
+        Sorted distances of held-out galaxies; empty if there were too few galaxies.
 
     Examples
     --------
-    `fit_novelty` makes one.
-
     >>> import numpy as np
     >>> import torch
     >>> from astro_morph.models.novelty import fit_novelty
@@ -74,7 +73,7 @@ class Novelty(nn.Module):
             self.register_buffer(name, torch.as_tensor(values))
 
     def forward(self, features):
-        """Turn features (n, d) into p-values (n,); NaN if there were too few galaxies."""
+        """Compute the p-values (n,) of features (n, d); NaN if there were too few galaxies."""
         n = len(self.held_out)
         if n == 0:
             return features[:, 0] * torch.nan
@@ -82,22 +81,22 @@ class Novelty(nn.Module):
         gaps = torch.diff(self.held_out).clamp(min=1e-6)
         passed = ((distance - self.held_out[:-1]) / gaps).clamp(0, 1).sum(1)
         beyond = (distance[:, 0] - self.held_out[-1]).clamp(min=0)
-        # By how far the farthest is beyond the mean of its tenth: any scale would keep the order.
+        # The scale of the fall: from the mean of the most distant tenth to the most distant galaxy.
         tail = self.held_out[-1] - self.held_out[-1 - n // 10 :].mean() + 1e-6
         novelty = (n - passed) / (n + 1) * torch.exp(-beyond / tail)
         return novelty.to(features.dtype)
 
     def distance(self, features):
-        """Turn features (n, d) into distances (n,) from the galaxies known."""
+        """Compute the distances (n,) of features (n, d) from the training galaxies."""
         here, known = self.coordinates(features), self.known.double()
-        # In this form, and not as cdist, it can be written as ONNX.
+        # Not by torch.cdist, which cannot be exported to ONNX.
         squares = here.square().sum(1, keepdim=True) + known.square().sum(1) - 2 * here @ known.T
         nearest = squares.topk(min(N_NEAREST, len(known)), dim=1, largest=False).values
         return nearest.clamp(min=0).sqrt().mean(1)
 
     def coordinates(self, features):
-        """Turn features (n, d) into directions and lengths (n, m + 1), in double precision."""
-        # Small differences of large sums, which would tell how many galaxies are measured at once.
+        """Compute the directions and lengths (n, m + 1) of features (n, d), in float64."""
+        # In single precision, rounding would depend on the number of galaxies in a batch.
         whitened = (features.double() - self.mean.double()) @ self.axes.double()
         length = (1 + whitened.square().sum(1, keepdim=True)).sqrt()
         return torch.cat([whitened / length, length.log()], 1)
@@ -105,19 +104,19 @@ class Novelty(nn.Module):
 
 def fit_novelty(features, *, random_state=None):
     """
-    Learn what the galaxies known are like.
+    Fit the p-values of novelty to training galaxies.
 
     Parameters
     ----------
     features : ndarray, shape (n, d)
         Their features.
-    random_state : int, optional
+    random_state : int, default=None
         Seed of the folds.
 
     Returns
     -------
     novelty : `Novelty`
-        Turns features into p-values.
+        Computes the p-values of features.
 
     Examples
     --------
@@ -134,18 +133,18 @@ def fit_novelty(features, *, random_state=None):
     """
     folds = KFold(FOLDS, shuffle=True, random_state=random_state)
     splits = list(folds.split(features)) if len(features) >= FOLDS else []
-    # Distances grow with the number of directions, and shrink with that of the galaxies known.
+    # Distances depend on this number, so it is the same in all folds and in the end.
     n_known = min([len(features), *(len(known) for known, _ in splits)])
     distances = [
-        _describe(features[known], n_known).distance(torch.from_numpy(features[others])).numpy()
+        _novelty_of(features[known], n_known).distance(torch.from_numpy(features[others])).numpy()
         for known, others in splits
     ]
     none = np.zeros(0, features.dtype)
-    return _describe(features, n_known, np.sort(np.concatenate([none, *distances])))
+    return _novelty_of(features, n_known, np.sort(np.concatenate([none, *distances])))
 
 
-def _describe(features, n_known, held_out=()):
-    """Describe galaxies by their features: some of them stand for all."""
+def _novelty_of(features, n_known, held_out=()):
+    """Build the Novelty of galaxies: their whitening, and the coordinates of some of them."""
     n_directions = min(max(1, n_known // GALAXIES_A_DIRECTION), MOST_DIRECTIONS, features.shape[1])
     pca = PCA(n_directions, svd_solver='full').fit(features)
     variance = pca.explained_variance_

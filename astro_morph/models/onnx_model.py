@@ -10,39 +10,35 @@ from astro_morph.utils.cores import n_cores
 
 __all__ = ['Cost', 'OnnxModel']
 
-# Keys of the file's metadata under which the model's specification and its cost stand.
+# Keys of the specification and the cost of a model in the metadata of its file.
 SPEC_KEY = 'astro_morph'
-
-
 COST_KEY = 'astro_morph_cost'
-
 
 OUTPUTS = ['logits', 'features', 'novelty']
 
-
-# Names of the standard's own set of operators. All others are code that something else brings.
+# Domains of the standard operators of ONNX. Those of other domains need code from elsewhere.
 STANDARD_DOMAINS = {'', 'ai.onnx'}
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
     """
-    What a file gives up against the model that wrote it, as measured when it was written.
+    Accuracy lost in the export to ONNX, as measured when the file was written.
 
     Parameters
     ----------
     precision : {'float32', 'float16', 'int8'}
         Precision of the encoder.
     views : {1, 4, 8}
-        Rotations and reflections that a prediction averages.
-    n_galaxies, n_labels : int, optional
-        Galaxies that it was measured on, and those of them whose class is known.
-    accuracy, accuracy_change : float or None, optional
-        Share of right classes, and how much larger it is than that of the model; None where no
-        class is known. On galaxies that the model was fitted on it is too good.
-    largest_change, mean_change : float or None, optional
-        Of the largest difference of a probability that each galaxy has, the largest and the mean;
-        None where there were no galaxies.
+        Number of rotations and reflections that a prediction averages.
+    n_galaxies, n_labels : int, default=0
+        Number of galaxies that it was measured on, and of those with a known class.
+    accuracy, accuracy_change : float, default=None
+        Accuracy of the file, and its difference from that of the original model; None if no class
+        is known. The accuracy is too high if the galaxies were in the training.
+    largest_change, mean_change : float, default=None
+        Maximum and mean over the galaxies of the largest change of a probability; None without
+        galaxies.
 
     Examples
     --------
@@ -76,7 +72,7 @@ class Cost:
         return text
 
     def to_json(self):
-        """Write the cost as JSON."""
+        """Return the cost as JSON."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
@@ -87,30 +83,29 @@ class Cost:
 
 class OnnxModel:
     """
-    A model that ONNX Runtime runs.
+    A model in an ONNX file, run by ONNX Runtime.
 
-    It takes a graphics processor where ONNX Runtime finds one that speaks CUDA, else the cores
-    that the process may use, and no others.
+    It runs on a CUDA GPU if ONNX Runtime finds one, else on the cores that the process may use.
 
     Parameters
     ----------
-    path : path
+    path : path-like
         A file that `~astro_morph.MorphologyClassifier.to_onnx` wrote.
-    threads : int, optional
-        How many threads a run takes; by default one for each core that the process may use.
+    threads : int, default=None
+        Number of threads; one for each core that the process may use if None.
 
     Attributes
     ----------
     spec : `~astro_morph.models.spec.ModelSpec`
-        What the model takes and gives.
+        What the model takes and returns.
     cost : `Cost` or None
-        What the file gives up; None if that was not measured.
+        Accuracy lost in the export; None if it was not measured.
 
     Raises
     ------
     ValueError
-        If the file is no ONNX model of this package, or needs code or data outside itself. What
-        is outside is not looked at.
+        If the file is no ONNX model of this package, or needs code or data outside the file, which
+        are never read.
     """
 
     def __init__(self, path, *, threads=None):
@@ -119,7 +114,7 @@ class OnnxModel:
         self.spec = ModelSpec.from_json(metadata[SPEC_KEY])
         self.cost = Cost.from_json(metadata[COST_KEY]) if COST_KEY in metadata else None
         self._threads = threads or n_cores()
-        # As bytes, so that what was checked is what runs, here and where the model is unpickled.
+        # The bytes that were checked are those that run, also where the model is unpickled.
         self._bytes = proto.SerializeToString()
         self._session = _start(self._bytes, self._threads)
 
@@ -132,12 +127,12 @@ class OnnxModel:
 
     @property
     def n_features(self):
-        """How many features an image has."""
+        """Number of features of an image."""
         return self._session.get_outputs()[1].shape[1]
 
     def run(self, samples):
         """
-        Turn a batch into logits, features and novelty.
+        Compute logits, features and novelty of a batch.
 
         Parameters
         ----------
@@ -153,12 +148,12 @@ class OnnxModel:
 
 
 def _read(path):
-    """Read a file, and refuse it unless it is one of ours and whole in itself."""
+    """Read a file; refuse one that is not of this package, or needs other files or code."""
     import onnx
 
     name = os.fspath(path)
     try:
-        # What stands outside the file is not read.
+        # Data in other files are not read.
         proto = onnx.load(name, load_external_data=False)
     except FileNotFoundError as error:
         msg = f'there is no file {name!r}; check its name and folder'
@@ -176,21 +171,21 @@ def _read(path):
         if isinstance(part, onnx.TensorProto) and _is_outside(part):
             msg = (
                 f'{name!r} refers to data in another file, which is not read: a model of '
-                'astro_morph is whole in one file; write it again with to_onnx'
+                'astro_morph is one file; write it again with to_onnx'
             )
             raise ValueError(msg)
         is_operator = isinstance(part, (onnx.NodeProto, onnx.OperatorSetIdProto))
         if is_operator and part.domain not in STANDARD_DOMAINS:
             msg = (
                 f'{name!r} has operators of {part.domain!r}, which are not of the ONNX standard '
-                'and are not run: no model of astro_morph has such'
+                'and are not run; name a file that to_onnx wrote'
             )
             raise ValueError(msg)
     return proto
 
 
 def _parts(message):
-    """Give a message and all that it is made of, however deep."""
+    """Yield a message of the file and all messages within it."""
     yield message
     for field, value in message.ListFields():
         if field.message_type is not None:
@@ -207,16 +202,16 @@ def _start(model, threads):
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    # Threads that are counted for it stay, as their process, on the cores that are given to it.
+    # With a given number, the threads stay on the cores that the process may use.
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Between two batches the cores are wanted to cut out the next galaxies.
+    # Between two batches, the cores are needed to cut out the next galaxies.
     options.add_session_config_entry('session.force_spinning_stop', '1')
     return onnxruntime.InferenceSession(model, options, providers=_providers(onnxruntime))
 
 
 def _providers(onnxruntime):
-    """Choose who computes. Other accelerators than CUDA round more than the file says."""
+    """Return the providers to run on. Accelerators other than CUDA round more than stated."""
     cuda = ('CUDAExecutionProvider', {'use_tf32': '0'})
     has_cuda = cuda[0] in onnxruntime.get_available_providers()
     return [cuda, 'CPUExecutionProvider'] if has_cuda else ['CPUExecutionProvider']

@@ -1,54 +1,56 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Run a model on samples in batches."""
+"""Run a model on cutouts or plain features in batches."""
 
 import numpy as np
 
 from astro_morph.cutouts import CutoutSet
+from astro_morph.utils.messages import as_written
 
 __all__ = ['run_batches']
 
-# Images at once: eight views of 96 pixels at this number stay below a gigabyte.
+# Number of images in a batch: eight views of 96 x 96 pixels then take less than a gigabyte.
 BATCH_SIZE = 128
 
 
 def run_batches(model, samples, *, bar=None):
     """
-    Run a model on the samples that there are.
+    Run a model on the samples that have an image, in batches.
 
     Parameters
     ----------
     model : object
-        Has a ``spec``, the number ``n_features``, and ``run(samples)`` that turns an array of
-        images (float32) or of plain features (float64) into logits, features and novelty.
+        Has a ``spec``, the number ``n_features``, and a method ``run(samples)`` that returns
+        logits, features and novelty of an array of images (float32) or plain features (float64).
     samples : `~astro_morph.CutoutSet`, or ndarray of float64, shape (n, d)
-        Cutouts that `prepare` gave; or features, for a model of plain features.
-    bar : progress bar, optional
+        Cutouts that `~astro_morph.prediction.predict.prepare` returned; or plain features.
+    bar : progress bar, default=None
         Its ``update`` is called with the number of rows done.
 
     Returns
     -------
     logits : ndarray, shape (n, n_classes)
-        NaN in the rows without an image.
+        Logits; NaN in the rows without an image.
     features : ndarray, shape (n, d)
-        The same.
+        Features, likewise.
     novelty : ndarray, shape (n,) or (n, d2)
-        P-values; until the model's novelty is fitted, what it is to be fitted on.
+        P-values; until the model's novelty is fitted, the features to fit it to.
 
     Raises
     ------
     ValueError
-        If the model takes images.
+        If the model takes images and there are none.
     """
     if isinstance(samples, CutoutSet):
-        # The bytes of pictures stay bytes until they are needed.
+        # Pictures are converted from bytes batch by batch.
         array, is_ok, float_type = samples.images, samples.is_ok, np.float32
         if not is_ok.any():
             shapes = (len(model.spec.classes),), (model.n_features,), ()
             return [np.full((len(array), *shape), np.nan, np.float32) for shape in shapes]
     elif model.spec.bands:
         msg = (
-            f'X must hold images or lead to them, got {type(samples).__name__} of shape '
-            f'{np.shape(samples)}; pass a table, positions, cutouts, or an array (n, band, y, x)'
+            f'{as_written("X")} has no images: it is of the type {type(samples).__name__} and the '
+            f'shape {np.shape(samples)}; pass a table, positions, cutouts, or an array '
+            '(n, band, y, x)'
         )
         raise ValueError(msg)
     else:

@@ -17,9 +17,8 @@ __all__ = ['ModelSpec']
 # weights that meet no pixel gradients from uninitialised memory.
 SMALLEST_SIDE = 17
 
-# A model is used at the pixel scale it has learnt; a ratio within this is the same scale.
+# Largest relative difference of pixel scales that counts as the same scale.
 SCALE_TOLERANCE = 0.02
-
 
 _KINDS = {'flux': 'images linear in flux', 'picture': 'pictures stretched for the eye'}
 
@@ -27,45 +26,46 @@ _KINDS = {'flux': 'images linear in flux', 'picture': 'pictures stretched for th
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
     """
-    What a model takes and gives, beside its weights.
+    What a model takes and returns.
 
     Parameters
     ----------
-    classes : tuple of str or int, optional
-        The classes, in the order of the logits; none for an encoder.
-    bands : tuple of str, optional
-        The bands, in order; none for a model of plain features.
-    size : int or None, optional
+    classes : tuple of str or int, default=()
+        The classes, in the order of the logits; empty for an encoder.
+    bands : tuple of str, default=()
+        The bands, in order; empty for a model of plain features.
+    size : int, default=None
         Side of the images in pixels.
-    input_size : int or None, optional
-        Side to which they are enlarged before the encoder; None for as they are.
-    pixel_scale : float or None, optional
-        Arcseconds a pixel, where it is known and the same for all images.
-    framing : str or None, optional
-        The column and factor that the field of view follows, such as ``'4 * petroR90_r'``.
-    kind : {'flux', 'picture'}, optional
+    input_size : int, default=None
+        Side to which they are enlarged before the encoder; not enlarged if None.
+    pixel_scale : float, default=None
+        Arcseconds per pixel; None if unknown, or not the same for all images.
+    framing : str, default=None
+        Factor and column that set the field of view, such as ``'4 * petroR90_r'``.
+    kind : {'flux', 'picture'}, default='flux'
         Whether the images are linear in flux or pictures.
-    preprocessing : dict or None, optional
+    preprocessing : dict, default=None
         Settings of the `~astro_morph.photometry.Preprocessor` that cleans the images.
-    architecture : str, optional
-        The encoder.
-    views : int, optional
-        Rotations and reflections that a prediction averages.
-    stages : tuple of int, optional
+    architecture : str, default='resnet18'
+        Architecture of the encoder.
+    views : int, default=8
+        Number of rotations and reflections that a prediction averages.
+    stages : tuple of int, default=()
         Stages of the encoder whose scatter the features hold beside the mean of the last one.
-    hidden : int, optional
+    hidden : int, default=0
         Width of the hidden layer of the head; 0 for none.
-    frozen : bool, optional
-        Whether the encoder was left as it was when the head was learnt.
-    tree : dict or None, optional
+    frozen : bool, default=False
+        Whether the head was fitted on the features of a frozen encoder.
+    tree : dict, default=None
         The questions of a model of votes, see `~astro_morph.catalog.vote_tree.VoteTree`; its
         classes are the answers.
-    conformity : tuple of float, optional
-        Scores of galaxies held out, see `~astro_morph.models.calibration.prediction_sets`.
-    identifier : str, optional
+    conformity : tuple of float, default=()
+        Conformity scores of galaxies held out, see
+        `~astro_morph.models.calibration.prediction_sets`.
+    identifier : str, default=''
         Fingerprint of the weights.
-    version : str, optional
-        Version of astro_morph that made the model.
+    version : str, default=''
+        Version of astro_morph that trained the model.
     """
 
     classes: tuple = ()
@@ -93,7 +93,7 @@ class ModelSpec:
         return f'{what} from images of {", ".join(self.bands)}, {self.size} x {self.size} pixels'
 
     def to_json(self):
-        """Write the specification as JSON."""
+        """Return the specification as JSON."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
@@ -105,7 +105,7 @@ class ModelSpec:
 
     def check(self, cutouts):
         """
-        Make sure that the model can take these cutouts.
+        Check that the model can take these cutouts.
 
         Parameters
         ----------
@@ -118,11 +118,11 @@ class ModelSpec:
             If bands, size or kind are not those of the model.
         """
         if cutouts.kind != self.kind:
-            remedy = 'take them from a source of those'
+            remedy = 'fetch images of that kind'
             if self.bands == PICTURE_BANDS:
                 remedy = (
-                    'a CutoutSet of flux in g, r and i, with pixel_scale and zero_point, is drawn '
-                    'as pictures'
+                    'pass a CutoutSet of flux in g, r and i with pixel_scale and zero_point, from '
+                    'which pictures are drawn'
                 )
             msg = (
                 f'{as_written("X")} holds {_KINDS[cutouts.kind]}, the model was trained on '
@@ -135,20 +135,20 @@ class ModelSpec:
             if came[what] != value:
                 msg = (
                     f'{as_written("X")} has {what} {came[what]}, the model was trained on '
-                    f'{value}; fetch or cut the images so'
+                    f'{value}; fetch or cut images to match'
                 )
                 raise ValueError(msg)
         difference = self._compare_scale(cutouts)
         if difference:
             warnings.warn(
-                f'{difference}: galaxies look larger or smaller than those it knows; fetch them '
-                'as it knows them',
+                f'{difference}: galaxies look larger or smaller than in the training; fetch them '
+                'at the scale of the training',
                 AstropyUserWarning,
                 stacklevel=3,
             )
 
     def _compare_scale(self, cutouts):
-        """Say how the cutouts differ in scale from those that the model knows, as far as known."""
+        """Return how the cutouts differ in scale from those of the training, or None."""
         knows_scale = self.pixel_scale is not None or self.framing is not None
         if cutouts.pixel_scale is None or not knows_scale:
             return None

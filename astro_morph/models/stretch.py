@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Stretch of pixel values before the network: flux or pictures."""
+"""Stretch pixel values for the network: images in flux, or pictures."""
 
 import math
 
@@ -11,17 +11,17 @@ __all__ = ['FluxStretch', 'PictureStretch']
 
 class PictureStretch(nn.Module):
     """
-    Bring the 0 to 255 of a picture to 0 to 1; a missing pixel is black.
+    Scale the pixel values of pictures from 0 to 255 to 0 to 1; missing pixels are black.
 
     Parameters
     ----------
-    mean, std : sequence of float, one a band, optional
-        Mean and standard deviation of the pixels of the pictures, from 0 to 1, where known.
+    mean, std : sequence of float, shape (n_bands,), default=(nan,)
+        Mean and standard deviation of the scaled pixels in each band; NaN if unknown.
 
     Attributes
     ----------
     gain, offset : `torch.Tensor`, shape (band, 1, 1)
-        What brings the pictures of another survey to this mean and deviation, see `match`.
+        Scale the pictures of another survey to this mean and standard deviation, see `match`.
     """
 
     def __init__(self, mean=(math.nan,), std=(math.nan,)):
@@ -36,30 +36,31 @@ class PictureStretch(nn.Module):
         return torch.nan_to_num(images) / 255 * self.gain + self.offset
 
     def match(self, mean, std):
-        """Bring pictures of another mean and standard deviation to those that are known."""
-        # A band that is all black has nothing to be brought up.
+        """Set gain and offset for pictures that have another mean and standard deviation."""
+        # The standard deviation of a black band is zero.
         self.gain = self.std / std.clamp(min=1 / 255)
         self.offset = self.mean - mean * self.gain
 
 
 class FluxStretch(nn.Module):
     r"""
-    Compress flux so that faint arms and bright cores are both seen, and colour is kept.
+    Compress flux so that faint arms and bright cores are both visible, and preserve colour.
 
     With :math:`x_b` the flux in units of the noise and :math:`I` the mean of :math:`|x_b|` over the
     bands, the stretched image is :math:`g\, x_b\, \mathrm{asinh}(I / \beta) / I` (Lupton et al.
-    2004, PASP 116, 133, equation 2; absolute values keep a defect that is bright in one band and
-    negative in another from escaping the asinh). A missing or infinite pixel is sky.
+    2004, PASP 116, 133, equation 2; with absolute values, since the mean of a defect that is
+    bright in one band and negative in another is near zero). Missing and infinite pixels are set to
+    zero.
 
     Parameters
     ----------
-    noise : sequence of float, one a band
-        Noise of a pixel, in the unit of the images.
-    gain : float, optional
+    noise : sequence of float, shape (n_bands,)
+        Noise of a pixel in each band, in the unit of the images.
+    gain : float, default=1.0
         The factor g.
     """
 
-    # In units of the noise: below it the stretch is linear, so that noise stays noise.
+    # The constant beta, in units of the noise: the stretch of fainter pixels is linear.
     SOFTENING = 3.0
 
     def __init__(self, noise, *, gain=1.0):
@@ -71,13 +72,13 @@ class FluxStretch(nn.Module):
         return self.compress(self.scale(images))
 
     def scale(self, images):
-        """Give flux in units of the noise, without holes."""
+        """Return flux in units of the noise, with missing pixels set to zero."""
         return torch.nan_to_num(images, posinf=0.0, neginf=0.0) / self.noise
 
     def compress(self, signal):
         """Compress flux in units of the noise."""
         # asinh(t) / t has the limit 1 at zero, where the division has none.
         t = (signal.abs().mean(1, keepdim=True) / self.SOFTENING).clamp(min=1e-4)
-        # As a logarithm: PyTorch's own asinh takes five times as long on the CPU.
+        # By a logarithm, since torch.asinh takes five times as long on the CPU.
         asinh = torch.log1p(t + t.square() / (1 + torch.sqrt(1 + t.square())))
         return signal * (self.gain / self.SOFTENING * asinh / t)

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""A network with its specification: what is fitted, saved and loaded."""
+"""TorchModel: a network with its specification, run by PyTorch, saved and loaded."""
 
 import dataclasses
 import hashlib
@@ -17,10 +17,10 @@ from astro_morph.utils.files import atomic_file
 
 __all__ = ['TorchModel', 'build_network']
 
-# First word of a model file, so that another torch file is told from ours.
+# Recorded in each model file, to recognise other files of PyTorch.
 FORMAT = 'astro_morph model 1'
 
-# Of 8 bits, symmetric about zero; and a filter of zeros has a scale too.
+# Range of the 8-bit integers, and the scale of a filter that is zero.
 LARGEST_INTEGER = 127
 SMALLEST_SCALE = 1e-12
 
@@ -32,18 +32,18 @@ def build_network(spec, *, n_features=None):
     Parameters
     ----------
     spec : `~astro_morph.models.spec.ModelSpec`
-        What the network takes and gives.
-    n_features : int, optional
-        Features of a model that takes plain features.
+        What the network takes and returns.
+    n_features : int, default=None
+        Number of features, for a model of plain features.
 
     Returns
     -------
     network : `~astro_morph.models.networks.MorphologyNetwork`
-        The network; its head is the identity when there are no classes.
+        The network; its head is the identity if the specification has no classes.
     """
     is_of_features = spec.architecture == 'features'
     if is_of_features:
-        # In evaluation a batch norm is a standardisation: at first by a mean of 0 and a rms of 1.
+        # In evaluation mode a batch norm standardises features; initially by mean 0 and rms 1.
         stretch, encoder = nn.Identity(), nn.BatchNorm1d(n_features, eps=0, affine=False)
         encoder.n_features = n_features
     else:
@@ -73,10 +73,10 @@ class TorchModel:
     Parameters
     ----------
     spec : `~astro_morph.models.spec.ModelSpec`
-        What the network takes and gives.
+        What the network takes and returns.
     network : `~astro_morph.models.networks.MorphologyNetwork`
         The network.
-    device : `torch.device`, optional
+    device : `torch.device`, default='cpu'
         Where it runs.
     """
 
@@ -91,13 +91,13 @@ class TorchModel:
 
     @property
     def n_features(self):
-        """How many features a sample has."""
+        """Number of features of a sample."""
         return self.network.n_features
 
     @torch.inference_mode()
     def run(self, samples):
         """
-        Turn a batch into logits, features and novelty.
+        Compute logits, features and novelty of a batch.
 
         Parameters
         ----------
@@ -109,12 +109,12 @@ class TorchModel:
         logits, features, novelty : ndarray of float32
             Of shape (n, n_classes), (n, d) and (n,).
         """
-        # In full precision: what ONNX gives elsewhere must be what PyTorch gives here.
+        # In full precision, so that ONNX Runtime and PyTorch agree.
         outputs = self.network(torch.from_numpy(samples).to(self.device))
         return tuple(output.cpu().numpy() for output in outputs)
 
     def stamped(self, version):
-        """Return the model with a fingerprint of its weights and a version in its specification."""
+        """Return the model with version and fingerprint of its weights in the specification."""
         digest = hashlib.sha256()
         for name, tensor in self.network.state_dict().items():
             digest.update(name.encode())
@@ -141,7 +141,7 @@ class TorchModel:
         FileExistsError
             If the file exists and ``overwrite`` is false.
         """
-        # PyTorch names what is in the file after a path, but not after an open file.
+        # Given an open file, PyTorch does not write the name of the temporary file into it.
         with atomic_file(path, overwrite=overwrite) as aside, aside.open('wb') as file:
             weights = {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
             if compact:
@@ -156,10 +156,10 @@ class TorchModel:
 
         Parameters
         ----------
-        path : path
+        path : path-like
             A file that `save` wrote.
-        device : `torch.device`, optional
-            Where the model is to run.
+        device : `torch.device`, default='cpu'
+            Where the model runs.
 
         Returns
         -------
@@ -194,19 +194,19 @@ class TorchModel:
         novelty = {name: weights.get(f'novelty.{name}') for name in Novelty.STATE}
         if novelty['known'] is not None:
             network.novelty = Novelty(**novelty)
-        # Models of pictures that were made before did not keep what these were like.
+        # Older models of pictures lack the mean and standard deviation of the pictures.
         network.load_state_dict(network.state_dict() | weights)
         return cls(spec, network, device=device)
 
 
 def _pack(filters):
-    """Write each filter (n, ...) as integers of 8 bits and a scale."""
+    """Return filters (n, ...) as 8-bit integers, with a scale for each filter."""
     scale = filters.abs().flatten(1).amax(1).clamp(min=SMALLEST_SCALE) / LARGEST_INTEGER
     return {'integers': (filters / _along(scale, filters)).round().to(torch.int8), 'scale': scale}
 
 
 def _unpack(stored):
-    """Give the tensor that was stored, packed or as it is."""
+    """Return a tensor that was stored, as it is or packed."""
     if isinstance(stored, torch.Tensor):
         return stored
     integers, scale = stored['integers'], stored['scale']

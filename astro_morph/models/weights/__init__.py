@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The models that come with the package."""
+"""Find the models that come with the package."""
 
 from pathlib import Path
 

@@ -593,7 +593,7 @@ class TestRefusal:
             classifier.predict(np.zeros((1, 2, 32, 32)))
 
     def test_features_for_a_classifier_of_images(self, classifier):
-        with pytest.raises(ValueError, match='must hold images or lead to them, got ndarray'):
+        with pytest.raises(ValueError, match='X has no images: it is of the type ndarray'):
             classifier.predict(np.zeros((4, 10)))
 
 

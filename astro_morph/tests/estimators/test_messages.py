@@ -103,7 +103,7 @@ CALLS = {
     ),
     'pictures in place of flux': (
         lambda given: given.classifier.predict(given.blobs.replace(kind='picture')),
-        ['X', 'pictures', 'take them from a source of those'],
+        ['X', 'pictures', 'fetch images of that kind'],
     ),
     'other bands': (
         lambda given: given.classifier.predict(given.blobs.select_bands('r')),
@@ -115,15 +115,15 @@ CALLS = {
     ),
     'features in place of images': (
         lambda given: evaluate(given.classifier, np.zeros((3, 2)), ['round'] * 3),
-        ['X', 'ndarray of shape (3, 2)', 'pass a table'],
+        ['X', 'ndarray', 'shape (3, 2)', 'pass a table'],
     ),
     'coverage above 1': (
         lambda given: given.classifier.predict_set(given.blobs, coverage=90),
         ['coverage', '90', 'between 0 and 1'],
     ),
-    'unknown way to choose': (
-        lambda given: given.classifier.query(given.blobs.images, strategy='nonsense'),
-        ['strategy', "'nonsense'", "'diverse'"],
+    'unknown criterion': (
+        lambda given: given.classifier.query(given.blobs.images, criterion='nonsense'),
+        ['criterion', "'nonsense'", "'diverse'"],
     ),
     'evaluation without labels': (
         lambda given: evaluate(given.classifier, given.blobs, np.full(24, '')),
@@ -175,7 +175,7 @@ CALLS = {
     ),
     'another pixel scale': (
         lambda given: given.classifier.predict(given.blobs.replace(pixel_scale=0.8 * u.arcsec)),
-        ['2 times the pixel scale', '0.4 arcsec', 'fetch them as it knows them'],
+        ['2 times the pixel scale', '0.4 arcsec', 'fetch them at the scale of the training'],
     ),
     'mosaic that is none': (
         lambda given: Mosaics(given.text),

@@ -392,7 +392,7 @@ class TestRefusal:
         assert "has operators of 'org.example'" in said
 
     def test_features_are_no_images(self, written):
-        with pytest.raises(ValueError, match='must hold images or lead to them, got ndarray'):
+        with pytest.raises(ValueError, match='X has no images: it is of the type ndarray'):
             written.predict(np.zeros((3, 5)))
 
     def test_images_of_another_size(self, written):
@@ -410,7 +410,7 @@ class TestRefusal:
 
     def test_more_views_than_the_model_has(self, classifier, tmp_path):
         other = copy.copy(classifier)
-        other.model_ = export._with_views(classifier.model_, 1)
+        other.model_ = export._reduced(classifier.model_, 'float32', 1)
         with pytest.raises(ValueError, match='at most 1 for this model, got 8'):
             other.to_onnx(tmp_path / 'model.onnx', views=8)
 

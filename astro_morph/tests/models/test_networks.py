@@ -48,7 +48,7 @@ def test_features_of_stages_are_the_last_mean_and_their_scatter(architecture):
     expected = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in expected]
     np.testing.assert_allclose(features, np.hstack(expected), atol=1e-5)
     network = MorphologyNetwork(nn.Identity(), encoder, nn.Identity(), stages=(2, 4))
-    assert network.n_features == network.features(images).shape[1] == features.shape[1]
+    assert network.n_features == network(images)[1].shape[1] == features.shape[1]
 
 
 @torch.no_grad()
