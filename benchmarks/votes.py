@@ -12,10 +12,11 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
 from astro_morph import MorphologyEncoder, MorphologyVotes
+from astro_morph.catalog.numbers import read_numbers
 from astro_morph.catalog.vote_tree import VoteTree, galaxy_zoo_2
 from astro_morph.cutouts import ImageFiles
 from astro_morph.learning.fitting import seeded
-from astro_morph.models.running import compute
+from astro_morph.models.running import run_batches
 from astro_morph.models.torch_model import TorchModel, build_network
 from astro_morph.prediction.dirichlet import log_likelihood
 
@@ -38,7 +39,7 @@ def main():
     table = Table.read(options.folder / 'gz2_votes.csv')
     cutouts = ImageFiles('image', folder=options.folder).fetch(table, size=64)
     tree = VoteTree(galaxy_zoo_2())
-    fractions = tree.read(table)
+    fractions = read_numbers(table, tree.columns, 'tree')
     counts = tree.counts(fractions, voters=np.array(table[VOTERS]))
     is_asked = tree.totals(counts) > 0
     fractions = np.where(is_asked[:, tree.question], fractions, np.nan)
@@ -68,7 +69,7 @@ def encode(encoder, cutouts):
     votes = MorphologyVotes(galaxy_zoo_2(), voters=VOTERS, encoder=encoder, verbose=0)
     # Only the encoder counts here, which learns nothing: a few galaxies are enough.
     model = votes.fit(cutouts[:20]).model_
-    return compute(model, cutouts)[1].astype(float)
+    return run_batches(model, cutouts)[1].astype(float)
 
 
 def randomised(encoder):

@@ -102,48 +102,12 @@ def band_wavelength(name):
 
 
 def sort_bands(names):
-    """
-    Sort bands by wavelength.
-
-    Parameters
-    ----------
-    names : iterable of str
-        The bands.
-
-    Returns
-    -------
-    names : list of str
-        From blue to red, after unknown ones in alphabetical order.
-
-    Examples
-    --------
-    >>> from astro_morph.catalog.bands import sort_bands
-    >>> sort_bands(['Ks', 'J', 'H'])
-    ['J', 'H', 'Ks']
-    """
+    """Return bands sorted by wavelength, after unknown ones in alphabetical order."""
     return sorted(names, key=lambda name: (np.nan_to_num(band_wavelength(name)), name))
 
 
 def runs_blue_to_red(names):
-    """
-    Check whether bands run from blue to red.
-
-    Parameters
-    ----------
-    names : sequence of str
-        The bands, in order.
-
-    Returns
-    -------
-    is_so : bool
-        Whether the last is redder than the first; false if a band is unknown.
-
-    Examples
-    --------
-    >>> from astro_morph.catalog.bands import runs_blue_to_red
-    >>> runs_blue_to_red(['F606W', 'F814W']), runs_blue_to_red(['red', 'green', 'blue'])
-    (True, False)
-    """
+    """Check whether the last band is redder than the first; false if one of them is unknown."""
     wavelengths = [band_wavelength(name) for name in names]
     return not np.isnan(wavelengths).any() and wavelengths[:1] < wavelengths[-1:]
 

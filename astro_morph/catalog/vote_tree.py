@@ -5,8 +5,6 @@ import copy
 
 import numpy as np
 
-from astro_morph.catalog.numbers import read_numbers
-
 __all__ = ['VoteTree', 'galaxy_zoo_2']
 
 # Keys of a question.
@@ -103,27 +101,6 @@ class VoteTree:
                 arriving = fractions[:, leading] * asked[:, self.question[leading]]
                 asked[:, number] = arriving.sum(axis=1)
         return asked
-
-    def read(self, table):
-        """
-        Read the columns of all answers.
-
-        Parameters
-        ----------
-        table : `~astropy.table.Table`
-            The catalogue.
-
-        Returns
-        -------
-        values : ndarray, shape (n, n_answers)
-            NaN where a value is masked.
-
-        Raises
-        ------
-        ValueError
-            If a column is missing, or does not hold numbers.
-        """
-        return read_numbers(table, self.columns, 'tree')
 
     def counts(self, values, *, voters=None):
         """
