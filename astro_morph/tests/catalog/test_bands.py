@@ -103,7 +103,7 @@ class TestExtinction:
 
     @pytest.mark.parametrize(
         ('band', 'published'),
-        # The same table, of bands that the module leaves out.
+        # The same source, for bands that are not in the table of the module.
         [('F475W', 3.268), ('F775W', 1.629), ('F105W', 0.969), ('F140W', 0.613), ('F110W', 0.881)],
     )
     def test_between_the_bands_of_the_table_is_close_to_the_published(self, band, published):
@@ -133,7 +133,7 @@ def test_mosaics_order_the_bands_of_their_files(tmp_path, bands):
 
 @pytest.fixture(scope='module')
 def start():
-    """A model with random weights, whose bands run from red to blue as those of pictures."""
+    """A model with random weights and bands from red to blue, like those of pictures."""
     cutouts = CutoutSet(np.zeros((2, 3, 32, 32)), bands=('red', 'green', 'blue'), kind='picture')
     return build_model(cutouts, cutouts, architecture='resnet18', views=1)
 
@@ -165,7 +165,7 @@ def test_filters_of_an_encoder_are_turned_for_bands_from_blue_to_red(start, band
 @pytest.mark.parametrize('bands', [('F606W', 'F814W'), ('W1', 'W2')], ids='-'.join)
 def test_filters_for_two_bands_are_the_outer_two_turned(start, bands):
     learnt = start.network.encoder.conv1.weight
-    # Interpolated from three, and scaled to keep their sum.
+    # Interpolated from three bands, and scaled to keep their sum.
     assert torch.allclose(first_layer(bands, start), 1.5 * learnt[:, [2, 0]])
     assert torch.allclose(first_layer(bands[::-1], start), 1.5 * learnt[:, [0, 2]])
 

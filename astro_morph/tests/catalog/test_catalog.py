@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of what is read out of a catalogue, and of the columns written into it."""
+"""Tests of reading a catalogue, and of writing columns into it."""
 
 import astropy.units as u
 import numpy as np
@@ -23,7 +23,7 @@ NAN = float('nan')
 
 
 def assert_positions(table, ra, dec, *, status='ok', **kwargs):
-    """Check the positions of a table against degrees."""
+    """Check that the positions of a table are these, in degrees."""
     coords, found = read_positions(table, **kwargs)
     assert coords.frame.name == 'icrs'
     assert coords.shape == (len(table),)
@@ -351,7 +351,7 @@ class TestWritePredictions:
         for name in annotated.colnames[4:9]:
             assert annotated[name].dtype == np.float32
             assert annotated[name].unit is None
-            # What a format that has no mask would show.
+            # What a format without masks would store.
             assert np.isnan(annotated[name].data.data[1])
         assert annotated['morph_class'].data.data[1] == ''
 
@@ -413,7 +413,7 @@ class TestWritePredictions:
         annotated = annotate(make_catalogue())
         with pytest.raises(ValueError, match=r"'morph_class'.*overwrite=True"):
             annotate(annotated)
-        # Not told apart by FITS.
+        # FITS ignores case.
         with pytest.raises(ValueError, match='MORPH_FLAGS'):
             annotate(Table({'MORPH_FLAGS': [0, 0, 0]}))
 
@@ -428,7 +428,7 @@ class TestWritePredictions:
             overwrite=True,
         )
         assert again['morph_class'].tolist() == ['S', 'E', 'E']
-        # The class of the first model is gone, the user's own column is not.
+        # The class of the first model is removed, the user's own column is kept.
         assert 'morph_p_irregular' not in again.colnames
         assert again['morph_p_value'].tolist() == [0.1, 0.2, 0.3]
         assert first['morph_class'].tolist() == ['E', None, 'S']
@@ -476,5 +476,5 @@ def test_probability_columns():
     for name in names:
         assert name.isascii()
         assert name.isidentifier()
-        # PostgreSQL takes no longer name.
+        # The limit of PostgreSQL.
         assert len(name) <= 63

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Quality flags: one bit each, and names for any combination."""
+"""Tests of the quality flags: one bit each, and names of any combination."""
 
 import numpy as np
 

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of `astro_morph.images.urls`: mosaics on a web server and in memory are as on disk."""
+"""Tests of `astro_morph.images.urls`: mosaics at URLs give the same cutouts as on disk."""
 
 import functools
 import re
@@ -16,12 +16,12 @@ from astro_morph.tests.cutouts.test_mosaics import make_noise, make_positions, m
 
 fsspec = pytest.importorskip('fsspec')
 
-# A megapixel is four blocks of what is read at once.
+# A megapixel takes four blocks.
 SHAPE = (1500, 1000)
 
 
 class RangeHandler(SimpleHTTPRequestHandler):
-    """Answers as object storage does, with a part of a file, and counts the bytes."""
+    """Answers like object storage, with a part of a file, and counts the bytes."""
 
     def log_message(self, *args):
         pass
@@ -57,7 +57,7 @@ class RangeHandler(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Images of one sky: as floats, scaled integers, compressed; and a cube."""
+    """Images of one sky as floats, as scaled integers, compressed, and as a cube."""
     folder = tmp_path_factory.mktemp('urls')
     noise, wcs = make_noise(SHAPE), make_wcs(shape=SHAPE)
     write(folder / 'tile-g.fits', noise, wcs)
@@ -98,7 +98,7 @@ def assert_same_as_on_disk(url, folder, pattern):
     expected = Mosaics(f'{folder}/{pattern}').fetch(make_coords(), size=24)
     came = Mosaics(f'{url}/{pattern}').fetch(make_coords(), size=24)
     assert came.bands == expected.bands
-    # The zero point of integers is added in the precision of either reader.
+    # The readers add the zero point of integers in different precision.
     np.testing.assert_allclose(came.images, expected.images, atol=1e-6)
     np.testing.assert_array_equal(came.status, expected.status)
 

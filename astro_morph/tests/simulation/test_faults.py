@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""What goes wrong on the network: each row its status, the others their images."""
+"""Tests of network faults: a failed row gets a status, the others their images."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from astro_morph.tests.skies import coords_at, ramp_sky
 PATH = '/hips-image-services/hips2fits'
 TRIES = 4
 
-# Too far apart to share a field; the second row is the one that has bad luck.
+# Too far apart to share a field; requests for the second row fail.
 X = Y = np.array([200.0, 650.0, 1100.0])
 
 
@@ -127,7 +127,7 @@ def test_a_host_without_address(coords):
 
 
 def test_a_service_that_is_down_is_an_outage(sky, tmp_path):
-    # Rows that differ in scale share no field.
+    # Rows of different scales do not share a field.
     table = QTable({'width': np.linspace(6, 9, 40)})
     table['coord'] = coords_at(sky, np.full(40, 700.0), np.full(40, 700.0))
     with serve(sky, faults=lambda request: faults.status(503)) as server:

@@ -33,7 +33,7 @@ def test_a_galaxy_does_not_depend_on_the_pixels(kind):
     ]
     (coarse, *shape), (fine, *fine_shape) = galaxies
     assert shape == fine_shape
-    # Random patches of arms fall elsewhere in other pixels, the light as a whole does not.
+    # Random patches of arms depend on the pixels, the total light does not.
     np.testing.assert_allclose(coarse.sum(axis=(1, 2)), fine.sum(axis=(1, 2)), rtol=0.1)
 
 

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of the services on this machine: what astroquery's clients get, and what goes wrong."""
+"""Tests of the local services: what astroquery's clients receive, and faults."""
 
 import io
 import os
@@ -34,14 +34,14 @@ AMPLITUDES = {'g': 1.0, 'r': 2.0, 'i': 3.0}
 
 
 def gaussian_light(wcs, shape, band):
-    """The light at the centres of pixels, from their distance on the sky alone."""
+    """Return the light at pixel centres, from their distance on the sky."""
     y, x = np.indices(shape)
     distance = wcs.pixel_to_world(x, y).icrs.separation(SOURCE)
     return AMPLITUDES[band] * np.exp(-((distance / WIDTH).to_value(u.one) ** 2) / 2)
 
 
 def tangential(coords, *, shape, scale, frame='icrs', angle=0 * u.deg):
-    """A grid of pixels, the position in its middle."""
+    """Return a pixel grid centred on a position."""
     wcs = WCS(naxis=2)
     axes = ('GLON', 'GLAT') if frame == 'galactic' else ('RA--', 'DEC-')
     wcs.wcs.ctype = [f'{axis}-TAN' for axis in axes]
@@ -56,7 +56,7 @@ def tangential(coords, *, shape, scale, frame='icrs', angle=0 * u.deg):
 
 @pytest.fixture(scope='module')
 def gaussian_sky():
-    """A sky without noise, whose light is known everywhere; its pixels are tilted."""
+    """A sky without noise and with known light everywhere, on a rotated grid."""
     survey, shape = surveys.get('sdss'), (120, 100)
     wcs = tangential(SOURCE, shape=shape, scale=survey.pixel_scale, angle=20 * u.deg)
     flux = np.array([gaussian_light(wcs, shape, band) for band in AMPLITUDES], np.float32)
@@ -70,7 +70,7 @@ def sky():
 
 @pytest.fixture
 def hips2fits():
-    """Make a client of a server."""
+    """Return a client of a server."""
 
     def connect(server):
         client = hips2fitsClass()
@@ -82,7 +82,7 @@ def hips2fits():
 
 @pytest.fixture
 def skyview(tmp_path):
-    """Make a client of a server; nothing that it caches outlives the test."""
+    """Return a client of a server, whose cache is removed after the test."""
 
     def connect(server):
         client = SkyViewClass()
@@ -146,7 +146,7 @@ def test_hips2fits_lays_a_grid_by_field_of_view(sky, hips2fits):
         image = hips2fits(server).query(
             'CDS/P/SDSS9/r', 24, 16, 'TAN', ra, dec, Angle(24 * sky.pixel_scale)
         )[0]
-    # As the service's own code does, the position is in the middle of pixel 12, of 1 to 24.
+    # As in the code of the service, the position is at the centre of pixel 12 of 1 to 24.
     np.testing.assert_array_equal(image.data, sky.flux[1, y - 7 : y + 9, x - 11 : x + 13])
     assert WCS(image.header).world_to_pixel(SkyCoord(ra, dec)) == pytest.approx((11, 7), abs=1e-6)
 
@@ -183,7 +183,7 @@ def test_colour_pictures_are_as_cube_and_as_picture(sky, hips2fits):
     # North is the last row of an image, and the first of a picture.
     np.testing.assert_array_equal(png, np.moveaxis(cube[0].data, 0, -1)[::-1])
     assert np.corrcoef(jpeg.mean(axis=-1).ravel(), png.mean(axis=-1).ravel())[0, 1] > 0.97
-    # Red is the reddest band, and bright where it is.
+    # Red shows the reddest band.
     is_bright = sky.flux[2, 10:60, 20:60] > 10 * sky.survey.sky_noise[3]
     assert cube[0].data[0][is_bright].min() > 100 > np.median(cube[0].data[0])
 
@@ -212,7 +212,7 @@ def test_skyview_gives_the_bands_asked_for_with_their_grid(gaussian_sky, skyview
         expected = gaussian_light(WCS(image.header), (40, 50), band)
         np.testing.assert_allclose(image.data, expected, atol=0.01)
         middle = WCS(image.header).pixel_to_world(24.5, 19.5)
-        # The client itself rounds positions to six digits.
+        # The client rounds positions to six digits.
         assert middle.icrs.separation(SOURCE) < 0.0005 * u.deg
 
 
@@ -227,13 +227,13 @@ def test_skyview_links_to_no_file_where_there_is_no_image(gaussian_sky, skyview)
 
 
 def tangential_of(sky):
-    """A small grid at the middle of a sky."""
+    """Return a small grid at the centre of a sky."""
     centre = SkyCoord(*sky.wcs.wcs.crval, unit='deg')
     return tangential(centre, shape=(16, 16), scale=sky.pixel_scale)
 
 
 def ask(server, **options):
-    """Ask for a small image as any HTTP client does."""
+    """Request a small image by plain HTTP."""
     params = {'hips': 'CDS/P/SDSS9/r', 'format': 'fits', 'width': 16, 'height': 16, 'fov': 0.002}
     params |= {'projection': 'TAN', 'coordsys': 'icrs', 'rotation_angle': 0}
     params |= {'ra': 180, 'dec': 5}
@@ -304,7 +304,7 @@ def test_many_clients_are_served_at_once(sky):
         ask(server)
         started = time.monotonic()
         codes = [answer.status_code for answer in pool.map(lambda _: ask(server), range(64))]
-        # One after the other would take 13 seconds.
+        # One by one, they would take 13 seconds.
         assert time.monotonic() - started < 5
     assert codes == [200] * 64
 
@@ -318,7 +318,7 @@ def test_the_end_closes_open_connections(sky):
 
 
 def add_pid(answer):
-    """A fault that tells in which process it happened."""
+    """A fault that reports the process in which it occurred."""
     return faults.status(503, str(os.getpid()))(answer)
 
 

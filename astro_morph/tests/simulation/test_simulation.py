@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of the simulated survey: what it shows is measured, as on real images."""
+"""Tests of the simulated survey, by measurements as on real images."""
 
 import pickle
 
@@ -34,13 +34,13 @@ def cutouts(survey):
 
 
 def of_kind(survey, cutouts, kind):
-    """Images, shape (n, band, y, x), and rows of the truth of one kind."""
+    """Return the images, of shape (n, band, y, x), and the truth of one kind of galaxy."""
     rows = np.flatnonzero(survey.catalogue['morphology'] == kind)
     return cutouts.images[rows], survey.catalogue[rows]
 
 
 def isophote_shape(image):
-    """Axis ratio and position angle in degrees, east left, of the area above 15 % of the core."""
+    """Return axis ratio and position angle in degrees of the area above 15 % of the core."""
     smooth = gaussian_filter(image, 1)
     core = smooth[30:35, 30:35].max()
     regions, _ = label(smooth > 0.15 * core)
@@ -51,12 +51,12 @@ def isophote_shape(image):
 
 
 def flux_inside(image, radius):
-    """Sum of the pixels in a circle around the middle of a cutout, radius in pixels."""
+    """Return the sum of the pixels in a circle around the centre of a cutout."""
     return image[distance_from_middle(image) < radius].sum()
 
 
 def distance_from_middle(image):
-    """Distance in pixels from the middle of a square image, where its galaxy is."""
+    """Return the distance in pixels from the centre of a square image."""
     y, x = np.indices(image.shape) - (image.shape[0] - 1) / 2
     return np.hypot(x, y)
 
@@ -108,7 +108,7 @@ def test_spirals_have_arms(survey, cutouts):
 
 
 def ring_scatter(image, truth):
-    """Relative scatter of the light along ellipses, from 0.7 to 1.8 half-light radii."""
+    """Return the relative scatter of the light along ellipses, at 0.7 to 1.8 half-light radii."""
     y, x = np.indices(image.shape) - (image.shape[0] - 1) / 2
     angle = truth['position_angle'].to_value(u.rad)
     along = y * np.cos(angle) - x * np.sin(angle)
@@ -139,7 +139,7 @@ def test_radii_match_the_growth_of_flux(survey):
         radii = np.arange(1, 36)
         growth = np.array([flux_inside(image, radius) for radius in radii])
         half = np.interp(0.5, growth / 10 ** (-0.4 * (row['mag_r'].value - 22.5)), radii) * 0.396
-        # Seeing adds its own half-light radius, near enough in quadrature.
+        # Seeing adds its own half-light radius, approximately in quadrature.
         ratios.append(half / np.hypot(row['half_light_radius'].value, 0.85))
     assert np.median(ratios) == pytest.approx(1, abs=0.1)
     assert np.all(truth['petroR90_r'] > 1.5 * truth['half_light_radius'])
@@ -157,7 +157,7 @@ def test_empty_sky_has_the_noise_of_the_survey(survey):
     whole = survey.fetch(survey.catalogue[:1], size=900).images[0]
     noise = surveys.get('sdss').sky_noise[[1, 2, 3]]
     for image, expected in zip(whole, noise, strict=True):
-        # Differences of neighbours take out the light of faint wings.
+        # Differences of neighbouring pixels remove the light of faint wings.
         _, _, spread = sigma_clipped_stats(np.diff(image[np.isfinite(image)][::2]), sigma=2.5)
         assert spread / np.sqrt(2) == pytest.approx(expected, rel=0.05)
 
@@ -188,7 +188,7 @@ def test_stars_have_the_seeing_of_the_survey(survey):
         fitted.append(TRFLSQFitter()(start, grid_x, grid_y, image[near]).fwhm * 0.396)
         sky[near] = 0
     assert len(fitted) >= 3
-    # Of what is so bright, stars are sharpest; the rest is galaxies of the field.
+    # Stars are the sharpest of the bright objects; the others are field galaxies.
     assert np.percentile(fitted, 25) == pytest.approx(1.32, rel=0.05)
 
 
@@ -198,7 +198,7 @@ def test_crowding_is_a_factor_on_the_number_of_other_objects():
     )
 
     def count(survey):
-        """Count the peaks of what else is on the sky, 20 times brighter than the noise."""
+        """Return the number of peaks of other objects, 20 times brighter than the noise."""
         others = gaussian_filter(survey.flux[1] - alone.flux[1], 1)
         is_peak = others == maximum_filter(others, 5)
         return np.sum(is_peak & (others > 20 * survey.survey.sky_noise[2] * 0.28))
@@ -242,7 +242,7 @@ def test_write_overwrites_only_where_it_may(survey, tmp_path):
 def test_galaxies_are_where_the_catalogue_says(survey, cutouts):
     images, truth = of_kind(survey, cutouts, 'round')
     pixels = np.transpose(survey.wcs.world_to_pixel(SkyCoord(truth['ra'], truth['dec'])))
-    # Whole pixels are cut, as Cutout2D cuts them: the galaxy is up to half a pixel off the middle.
+    # Like Cutout2D, whole pixels are cut: the galaxy is up to half a pixel off the centre.
     expected = pixels - np.ceil(pixels - 32)
     y, x = np.indices((13, 13)) + 25
     for core, position in zip(images[:, 1, 25:38, 25:38], expected, strict=True):
@@ -331,7 +331,7 @@ def test_galaxies_of_a_catalogue_are_put_where_it_says():
     np.testing.assert_allclose(survey.catalogue['dec'].value, table['dec'], rtol=0, atol=1e-10)
     cutouts = survey.fetch(table)
     assert cutouts.is_ok.all()
-    # 17 arcsec of the Legacy Surveys: the galaxy outshines the corners.
+    # In 17 arcsec of the Legacy Surveys, the galaxy outshines the corners.
     middle, corner = cutouts.images[:, 1, 28:36, 28:36], cutouts.images[:, 1, :8, :8]
     assert np.all(middle.mean(axis=(1, 2)) > 10 * np.median(corner, axis=(1, 2)))
 

@@ -23,7 +23,7 @@ def test_figures_belong_to_the_bands(survey):
             assert figures.shape == (len(survey.bands),)
             assert not np.any(figures <= 0)
     if survey.psf_fwhm is not None:
-        # Pixels sample the point-spread function, and not a hundred times.
+        # Pixels sample the point-spread function, and are not far smaller.
         assert np.all(survey.pixel_scale < survey.psf_fwhm)
         assert np.all(20 * survey.pixel_scale > survey.psf_fwhm)
     assert np.shape(survey.zero_point) in ((), (len(survey.bands),))
@@ -67,7 +67,7 @@ def test_paper_finds_what_to_print(survey):
 def test_noise_gives_the_published_depth(name, band, depth):
     survey = surveys.get(name)
     index = survey.bands.index(band)
-    # Error of a flux that is fitted with the Gaussian point-spread function, summed in pixels.
+    # Flux error of a fit of the Gaussian point-spread function, summed over pixels.
     sigma = (survey.psf_fwhm[index] / survey.pixel_scale).to_value(u.one) / 2.3548
     y, x = np.mgrid[-20:21, -20:21]
     psf = np.exp(-(x**2 + y**2) / (2 * sigma**2))
@@ -115,7 +115,7 @@ def test_unknown_survey_lists_known_ones(name):
 
 
 def area(region):
-    """Area in square degrees, from random points."""
+    """Return the area in square degrees, from random points."""
     random = np.random.default_rng(0)
     z = random.uniform(-1, 1, 100_000)
     points = SkyCoord(random.uniform(0, 360, len(z)), np.degrees(np.arcsin(z)), unit='deg')
@@ -126,7 +126,7 @@ class TestCoverage:
     def test_patch_may_pass_through_zero_hours_and_leaves_out_the_milky_way(self):
         coords = SkyCoord([359, 1, 20, 340, 10, 1], [0, 0, 0, 0, -31, 70], unit='deg')
         patch = Patch(dec=(-30, 80), ra=(350, 15), latitude=20)
-        # The last is 8 degrees from the galactic plane.
+        # The last one is 8 degrees from the galactic plane.
         assert patch.covers(coords).tolist() == [True, True, False, False, False, False]
 
     @pytest.mark.parametrize(
