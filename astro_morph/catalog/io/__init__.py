@@ -1,2 +1,2 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tables in files: whole and in chunks."""
+"""Read and write tables in files: whole, and in chunks of rows."""

@@ -16,8 +16,8 @@ from astro_morph.utils.files import atomic_file
 
 __all__ = ['TableChunks', 'find_representatives', 'write_chunks']
 
-# The formats that are read and written in chunks. A reader has `n_rows` and `read(start, stop)`; a
-# function to write joins files, each of which it reads before it asks for the next one.
+# The formats that are read and written in chunks. A reader has `n_rows` and `read(start, stop)`. A
+# joiner writes the rows of many files to one; it reads each file before it asks for the next one.
 _STREAMED = {
     'ascii.csv': (CsvReader, join_csv),
     'fits': (FitsReader, join_fits),
@@ -59,8 +59,8 @@ class TableChunks:
 
     def __init__(self, path, size):
         try:
-            reader, _ = _STREAMED.get(find_format(path), (_WholeReader, None))
-            self._reader = reader(Path(path))
+            reader_class, _ = _STREAMED.get(find_format(path), (_WholeReader, None))
+            self._reader = reader_class(Path(path))
         except (OSError, ValueError) as error:
             msg = f'the catalogue {str(path)!r} cannot be read: {error}'
             raise ValueError(msg) from error

@@ -82,7 +82,7 @@ def join_fits(files, path, *, n_rows, n_skip):
     with (gzip.open if _is_compressed(path) else open)(path, 'wb') as output:
         for number, reader in enumerate(map(FitsReader, files)):
             if reader.header['PCOUNT']:
-                msg = 'FITS files of chunks cannot hold arrays of varying length; write Parquet'
+                msg = 'FITS written in chunks cannot hold arrays of varying length; write Parquet'
                 raise ValueError(msg)
             if number == 0:
                 output.write(reader.headers_for(n_rows))
