@@ -151,7 +151,7 @@ class CutoutSet:
         for name in ('status', 'flags', 'table'):
             value = getattr(self, name)
             if value is not None and len(value) != n:
-                msg = f'{name} has {len(value)} rows, there are {n} images; pass one an image'
+                msg = f'{name} has {len(value)} rows, there are {n} images; pass one for each image'
                 raise ValueError(msg)
         if np.shape(self.pixel_scale) not in ((), (n,)):
             msg = (

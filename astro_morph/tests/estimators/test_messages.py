@@ -71,7 +71,7 @@ CALLS = {
     ),
     'statuses of other rows': (
         lambda given: CutoutSet(np.zeros((2, 3, 8, 8)), status=['ok']),
-        ['status', '1 rows', '2 images', 'give it one an image'],
+        ['status', '1 rows', '2 images', 'pass one for each image'],
     ),
     'one class only': (
         lambda given: given.new.fit(given.blobs, np.full(24, 'round')),
@@ -127,11 +127,11 @@ CALLS = {
     ),
     'evaluation without labels': (
         lambda given: evaluate(given.classifier, given.blobs, np.full(24, '')),
-        ["'morphology'", 'no row has a label', 'give them to some rows'],
+        ["'morphology'", 'no row has a label', 'fill them in'],
     ),
     'evaluation without images': (
         lambda given: evaluate(given.classifier, given.blobs.replace(status=['truncated'] * 24)),
-        ['24 rows', 'annotate them to see why'],
+        ['24 rows', 'annotate X to see why'],
     ),
     'no model': (
         lambda given: MorphologyClassifier.load(given.text),
@@ -179,7 +179,7 @@ CALLS = {
     ),
     'mosaic that is none': (
         lambda given: Mosaics(given.text),
-        ['text.txt', 'is left out', 'mend or remove it'],
+        ['text.txt', 'is left out', 'repair or remove it'],
     ),
 }
 
