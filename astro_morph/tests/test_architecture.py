@@ -146,6 +146,22 @@ def test_architecture_picture_shows_the_modules(reader, rooms):
     assert shown == modules | {*rooms}, 'run python tools/draw_figures.py docs/_static'
 
 
+def test_data_flow_page_names_what_there_is():
+    if not DOCS.exists():
+        pytest.skip('the sources are not a checkout')
+    page = (DOCS / 'development' / 'data_flow.rst').read_text(encoding='utf-8')
+    missing = [
+        path for path in re.findall(r'``([\w/]+\.py)``', page) if not (PACKAGE / path).exists()
+    ]
+    assert not missing
+    rows = re.findall(r'^     - ``([\w/]+\.py)``\n     - (.+)$', page, re.MULTILINE)
+    assert rows
+    for path, names in rows:
+        code = (PACKAGE / path).read_text(encoding='utf-8')
+        for name in re.findall(r'``(\w+)``', names):
+            assert re.search(rf'^(def|class) {name}\b', code, re.MULTILINE), f'{path}: {name}'
+
+
 def test_imports_point_downward(rooms):
     found = wrong_imports(PACKAGE, rooms)
     assert not found, '\n'.join(found)
