@@ -21,8 +21,8 @@ __all__ = ['sgd', 'train']
 # Fraction of the training in which the learning rate rises: large first steps spoil batch norm.
 WARM_UP = 0.05
 
-# Those of the recipe for CIFAR-10 by the authors of MoCo; the decay is five times as strong as that
-# for ImageNet, because there are fewer images.
+# From the MoCo authors' recipe for CIFAR-10. It has fewer images than ImageNet, so weights decay
+# five times as fast.
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 
@@ -86,7 +86,7 @@ def train(
 
     Where ``torchrun`` has started several processes, each takes its part of every batch, and their
     gradients are averaged. If the images do not divide evenly among the processes, each epoch
-    leaves out the few that remain, others each time.
+    leaves out a few of them, different ones each time.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Which galaxies are chosen for a label, and which labels are doubted."""
+"""Active learning: the galaxies chosen to be labelled, and the labels that are likely wrong."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_typical_ones_are_the_middle_of_groups():
 
 def test_diverse_ones_are_uncertain_and_unlike_each_other():
     random = np.random.default_rng(0)
-    # Three groups of uncertain galaxies that look alike, and many of which the model is sure.
+    # Three groups of uncertain galaxies that look alike, and many that the model is certain of.
     group = np.repeat([0, 1, 2, 3], [4, 4, 4, 88])
     features = 10 * np.eye(4)[group] + random.normal(size=(100, 4))
     margin = np.select([group == 0, group < 3], [0.1, 0.2], 0.9) + random.uniform(0, 0.05, 100)
@@ -124,7 +124,7 @@ def test_class_that_is_hard_to_see_needs_less_to_be_believed():
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.5, 0.5], [0.6, 0.4]])
     target = np.array([0, 0, 1, 1])
     assert len(confident_learning(probabilities, target)) == 0
-    # Now 0.65 and 0.5: the last leans to 0 more than the class of its label is usually hidden.
+    # Now 0.65 and 0.5: the last has 0.15 more than the mean for class 0, and 0.3 less for its own.
     probabilities = np.array([[0.7, 0.3], [0.6, 0.4], [0.2, 0.8], [0.8, 0.2]])
     table = confident_learning(probabilities, target)
     assert table['row'].tolist() == [3]

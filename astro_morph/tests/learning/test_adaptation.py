@@ -18,7 +18,7 @@ def fit(cutouts, **parameters):
 
 
 def make_pictures(n, **options):
-    """Make pictures of blobs, of bands of different brightness."""
+    """Return pictures of blobs whose bands differ in brightness."""
     blobs = make_blobs(n, bands='rgb', **options)
     bands = np.array([40, 30, 20]).reshape(-1, 1, 1)
     pixels = np.clip((blobs.images + 1) * bands, 0, 255).astype(np.uint8)
@@ -106,7 +106,7 @@ class TestBatchNorms:
         adapted.model_.run(other.images)
         handle.remove()
         learnt = fine_tuned.model_.network.encoder.bn1.running_mean
-        # The prior is worth 16 galaxies, beside 48.
+        # The prior weighs as much as 16 galaxies; there are 48.
         expected = 0.75 * seen[0].mean((0, 2, 3)) + 0.25 * learnt
         torch.testing.assert_close(norm.running_mean, expected, atol=1e-4, rtol=1e-3)
         assert not network.training

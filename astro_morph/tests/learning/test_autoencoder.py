@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The auto-encoder: its loss against NumPy, its decoder, and what it learns to draw."""
+"""The auto-encoder: its loss against NumPy, its decoder, and what it learns to reconstruct."""
 
 import numpy as np
 import pytest
@@ -57,5 +57,5 @@ def test_galaxies_are_learnt_to_be_drawn(images):
         loss.backward()
         optimizer.step()
     assert accuracy > 0.9
-    # Better than their mean, drawn for all.
+    # Better than the mean image for all.
     assert loss < 0.5 * images.var(0, correction=0).mean()

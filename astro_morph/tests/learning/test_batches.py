@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Batches of images: the same from memory, from a file and from the device, and no more of them."""
+"""Batches of images: the same from memory, from a file and from the device, and no other rows."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_images_live_on_the_device_if_they_fit(pictures, monkeypatch):
         monkeypatch.setattr(module, '_free_memory', lambda device, free=free: free)
         batches = Batches(pictures.copy(), CPU)
         taken = batches.take(ROWS)
-        # What is changed in memory no longer matters to images on the device.
+        # Changes in memory do not affect the images on the device.
         batches._images[:] = 0
         assert torch.equal(batches.take(ROWS), taken) == is_resident
         assert torch.equal(taken, host.take(ROWS))

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Random conditions: dust, seeing and noise are distributed as they should be."""
+"""Random conditions: the distributions of dust, seeing and noise."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from astro_morph.tests.learning.test_views import N, copies, seed
 
 
 def observe(bands, *, n=N, number=0, **options):
-    """See n copies of one galaxy in other conditions; what the options leave out does not vary."""
+    """Draw conditions for n copies of one galaxy; only what the options name varies."""
     constant = {'psf_fwhm': (0.0,), 'extinction': (0.0,), 'noise_scatter': 0.0}
     options = {
         name: value * len(bands) if name in ('psf_fwhm', 'extinction') else value
@@ -39,7 +39,7 @@ class TestSeeing:
             self.variances(observe([image], **options))[:, 0] - moments(image)[1]
             for image in (self.STAR, self.GALAXY)
         )
-        # The same conditions broaden both, round, by the same amount.
+        # The same conditions broaden both equally, and along both axes.
         added = np.trace(star, axis1=1, axis2=2) / 2
         assert added.max() > 1.3**2
         is_broadened = added > 0.05

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""What turns features into classes: its layers, the choice between them, and their calibration."""
+"""Heads: their layers, the choice between them, and their calibration."""
 
 import warnings
 
@@ -30,7 +30,7 @@ def small_head():
 def make_features(n_classes, *, n=60, d=5, random_state=0):
     random = np.random.default_rng(random_state)
     target = np.arange(n) % n_classes
-    # Neither centred nor of one scale: the layers take them as they are.
+    # Features that are not standardised: the layers take them as they are.
     features = 3 + [1, 10, 0.1, 2, 5] * (random.normal(size=(n, d)) + np.eye(d)[target])
     return features, target, random.uniform(0.5, 2, n)
 
@@ -124,6 +124,6 @@ class TestCalibration:
         scores = calibrate(network, logits, target, weight)
         assert float(network.temperature) == pytest.approx(4 / np.log(4), rel=1e-3)
         assert len(scores) == 100
-        # As likely as they are frequent, they can't be predicted better.
+        # Nothing predicts random classes better than their frequencies.
         expected = -0.8 * np.log(0.8) - 0.2 * np.log(0.2)
         assert calibrated_losses(logits, target, weight).mean() == pytest.approx(expected, rel=1e-5)

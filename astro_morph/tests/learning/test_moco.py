@@ -15,7 +15,7 @@ SHAPE = (2, 3, 3)
 
 
 class TinyEncoder(nn.Module):
-    """One linear layer, so that a line of NumPy does the same."""
+    """One linear layer, which a line of NumPy can repeat."""
 
     n_features = 6
 
@@ -28,7 +28,7 @@ class TinyEncoder(nn.Module):
 
 
 class NoisyViews:
-    """Adds noise to the images, and remembers the views it gave."""
+    """Adds noise to the images, and keeps the views."""
 
     def __init__(self):
         self.given = []
@@ -66,7 +66,7 @@ def step(moco, rows, *, progress=0.0, seed=2):
 
 
 class Reference:
-    """MoCo in NumPy: the state of a torch one, and what a step must make of it."""
+    """MoCo in NumPy: takes over the state of one in PyTorch, and predicts its next step."""
 
     def __init__(self, moco):
         self.query = self.parameters(moco.query_encoder)
@@ -91,7 +91,7 @@ class Reference:
         ]
 
     def losses(self, query_view, key_view, rows):
-        """Minus the log of the share that the own key has; the keys; and whether it is first."""
+        """Return the losses, the keys, and whether each query is closest to its own key."""
         queries, keys = self.encode(self.query, query_view), self.encode(self.key, key_view)
         losses, hits = [], []
         for query, key, row in zip(queries, keys, rows, strict=True):
@@ -114,11 +114,11 @@ def check_state(moco, reference):
         np.testing.assert_allclose(value, expected, atol=1e-6)
 
 
-# More rows than are encoded at once, so that keys are shuffled and put back in order.
+# More rows than are encoded at once: the keys are shuffled, and put back in order.
 @pytest.mark.parametrize('n', [1, 5, 150])
 def test_step_is_that_of_the_paper(n):
     moco = make()
-    # Galaxy 3 is in the queue already: it is no negative of itself.
+    # Galaxy 3 is in the queue already: it is not a negative of itself.
     moco.queue_rows[:4] = torch.tensor([3, 99, 3, 98])
     reference = Reference(moco)
     rows = np.arange(n)
@@ -173,7 +173,7 @@ def _generator(state):
 def test_own_key_is_never_a_negative():
     moco = make(queue_size=6)
     step(moco, [4] * 6)
-    # The queue holds other views of galaxy 4 only, so that it has nothing to be told from.
+    # The queue holds other views of galaxy 4 only, so it has no negatives.
     loss, accuracy = step(moco, [4] * 6)
     assert loss == 0
     assert accuracy == 1
@@ -226,7 +226,7 @@ def test_momentum_rises_to_one(progress, momentum):
 
 
 def late_accuracy(learning_rate):
-    """Train on 32 galaxies, and give the accuracy of the last steps."""
+    """Train on 32 galaxies, and return the accuracy of the last steps."""
     moco = make(queue_size=16)
     optimizer = torch.optim.SGD(moco.query_encoder.parameters(), learning_rate, momentum=0.9)
     accuracies = []

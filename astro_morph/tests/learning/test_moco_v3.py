@@ -46,7 +46,7 @@ def project(parameters, views):
 
 
 def contrast(queries, keys):
-    """The loss of section 3 of the paper, and the share of queries nearest to their own key."""
+    """The loss of section 3 of the paper, and the fraction of queries nearest to their own key."""
     queries, keys = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, keys))
     logits = queries @ keys.T / TEMPERATURE
     losses = np.logaddexp.reduce(logits, axis=1) - np.diag(logits)
@@ -86,7 +86,7 @@ def test_only_query_encoder_and_predictor_learn():
 
 
 def late_accuracy(learning_rate):
-    """Train on 8 galaxies, and give the accuracy of the last steps."""
+    """Train on 8 galaxies, and return the accuracy of the last steps."""
     moco = make()
     optimizer = torch.optim.SGD(moco.parameters(), learning_rate, momentum=0.9)
     accuracies = []

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The monitor: its figures against plain arithmetic, and what it says of a training gone wrong."""
+"""The monitor: its figures against plain arithmetic, and its warnings of a failed training."""
 
 import warnings
 
@@ -76,7 +76,7 @@ class Mean(nn.Module):
 
 
 def colours(n, *, size=20):
-    """Make pictures of one colour each."""
+    """Return pictures of a single colour each."""
     values = RANDOM.integers(50, 255, (n, 3, 1, 1))
     return np.broadcast_to(values, (n, 3, size, size)).astype(np.uint8)
 

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of the search for galaxies that look alike."""
+"""The search for galaxies that look alike."""
 
 import sys
 
@@ -13,7 +13,7 @@ from astro_morph.learning.neighbors import nearest
 
 @pytest.fixture
 def features():
-    """Give features of galaxies that crowd about some centres."""
+    """Return features of galaxies in clusters around some centres."""
     random = np.random.default_rng(0)
     centres = random.normal(size=(40, 24))
     crowd = centres[random.integers(40, size=600)] + 0.3 * random.normal(size=(600, 24))

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Several processes train one network: what they share, and that it learns as one process does."""
+"""Training in several processes: they agree on all, and learn as one process does."""
 
 import os
 import runpy
@@ -18,7 +18,7 @@ from astro_morph.tests.helpers import make_blobs
 N_PROCESSES = 2
 N_EPOCHS = 25
 
-# What each process runs; it keeps what it ends with in a file of its own.
+# The script of each process, which saves its results to a file of its own.
 SCRIPT = """
 import sys
 import torch
@@ -31,7 +31,7 @@ torch.save(pretrain(seed=processes.rank()), f'{sys.argv[1]}/{processes.rank()}.p
 
 
 def pretrain(*, seed=0):
-    """Train MoCo on blobs of many colours; give its state, the history and the rows it saw."""
+    """Train MoCo on blobs of many colours; return its state, the history and the rows it saw."""
     from astro_morph.learning.objectives import MoCo
     from astro_morph.learning.training.loop import sgd, train
     from astro_morph.learning.training.views import RandomViews
@@ -39,7 +39,7 @@ def pretrain(*, seed=0):
 
     torch.manual_seed(seed)
     encoder = SmallEncoder()
-    # Batch statistics would be those of half a batch in two processes.
+    # In two processes, batch statistics would be those of half a batch.
     encoder[1] = torch.nn.GroupNorm(2, encoder.n_features)
     colours = np.exp(np.random.default_rng(0).normal(size=(65, 2, 1, 1)))
     objective = MoCo(encoder, RandomViews(20), queue_size=32, temperature=0.2, momentum=0.9)
@@ -79,7 +79,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope='module')
 def results(tmp_path_factory):
-    """What two processes end with."""
+    """The results of two processes."""
     folder = tmp_path_factory.mktemp('processes')
     (folder / 'script.py').write_text(SCRIPT)
     done = torchrun(folder / 'script.py', folder)
@@ -125,7 +125,7 @@ def test_loss_falls_as_in_one_process_with_the_same_batch(results):
         alone = pretrain()
     for history in (results[0]['history'], alone['history']):
         losses = [record['loss'] for record in history]
-        # It rises first, while the queue fills.
+        # It rises at first, while the queue fills.
         assert max(losses) > 2.3
         assert np.mean(losses[-5:]) == pytest.approx(1.77, abs=0.1)
 

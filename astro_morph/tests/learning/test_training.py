@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The training loop: what each epoch sees, how the rate runs, and how a killed run goes on."""
+"""The training loop: the rows of each epoch, the learning rate, and runs that were interrupted."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ CPU = torch.device('cpu')
 
 
 class Recorder(nn.Module):
-    """An objective that remembers what it was given; its parameter falls by the learning rate."""
+    """An objective that keeps its arguments; its parameter falls by the learning rate."""
 
     def __init__(self, pause=0.0):
         super().__init__()
@@ -124,7 +124,7 @@ class TestLearningRate:
             0.15 * (1 + np.cos(np.pi * (progress - 0.05) / 0.95)),
         )
         np.testing.assert_allclose(rates, expected, rtol=1e-6)
-        # The parameter's gradient is 1: it has gone as far as the rates add up to.
+        # The parameter's gradient is 1: it has moved by the sum of the learning rates.
         assert -objective.parameter.item() == pytest.approx(sum(rates), rel=1e-4)
 
     def test_groups_keep_their_ratio(self):
@@ -184,7 +184,7 @@ class TestTime:
 
 
 class SmallEncoder(nn.Sequential):
-    """A convolution and a batch norm, which has buffers as those of a large encoder have."""
+    """A convolution and a batch norm, with buffers like those of a large encoder."""
 
     n_features = 8
 
@@ -210,7 +210,7 @@ STEPS = 12
 
 
 def fit(name, *, checkpoint=None, seed=0, after_step=lambda number: None, **options):
-    """Train for 4 epochs of 3 steps; give the weights and buffers, and the history."""
+    """Train for 4 epochs of 3 steps; return weights and buffers, and the history."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         objective = OBJECTIVES[name]()
@@ -226,7 +226,7 @@ def fit(name, *, checkpoint=None, seed=0, after_step=lambda number: None, **opti
 
 
 def is_same_run(first, second):
-    """Compare two results of `fit` bit by bit, but for the time they took."""
+    """Compare two results of `fit` bit by bit, except for the time they took."""
     (state, history), (other, other_history) = first, second
     timeless = [[{**r, 'seconds': None} for r in h] for h in (history, other_history)]
     return timeless[0] == timeless[1] and all(
@@ -250,7 +250,7 @@ class TestCheckpoint:
             assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         finally:
             signal.signal(signal.SIGINT, handler)
-        # The new process has other weights: all must come from the checkpoint, and the seed too.
+        # The new process has other weights: all must come from the checkpoint, as must the seed.
         n_steps = []
         resumed = fit(
             name,
@@ -278,7 +278,7 @@ class TestCheckpoint:
             for _ in range(5):
                 process.stdout.readline()
             process.send_signal(number)
-            # To the end: the process is not to write into a closed pipe meanwhile.
+            # Read to the end, so that the process does not write into a closed pipe.
             process.communicate()
         assert process.returncode == -number
         n_steps = []

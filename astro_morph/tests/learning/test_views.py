@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Random views: what they do to blobs whose place, size, angle and colour are known."""
+"""Random views of blobs whose position, size, angle and colour are known."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def seed(number=0):
 
 
 def copies(*bands, n=N):
-    """Stack images of bands to n equal samples."""
+    """Stack images of bands into n identical samples."""
     return torch.from_numpy(np.stack(bands)).float().expand(n, -1, -1, -1)
 
 
@@ -111,7 +111,7 @@ class TestGeometry:
     def test_shift_is_uniform_along_each_axis(self):
         views = draw([gaussian(32, sigma=2)], shift=4)[:, 0]
         centroids = np.array([moments(view)[0] for view in views])
-        # Turned with the view, so that only the distance from the centre tells of the square.
+        # The shift turns with the view: only its distance shows that it is drawn from a square.
         distance = np.hypot(*centroids.T)
         assert 4 < distance.max() < 4 * np.sqrt(2) + 0.1
         assert distance.std() == pytest.approx(4 * np.sqrt(2 / 3 - 0.7652**2), rel=0.15)
@@ -124,7 +124,7 @@ class TestGeometry:
         first, second = (
             np.array([moments(view)[0] for view in views[:, band]]) for band in range(2)
         )
-        # Rigid: distances stay, and the angle between the blobs stays right.
+        # A rigid motion: distances, and the right angle between the blobs, are preserved.
         np.testing.assert_allclose(np.hypot(*first.T), 7, atol=0.1)
         np.testing.assert_allclose(np.sum(first * second, axis=1), 0, atol=0.7)
         is_mirrored = first[:, 0] * second[:, 1] < first[:, 1] * second[:, 0]
