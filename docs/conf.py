@@ -47,8 +47,12 @@ exclude_patterns += ['gallery/*.ipynb', 'gallery/*.py', 'gallery/*.md5']
 # Inheritance diagrams need Graphviz, which is not a Python package.
 automodapi_inheritance_diagram = False
 nitpicky = True
-# From the docstring inherited from torch.nn.Module.forward.
+# From docstrings inherited from PyTorch and scikit-learn.
 nitpick_ignore = [('py:class', 'Module')]
+nitpick_ignore_regex = [
+    (r'py:obj', r'X|y|fit_params|"\w+"|\["class_name0".*'),
+    (r'std:(ref|term)', r'df_output_transform|sphx_glr_.*'),
+]
 
 
 def has_network():
@@ -71,7 +75,7 @@ if has_network():
 else:
     # Without a network, only links inside this project are checked.
     intersphinx_mapping = {}
-    nitpick_ignore_regex = [
+    nitpick_ignore_regex += [
         (r'py:.*', r'(?!astro_morph\b)[a-z]\w*\..+'),
         # From the docstrings of methods inherited from scikit-learn.
         (r'std:(ref|term)', r'metadata_routing|meta-estimator'),
@@ -99,17 +103,22 @@ def public_names():
 
 
 def resolve_public_name(app, env, node, contnode):
-    """Resolve the full name of a public object to the page of its public name."""
+    """Resolve the name of a public object, full or alone, to the page of its public name."""
+    if node.get('refdomain') != 'py':
+        return None
     target = node['reftarget']
-    short = re.search(rf'\b({"|".join(astro_morph.__all__)})\b.*', target)
+    # A name alone is one of the module in whose docstring it is.
+    module = sys.modules.get(node.get('py:module'))
+    defined_in = getattr(getattr(module, target, None), '__module__', None)
+    full = f'{defined_in}.{target}' if defined_in else target
     names = [
-        f'{door}{target[len(home) :]}'
+        f'{door}{full[len(home) :]}'
         for home, door in app.public_names.items()
-        if f'{target}.'.startswith(f'{home}.')
+        if f'{full}.'.startswith(f'{home}.')
     ]
-    if short:
-        names.append(f'astro_morph.{short[0]}')
-    for name in names if node.get('refdomain') == 'py' else ():
+    if match := re.search(rf'\b({"|".join(astro_morph.__all__)})\b.*', target):
+        names.append(f'astro_morph.{match[0]}')
+    for name in names:
         found = env.domains['py'].resolve_xref(
             env, node['refdoc'], app.builder, 'obj', name, node, contnode
         )
@@ -118,7 +127,14 @@ def resolve_public_name(app, env, node, contnode):
     return None
 
 
+def escape_defaults(app, what, name, obj, options, lines):
+    """Escape the underscore at the end of a default, which would make it a link."""
+    lines[:] = [re.sub(r"(default='\w+)_'", r"\1\\_'", line) for line in lines]
+
+
 def setup(app):
     app.add_directive('modules', rooms.Modules)
     app.public_names = public_names()
     app.connect('missing-reference', resolve_public_name)
+    # Before numpydoc, whose priority is 500.
+    app.connect('autodoc-process-docstring', escape_defaults, priority=400)

@@ -54,7 +54,7 @@ class CutoutBuilder:
         return (self._status == 'ok') & (layer_status == 'missing')
 
     def note(self, layer, rows, images):
-        """Note what is known of some rows: an image, `NO_COVERAGE`, or None for nothing."""
+        """Note what is known of some rows: an image, ``NO_COVERAGE``, or None for nothing."""
         i = self._layers.index(layer)
         for row, image in zip(rows, images, strict=True):
             if image is not None:

@@ -92,7 +92,7 @@ class PoliteAdapter(HTTPAdapter):
         self._is_over = threading.Event() if is_over is None else is_over
 
     def send(self, request, stream=False, timeout=None, **options):
-        """Send a request as `requests` does, or raise `FetchError` once all tries have failed."""
+        """Send a request as ``requests`` does, or raise `FetchError` once all tries have failed."""
         self.last_failure = None
         # Not mounted as max_retries: inside urllib3 a retry can't change the server, read a body
         # again that broke off, or hold back other threads.
