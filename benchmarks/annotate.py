@@ -90,7 +90,8 @@ def write_model(folder, path, options, **parameters):
         **parameters,
     )
     keywords = {} if options.views is None else {'views': options.views}
-    classifier.fit(rows).to_onnx(folder / 'model.onnx', precision=options.precision, **keywords)
+    classifier.fit(rows)
+    classifier.to_onnx(folder / 'model.onnx', rows, precision=options.precision, **keywords)
 
 
 def bare_rate(model, images, seconds):

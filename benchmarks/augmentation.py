@@ -24,7 +24,7 @@ from astro_morph import CutoutSet, plotting
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
 from astro_morph.learning.training.batches import Batches, training_images
 from astro_morph.learning.training.views import CONTRAST, FluxViews, RandomViews, training_views
-from astro_morph.models.building import describe, network_for
+from astro_morph.models.building import build_model
 from astro_morph.simulation import SimulatedSurvey
 
 N_GALAXIES = 256
@@ -45,8 +45,8 @@ def lightly_transform(pictures, size):
 
 def our_views(cutouts, size, survey=None):
     """Make what gives two views of each image, with the network's stretch where it is flux."""
-    spec = describe(cutouts, architecture='resnet18', views=1)
-    network = network_for(cutouts, spec)
+    model = build_model(cutouts, cutouts, architecture='resnet18', views=1, stages=())
+    spec, network = model.spec, model.network
     images = Batches(training_images(network, cutouts), torch.device('cpu'))
     views = training_views(network, spec, CONTRAST, survey=survey)
     if isinstance(views, FluxViews):

@@ -66,7 +66,8 @@ def write_model(survey, path):
     classifier = MorphologyClassifier(
         survey, size=SIZE, encoder='random', strategy='linear', random_state=0, verbose=0
     )
-    classifier.fit(survey.catalogue[:N_LABELS]).to_onnx(path, views=1)
+    labelled = survey.catalogue[:N_LABELS]
+    classifier.fit(labelled).to_onnx(path, labelled, views=1)
 
 
 def annotate_by_workers(catalog, annotation, folder, *, n_workers, is_killed=False):

@@ -56,11 +56,11 @@ def noise(n):
     )
 
 
-def contenders(classifier, folder, views):
+def contenders(classifier, cutouts, folder, views):
     """Give what turns a batch into logits, by name."""
     for precision in PRECISIONS:
         path = folder / f'{precision}-{views}.onnx'
-        classifier.to_onnx(path, precision=precision, views=views)
+        classifier.to_onnx(path, cutouts, precision=precision, views=views)
     network = copy.deepcopy(classifier.model_.network)
     network.views = views
     pytorch = TorchModel(classifier.model_.spec, network)
@@ -85,12 +85,13 @@ def measure(run, images):
     return len(images) / (time.perf_counter() - start)
 
 
-def compare_speed(classifier, images, turns):
+def compare_speed(classifier, cutouts, turns):
     """Print the rates; return those of integers in units of those of floats."""
+    images = cutouts.images.astype(np.float32)
     speedups = {}
     with tempfile.TemporaryDirectory() as folder:
         for views in VIEWS:
-            runs = contenders(classifier, Path(folder), views)
+            runs = contenders(classifier, cutouts, Path(folder), views)
             for run in runs.values():
                 run(images[:BATCH_SIZE])  # the first time, memory is found
             rates = dict.fromkeys(runs, 0.0)
@@ -115,7 +116,7 @@ def compare_accuracy(cutouts, n_folds, **parameters):
         for number, (train, test) in enumerate(folds.split(labels, labels), start=1):
             classifier = make_classifier(cutouts[train], **parameters)
             for precision, right in is_right.items():
-                cost = classifier.to_onnx(path, precision=precision)
+                cost = classifier.to_onnx(path, cutouts[train], precision=precision, overwrite=True)
                 right[test] = OnnxClassifier(path).predict(cutouts[test]) == labels[test]
                 print(f'fold {number}: accuracy {right[test].mean():.4f}; said of the training')
                 print(f'  {cost}', flush=True)
@@ -145,7 +146,7 @@ def main():
     images = noise(options.galaxies)
     # For the speed it does not matter what a network of this size has learnt.
     untrained = make_classifier(images[:64], encoder='random', strategy='linear')
-    speedups = compare_speed(untrained, images.images.astype(np.float32), options.turns)
+    speedups = compare_speed(untrained, images, options.turns)
     for views, speedup in speedups.items():
         verdict = 'met' if speedup >= LEAST_SPEEDUP else 'MISSED'
         print(f'int8 / float32, views={views}: {speedup:.2f} (at least {LEAST_SPEEDUP}: {verdict})')

@@ -62,7 +62,7 @@ def main():
     print(f'accuracy with {", ".join(map(str, N_LABELS))} labels, mean of {N_FOLDS} folds')
     show('random weights', randomised(bundled), cutouts, labels)
     for method in methods:
-        encoder = MorphologyEncoder(method, max_time=options.minutes * u.min, random_state=0)
+        encoder = MorphologyEncoder(method=method, max_time=options.minutes * u.min, random_state=0)
         name = f'{method}, {options.minutes:g} min'
         show(name, encoder.fit(pictures), cutouts, labels)
     for name, file in files.items():

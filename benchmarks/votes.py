@@ -16,9 +16,9 @@ from astro_morph.catalog.numbers import read_numbers
 from astro_morph.catalog.vote_tree import VoteTree, galaxy_zoo_2
 from astro_morph.cutouts import ImageFiles
 from astro_morph.learning.fitting import seeded
+from astro_morph.models.dirichlet import log_likelihood
 from astro_morph.models.running import run_batches
 from astro_morph.models.torch_model import TorchModel, build_network
-from astro_morph.prediction.dirichlet import log_likelihood
 
 BUNDLED = 'sdss-moco-resnet18'
 VOTERS = 'total_classifications'

@@ -31,7 +31,7 @@ SCREENS = {
 
 
 def labelled_session(path):
-    """Label simulated galaxies by what they are, as a person who is never wrong would."""
+    """Label simulated galaxies with their true classes."""
     survey = SimulatedSurvey(n_galaxies=N_GALAXIES)
     truth = survey.catalogue['morphology']
     session = start(
@@ -49,10 +49,14 @@ def labelled_session(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.strip().partition('\n')[0])
-    parser.add_argument('folder', type=Path, help='where to')
-    parser.add_argument('names', nargs='*', default=['labelling'], help=f'of {", ".join(SCREENS)}')
+    parser.add_argument('folder', type=Path, help='folder of the pictures')
+    parser.add_argument(
+        'names', nargs='*', default=['labelling'], help=f'names of {", ".join(SCREENS)}'
+    )
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)  # the browser does not say if it is missing
+    options.folder.mkdir(
+        parents=True, exist_ok=True
+    )  # the browser does not report a missing folder
     with tempfile.TemporaryDirectory() as scratch:
         session = labelled_session(Path(scratch) / 'survey-labelled.fits')
         server = make_server('127.0.0.1', 0, make_app(session, 'token'), threaded=True)

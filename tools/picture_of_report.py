@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Take the picture of a report that stands in the documentation, in a headless browser."""
+"""Take the picture of a report for the documentation, in a headless browser."""
 
 import argparse
 import tempfile
@@ -21,7 +21,9 @@ COLOURS = 64
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--output', type=Path, default=DEFAULT, help='PNG file')
-    parser.add_argument('--galaxies', type=int, default=N_GALAXIES, help='how many to simulate')
+    parser.add_argument(
+        '--galaxies', type=int, default=N_GALAXIES, help='number of simulated galaxies'
+    )
     options = parser.parse_args()
     survey = SimulatedSurvey('sdss', n_galaxies=options.galaxies)
     classifier = MorphologyClassifier(survey, strategy='linear', random_state=0)
@@ -33,7 +35,7 @@ def main():
 
 
 def photograph(page, output):
-    """Save the top of a page as a picture of few colours, which is small."""
+    """Save the top of a page as a small picture with few colours."""
     browser = open_browser()
     try:
         set_screen(browser, *SCREEN)

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Pretrain the bundled encoder on unlabelled pictures, from scratch, or from where it stopped."""
+"""Pretrain the bundled encoder on unlabelled pictures, from scratch or from a checkpoint."""
 
 import argparse
 from pathlib import Path
@@ -23,8 +23,8 @@ from astro_morph.models.torch_model import TorchModel, build_network
 
 TABLES = ('pool.csv', 'gz1.csv', 'gz2_votes.csv')
 
-# What users give are pictures of 64 pixels. Views of as much are drawn from the central 96, so
-# that no view has a corner without sky.
+# Users' pictures have 64 pixels. Views of this size are drawn from the central 96 pixels, so that no
+# view has a corner without sky.
 SIZE = 64
 IMAGE_SIZE = 96
 
@@ -33,14 +33,14 @@ QUEUE_SIZE = 3072
 
 
 class Stage(NamedTuple):
-    """A part of the training: the side that views are enlarged to, its passes and its rate."""
+    """A part of the training: side that views are enlarged to, epochs and learning rate."""
 
     view_size: int
     epochs: int
     learning_rate: float
 
 
-# Enlarged views show arms better and cost more than twice the time: they come last.
+# Enlarged views show spiral arms better, but take more than twice the time, so they come last.
 STAGES = (Stage(64, epochs=68, learning_rate=0.12), Stage(96, epochs=28, learning_rate=0.06))
 
 
@@ -48,8 +48,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('folder', type=Path, help='folder of the tables and their pictures')
     parser.add_argument('output', type=Path, help='file of the encoder')
-    parser.add_argument('--checkpoint', type=Path, help='to go on from, one a stage')
-    parser.add_argument('--start', type=Path, help='encoder whose last stage is trained')
+    parser.add_argument(
+        '--checkpoint', type=Path, help='checkpoint to resume from, one for each stage'
+    )
+    parser.add_argument(
+        '--start', type=Path, help='encoder to start from; only the last stage is trained'
+    )
     options = parser.parse_args()
 
     pictures = vstack([Table.read(options.folder / name)['image',] for name in TABLES])
@@ -72,7 +76,7 @@ def main():
         for stage in STAGES[-1:] if options.start else STAGES:
             pretrain(network.encoder, images, stage, checkpoint=options.checkpoint)
     model = TorchModel(spec, network).stamped(astro_morph.__version__)
-    model.save(options.output, compact=True)
+    model.save(options.output, compact=True, overwrite=True)
 
 
 def pretrain(encoder, images, stage, *, checkpoint):

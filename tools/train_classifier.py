@@ -2,10 +2,10 @@
 """
 Train the bundled classifier on labelled pictures of SDSS galaxies.
 
-It is what ``MorphologyClassifier()`` makes of all labels of ``kaggle4.csv``, whose pictures show
-the central part of those of Galaxy Zoo 2: 164 of 424 pixels of 0.02 Petrosian radii (Willett et
-al. 2013, MNRAS 435, 2835), which is the framing that the model asks its sources for. How good it
-is, ``benchmarks/accuracy.py`` tells by cross-validation.
+The bundled classifier is ``MorphologyClassifier()``, trained on all labels of ``kaggle4.csv``. Its
+pictures show the central part of those of Galaxy Zoo 2: 164 of 424 pixels of 0.02 Petrosian radii
+(Willett et al. 2013, MNRAS 435, 2835). The model asks its sources for this framing.
+``benchmarks/accuracy.py`` measures the accuracy by cross-validation.
 
     python tools/train_classifier.py FOLDER astro_morph/models/weights/sdss-4class.pt
 """
@@ -30,7 +30,7 @@ def main():
     table = Table.read(options.folder / 'kaggle4.csv')
     cutouts = ImageFiles(folder=options.folder).fetch(table).replace(framing=FRAMING)
     classifier = MorphologyClassifier(random_state=0).fit(cutouts)
-    classifier.model_.save(options.output, compact=True)
+    classifier.model_.save(options.output, compact=True, overwrite=True)
 
 
 if __name__ == '__main__':
