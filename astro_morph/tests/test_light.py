@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""A model in ONNX needs few packages: no others are there to be imported."""
+"""The light installation: an ONNX model runs with few packages, all others are hidden."""
 
 import json
 import re
@@ -18,16 +18,16 @@ from astro_morph.catalog.io.tables import read_table, write_table
 from astro_morph.cutouts import Mosaics
 from astro_morph.simulation import SimulatedSurvey
 
-# The packages of the light installation, and what they need themselves.
+# The packages of the light installation, without their own requirements.
 LIGHT = ('astropy', 'numpy', 'onnx', 'onnxruntime', 'scipy', 'tqdm')
 
 PAGE = Path(__file__).parents[2] / 'docs' / 'install.rst'
 
-# Runs some code as if the modules of the first argument were not installed.
+# Runs code as if the modules in the first argument were not installed.
 PRELUDE = """
 import json, sys, sysconfig
 
-# It reads a module of the standard library whose name, that of the platform, is not listed.
+# This reads a module of the standard library that is named after the platform and not listed.
 sysconfig.get_config_vars()
 
 class Without:
@@ -48,7 +48,7 @@ sys.meta_path[:] = map(Without, sys.meta_path)
 
 
 def with_requirements(names):
-    """Give the distributions and all that they need, without their extras."""
+    """Return the distributions and all of their requirements, without extras."""
     found, wanted = set(), {*names}
     while wanted:
         name = wanted.pop()
@@ -62,7 +62,7 @@ def with_requirements(names):
 
 @pytest.fixture(scope='module')
 def hidden():
-    """The modules of all that is installed but for the light installation and this package."""
+    """All installed modules, except this package and the light installation."""
     there = {canonical(name) for name in with_requirements(LIGHT)} | {'astro-morph'}
     return [
         module
@@ -77,7 +77,7 @@ def canonical(name):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """A folder with mosaics, a catalogue, a model, and the catalogue as it is to be annotated."""
+    """A folder with mosaics, a catalogue, a model, and the expected annotated catalogue."""
     folder = tmp_path_factory.mktemp('light')
     survey = SimulatedSurvey(n_galaxies=24, kinds=['edge_on', 'round'])
     survey.write(folder)
@@ -95,7 +95,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def run(folder, hidden):
-    """Run code, in the folder, where there are but the packages of the light installation."""
+    """Return a function that runs code in the folder with the light installation only."""
 
     def run(code, *arguments):
         command = [sys.executable, '-c', PRELUDE + code, json.dumps(hidden), *arguments]

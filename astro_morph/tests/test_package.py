@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The face of the package: what importing it costs, its names and its version."""
+"""The public names of the package, its version, and what importing it loads."""
 
+import importlib
 import importlib.metadata
 import subprocess
 import sys
@@ -32,6 +33,24 @@ def test_importing_the_package_imports_nothing_heavy():
 def test_public_name_is_there(name):
     assert getattr(astro_morph, name) is not None
     assert name in dir(astro_morph)
+
+
+@pytest.mark.parametrize(
+    'room',
+    [
+        'catalog',
+        'cutouts',
+        'evaluation',
+        'labelling',
+        'photometry',
+        'plotting',
+        'simulation',
+        'surveys',
+    ],
+)
+def test_public_room_has_its_names(room):
+    module = importlib.import_module(f'astro_morph.{room}')
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
 
 
 def test_unknown_name_is_an_attribute_error():

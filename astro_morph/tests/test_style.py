@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The style of the sources, as ruff sees it."""
+"""The style of the sources, checked by ruff, and of the pages that Sphinx does not check."""
 
 import subprocess
 import sys
@@ -22,6 +22,6 @@ def test_ruff_has_nothing_to_say(arguments):
 @pytest.mark.skipif(not (ROOT / 'pyproject.toml').exists(), reason='the sources are not a checkout')
 @pytest.mark.parametrize('name', ['README.rst', 'astro_morph/models/weights/README.rst'])
 def test_pages_that_sphinx_does_not_see_have_no_errors(name):
-    # Warnings are errors where the package is published.
+    # The package index rejects pages with warnings.
     settings = {'halt_level': 2, 'report_level': 5}
     publish_doctree((ROOT / name).read_text(encoding='utf-8'), settings_overrides=settings)
