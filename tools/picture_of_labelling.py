@@ -54,9 +54,7 @@ def main():
         'names', nargs='*', default=['labelling'], help=f'names of {", ".join(SCREENS)}'
     )
     options = parser.parse_args()
-    options.folder.mkdir(
-        parents=True, exist_ok=True
-    )  # the browser does not report a missing folder
+    options.folder.mkdir(parents=True, exist_ok=True)  # the browser reports no error
     with tempfile.TemporaryDirectory() as scratch:
         session = labelled_session(Path(scratch) / 'survey-labelled.fits')
         server = make_server('127.0.0.1', 0, make_app(session, 'token'), threaded=True)

@@ -23,8 +23,8 @@ from astro_morph.models.torch_model import TorchModel, build_network
 
 TABLES = ('pool.csv', 'gz1.csv', 'gz2_votes.csv')
 
-# Users' pictures have 64 pixels. Views of this size are drawn from the central 96 pixels, so that no
-# view has a corner without sky.
+# Users' pictures have 64 pixels. Views of this size are drawn from the central 96 pixels, so that
+# no view has a corner without sky.
 SIZE = 64
 IMAGE_SIZE = 96
 
