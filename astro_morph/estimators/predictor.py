@@ -377,7 +377,10 @@ def read_votes(estimator, X, y, tree):
     if table is None and isinstance(voters, str):
         msg = f'voters is the column {voters!r}, but X is no table, expected voters to be a number'
         raise ValueError(msg)
-    values = tree.read(table) if y is None else np.ma.filled(np.ma.asarray(y, float), np.nan)
+    if y is None:
+        values = read_numbers(table, tree.columns, 'tree')
+    else:
+        values = np.ma.filled(np.ma.asarray(y, float), np.nan)
     if len(values) != len(X):
         msg = f'y has {len(values)} rows, X has {len(X)}; pass the votes of each row of X'
         raise ValueError(msg)

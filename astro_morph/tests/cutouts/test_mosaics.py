@@ -482,7 +482,7 @@ def test_the_planes_of_a_cube_are_bands(tmp_path):
     assert cutouts.bands == ('g', 'r', 'z')
     np.testing.assert_array_equal(cutouts.images, expected)
     assert Mosaics(tmp_path / 'a.fits', bands=['a', 'b', 'c']).bands == ('a', 'b', 'c')
-    with pytest.raises(ValueError, match='bands names 2 .* has 3 planes'):
+    with pytest.raises(ValueError, match=r'bands names 2 .* has 3 planes'):
         Mosaics(tmp_path / 'a.fits', bands='gr')
 
 
@@ -602,5 +602,5 @@ def test_only_the_file_in_use_takes_memory(tmp_path):
 
 def test_file_without_a_name_of_a_band_is_refused(tmp_path):
     (tmp_path / 'tile-.fits').touch()
-    with pytest.raises(ValueError, match='letters and digits is expected in place of {band}'):
+    with pytest.raises(ValueError, match=r'letters and digits is expected in place of {band}'):
         Mosaics(tmp_path / 'tile-{band}.fits')

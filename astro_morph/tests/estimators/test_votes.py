@@ -5,7 +5,6 @@ import pickle
 
 import numpy as np
 import pytest
-import torch
 from astropy.io.votable.ucd import parse_ucd
 from astropy.table import MaskedColumn, QTable, Table
 from scipy.stats import beta, dirichlet, dirichlet_multinomial
@@ -14,11 +13,13 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from astro_morph import MorphologyClassifier, MorphologyVotes
-from astro_morph.prediction.dirichlet import (
+from astro_morph.catalog.vote_tree import VoteTree
+from astro_morph.learning.votes import fit_votes_head
+from astro_morph.models.dirichlet import (
     concentrations,
     expected_fractions,
-    fit_head,
     log_likelihood,
+    log_likelihood_gradient,
 )
 from astro_morph.tests.helpers import make_blobs
 
@@ -62,36 +63,49 @@ def votes(cutouts):
     return make_estimator().fit(cutouts)
 
 
+YES_OR_NO = VoteTree({'bar': {'answers': {'yes': 'n_yes', 'no': 'n_no'}}})
+
+
 class TestLikelihood:
     def test_is_that_of_scipy_for_each_question(self):
         random = np.random.default_rng(0)
         counts, alpha = random.integers(20, size=(6, 5)), random.uniform(0.1, 9, size=(6, 5))
-        came = log_likelihood(
-            *(torch.tensor(values, dtype=torch.float64) for values in (counts, alpha)),
-            torch.tensor(QUESTION),
-        )
+        came = log_likelihood(counts, alpha, VoteTree(TREE))
         for i, answers in enumerate((slice(0, 3), slice(3, 5))):
             k, a = counts[:, answers], alpha[:, answers]
             expected = dirichlet_multinomial.logpmf(k, a, k.sum(axis=1))
             np.testing.assert_allclose(came[:, i], expected)
 
     def test_question_without_votes_adds_nothing(self):
-        counts, alpha = torch.tensor([[3.0, 1, 0, 0, 0]]), torch.rand(1, 5) + 0.5
-        alpha.requires_grad_()
-        likelihood = log_likelihood(counts, alpha, torch.tensor(QUESTION))
-        assert likelihood[0, 1] == 0
-        (gradient,) = torch.autograd.grad(likelihood.sum(), alpha)
-        assert gradient[0, 3:].tolist() == [0, 0]
+        counts = np.array([[3.0, 1, 0, 0, 0]])
+        logits = np.random.default_rng(0).normal(size=(1, 5))
+        assert log_likelihood(counts, concentrations(logits), VoteTree(TREE))[0, 1] == 0
+        gradient = log_likelihood_gradient(counts, logits, VoteTree(TREE))
+        np.testing.assert_allclose(gradient[0, 3:], 0, atol=1e-12)
+
+    def test_gradient_is_the_slope_of_the_likelihood(self):
+        random = np.random.default_rng(3)
+        counts, logits = random.integers(20, size=(6, 5)), random.normal(size=(6, 5))
+        tree, step = VoteTree(TREE), 1e-5
+        expected = np.zeros((6, 5))
+        for i in range(5):
+            low, high = (
+                log_likelihood(counts, concentrations(logits + shift * np.eye(5)[i]), tree)
+                for shift in (-step, step)
+            )
+            expected[:, i] = (high - low).sum(axis=1) / (2 * step)
+        came = log_likelihood_gradient(counts, logits, tree)
+        np.testing.assert_allclose(came, expected, atol=1e-5)
 
     def test_moments_are_those_of_scipy(self):
         alpha = np.array([2.0, 5, 1, 0.5, 3])
-        mean, std = expected_fractions(torch.tensor(alpha[np.newaxis]), torch.tensor(QUESTION))
+        mean, std = expected_fractions(alpha[np.newaxis], VoteTree(TREE))
         np.testing.assert_allclose(mean[0, :3], dirichlet.mean(alpha[:3]))
         np.testing.assert_allclose(std[0, :3], np.sqrt(dirichlet.var(alpha[:3])))
         np.testing.assert_allclose(std[0, 3], beta(0.5, 3).std())
 
     def test_concentrations_are_positive_however_low_the_output(self):
-        alpha = concentrations(torch.tensor([-1e4, 0.0, 1e4]))
+        alpha = concentrations(np.array([-1e4, 0.0, 1e4]))
         assert (alpha > 0).all()
         assert alpha[2] == pytest.approx(1e4)
 
@@ -103,8 +117,8 @@ class TestLikelihood:
         fractions = random.beta(*alpha.T)
         yes = random.binomial(30, fractions)
         counts = np.column_stack([yes, 30 - yes]).astype(float)
-        head = fit_head(
-            np.hstack([5 * x + 7]), counts, np.array([0, 0]), sample_weight=np.ones(4000), penalty=0
+        head = fit_votes_head(
+            np.hstack([5 * x + 7]), counts, YES_OR_NO, sample_weight=np.ones(4000), penalty=0
         )
         np.testing.assert_allclose(head.weight[:, 0] * 5, [2, -1], atol=0.25)
         np.testing.assert_allclose(head.bias + head.weight[:, 0] * 7, [3, 2], atol=0.25)
@@ -113,10 +127,10 @@ class TestLikelihood:
         random = np.random.default_rng(2)
         x, counts = random.normal(size=(30, 2)), random.integers(9, size=(30, 2)).astype(float)
         weight = random.integers(1, 3, size=30)
-        weighted = fit_head(x, counts, np.array([0, 0]), sample_weight=weight.astype(float))
+        weighted = fit_votes_head(x, counts, YES_OR_NO, sample_weight=weight.astype(float))
         twice = np.repeat(np.arange(30), weight)
-        copied = fit_head(
-            x[twice], counts[twice], np.array([0, 0]), sample_weight=np.ones(len(twice))
+        copied = fit_votes_head(
+            x[twice], counts[twice], YES_OR_NO, sample_weight=np.ones(len(twice))
         )
         np.testing.assert_allclose(weighted.weight, copied.weight, atol=1e-4)
 
@@ -302,7 +316,7 @@ class TestRefusals:
             make_estimator(voters='people').fit(cutouts.images, np.full((24, 5), 0.5))
 
     def test_votes_of_another_length(self, cutouts):
-        with pytest.raises(ValueError, match='inconsistent numbers of samples'):
+        with pytest.raises(ValueError, match='y has 23 rows, X has 24'):
             make_estimator().fit(cutouts.images, np.ones((23, 5)))
 
     @pytest.mark.parametrize('voters', [0, -3, [40]])

@@ -18,14 +18,14 @@ from astro_morph.learning.training.views import (
     RandomViews,
     training_views,
 )
-from astro_morph.models.building import describe, network_for
+from astro_morph.models.building import build_model
 from astro_morph.simulation import SimulatedSurvey
 from astro_morph.tests.helpers import make_blobs
 
 
 def prepare(cutouts):
-    spec = describe(cutouts, architecture='resnet18', views=8)
-    return network_for(cutouts, spec), spec
+    model = build_model(cutouts, cutouts, architecture='resnet18')
+    return model.network, model.spec
 
 
 @pytest.fixture
