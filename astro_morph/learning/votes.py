@@ -66,7 +66,7 @@ def fit_votes_head(features, counts, tree, *, sample_weight, penalty=PENALTY):
 
     start = np.zeros(n_answers * (d + 1))
     # With the default memory of ten steps, the search needs several times as many.
-    options = {'maxiter': MOST_STEPS, 'maxcor': 100, 'ftol': 1e-12, 'gtol': 1e-7}
+    options = {'maxiter': MOST_STEPS, 'maxcor': 30, 'ftol': 0, 'gtol': 1e-7}
     best = minimize(loss, start, jac=True, method='L-BFGS-B', options=options).x
     weight, bias = np.split(best.reshape(n_answers, d + 1), [d], axis=1)
     weight = weight / scaler.scale_
