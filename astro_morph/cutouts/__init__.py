@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Image cutouts: the container, and the sources that fill it."""
+"""Image cutouts: the container, and its sources: image files, mosaics, services."""
 
 from astro_morph.cutouts.cutout_set import CutoutSet
 from astro_morph.cutouts.fallback import FirstOf

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The estimator that labels galaxies by morphology."""
+"""MorphologyClassifier: label galaxies by morphology, from few labels."""
 
 import copy
 from numbers import Integral, Real

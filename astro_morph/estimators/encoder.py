@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The estimator that turns galaxies into features, learnt with or without labels."""
+"""MorphologyEncoder: turn galaxies into features, learnt with or without labels."""
 
 import os
 import warnings
@@ -18,7 +18,7 @@ import astro_morph
 from astro_morph.cutouts import CutoutSource, as_cutouts, catalog_of, holds_images
 from astro_morph.estimators.trained import Trained
 from astro_morph.learning.fitting import fetch_and_clean, seconds, seeded, survey_of, usable
-from astro_morph.learning.labels import encode_labels, labels_of
+from astro_morph.learning.labels import check_classes, labels_of
 from astro_morph.learning.neighbors import nearest
 from astro_morph.learning.objectives import METHODS, queue_size_for
 from astro_morph.learning.training.batches import training_images
@@ -37,21 +37,21 @@ from astro_morph.utils.progress import progress_bar
 
 __all__ = ['MorphologyEncoder']
 
-# Views a contrastive training needs before its features are worth having; and no catalogue is
-# so large that one pass is enough, nor so small that more than this many still teach.
+# Views that a contrastive training needs for useful features, and the range of passes: too few
+# teach little even on a large catalogue, and more teach nothing on a small one.
 VIEWS_WANTED = 400_000
 EPOCHS_RANGE = (20, 200)
 
-# Rate per 256 images, four times that of MoCo v2: with few galaxies there are few steps.
+# Learning rate per 256 images, four times that of MoCo v2, since few galaxies make few steps.
 LEARNING_RATE = 0.12
 
 
 class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """
-    Turn images of galaxies into features of their shape, learnt without labels.
+    Turn images of galaxies into features of their morphology, learnt without labels.
 
-    A ResNet is pretrained by Momentum Contrast (He et al. 2020, arXiv:1911.05722), or in another
-    way for comparison. Features are those of the pooled backbone, see
+    A ResNet is pretrained by Momentum Contrast (He et al. 2020, arXiv:1911.05722), or by another
+    method for comparison. Features are those of the pooled backbone, see
     `~astro_morph.models.networks.stage_features`, averaged over the eight rotations and
     reflections of the square. Plain 2-D features are standardised.
 
@@ -108,7 +108,7 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
     history_ : list of dict
         A record an epoch: loss, accuracy of the task, learning rate and seconds, and what
         `~astro_morph.learning.training.monitoring.Monitor` saw. The accuracy of an auto-encoder is
-        the share of the variance that it explains.
+        the fraction of the variance that it explains.
     decoder_ : `torch.nn.Module` or None
         What draws images from the features, if the method is ``'autoencoder'``. It is not saved.
     model_ : `~astro_morph.models.torch_model.TorchModel`
@@ -195,15 +195,15 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def fit(self, X, y=None):
         """
-        Train the encoder on every row that has an image, and a label if it is to learn from them.
+        Train the encoder on every row with an image; by ``'supervised'``, also with a label.
 
         Parameters
         ----------
         X : Table, SkyCoord, CutoutSet, ndarray or DataFrame
             A catalogue, positions, cutouts, images (n, band, y, x), or plain features (n, d).
-        y : array_like, shape (n,), optional
-            Labels, used by the method ``'supervised'`` alone; masked or empty ones are unlabelled.
-            By default those of the column ``label_column``.
+        y : array_like, shape (n,), default=None
+            Labels, used by the method ``'supervised'`` only; masked or empty ones are unlabelled.
+            If None, those of the column ``label_column``.
 
         Returns
         -------
@@ -264,7 +264,7 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def transform(self, X):
         """
-        Give the features of samples.
+        Compute the features of samples.
 
         Parameters
         ----------
@@ -290,15 +290,15 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
         ----------
         X : object
             Samples as in `fit`.
-        n : int, optional
-            Neighbours of each.
+        n : int, default=10
+            Number of neighbours of each galaxy.
 
         Returns
         -------
         rows : ndarray of int, shape (len(X), n)
-            Row numbers, nearest first, by the angle between features; the galaxy itself is left
-            out, and -1 stands in the rows without an image. Beyond a hundred thousand galaxies
-            they are found nearly, see `~astro_morph.learning.neighbors.nearest`.
+            Row numbers, nearest first, by the angle between features, without the galaxy itself;
+            -1 in the rows without an image. Beyond a hundred thousand galaxies the search is
+            approximate, see `~astro_morph.learning.neighbors.nearest`.
         """
         features = self.transform(X)
         known = np.flatnonzero(np.isfinite(features).all(axis=1))
@@ -314,10 +314,10 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def adapt(self, X):
         """
-        Fit a pretrained encoder to other images: their bands, brightness and size.
+        Adapt a pretrained encoder to images of other bands, brightness or size.
 
-        Nothing is learnt anew. The filters of the first layer are interpolated between bands, and
-        flux is stretched to the brightness of the pictures that the encoder knows.
+        Nothing is trained. The filters of the first layer are interpolated between bands, and
+        flux is stretched to the brightness of the pictures of the pretraining.
 
         Parameters
         ----------
@@ -351,24 +351,24 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return self.model_.n_features
 
     def _labels(self, X, y):
-        """Give the labels to learn from, or to watch, masked where there is none; or None."""
+        """Return the labels to learn from, or to monitor, masked where there is none; or None."""
         if self.method != 'supervised':
             y, table = None, catalog_of(X)
             if table is None or self.label_column not in table.colnames:
                 return None
         labels, is_labelled = labels_of(X, y, self.label_column)
         if self.method == 'supervised':
-            # Labels that can't be learnt are known before hours go into images.
-            encode_labels(labels[is_labelled])
+            # Labels that can't be learnt are refused before hours go into images.
+            check_classes(labels[is_labelled])
         return np.ma.array(labels, mask=~is_labelled)
 
     def _cutouts(self, X):
-        """Fetch cutouts as the model knows them."""
+        """Fetch and clean cutouts like those of the training."""
         spec = self.model_.spec
         try:
             return prepare(spec, as_cutouts(X, **request(spec, self.source)))
         except ValueError as error:
-            error.add_note('encoder.adapt(X) fits an encoder to images of other bands or size')
+            error.add_note('encoder.adapt(X) adapts an encoder to images of other bands or size')
             raise
 
     def _contrast(self):

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Measure the morphology of galaxies classically: a table of Gini, M20, CAS, shapes and radii."""
+"""Compute the table of classical measures: Gini, M20, concentration, asymmetry, shapes, radii."""
 
 from typing import NamedTuple
 

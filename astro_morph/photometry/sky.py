@@ -41,8 +41,8 @@ DARK, DARK_SIGMA = 0.1, -1.2816
 MEDIAN_DIFFERENCE = 0.9539
 LAG = 4
 
-# Sources are detected and masked this often, each time above a better sky; a third time gains
-# nothing.
+# Number of times that sources are detected and masked, each time above a better sky; a third time
+# gains nothing.
 ROUNDS = 2
 
 # Pixels by which masks of sources are grown: the seeing spreads light there.

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Annotates HATS catalogues of any size through LSDB, on a Dask cluster or one machine."""
+"""Annotate HATS catalogues of any size through LSDB, on a Dask cluster or one machine."""
 
 import functools
 import os
@@ -14,12 +14,13 @@ from astro_morph.cutouts import CutoutSet, as_cutouts, as_source
 from astro_morph.models.onnx_model import OnnxModel
 from astro_morph.prediction import annotate as annotation
 from astro_morph.prediction.predict import request
+from astro_morph.utils.messages import cut_list
 
 __all__ = ['annotate']
 
 __doctest_requires__ = {'annotate': ['lsdb']}
 
-# Threads of a worker that begin at once would each open the model.
+# Threads of a worker that start at the same time would each open the model.
 _OPENING = threading.Lock()
 
 
@@ -27,26 +28,25 @@ def annotate(catalog, model, *, source='auto', measures=False, prefix='morph_', 
     """
     Add a model's columns to an LSDB catalogue.
 
-    Nothing is computed until LSDB computes or writes the result. The columns are those that
-    `OnnxClassifier.annotate <astro_morph.OnnxClassifier.annotate>` gives; a masked value is null.
-    Each worker process of Dask reads the model once, and runs it in the one thread that Dask
-    gives to a partition.
+    Nothing is computed until LSDB computes or writes the result. The columns are those of
+    `OnnxClassifier.annotate <astro_morph.OnnxClassifier.annotate>`; a masked value is null. Each
+    worker process of Dask reads the model once, and runs it in the one thread of a partition.
 
     Parameters
     ----------
     catalog : ``lsdb.catalog.Catalog``
-        The catalogue. If it has a margin, that is annotated too.
-    model : path
-        A file that a classifier's ``to_onnx`` or ``save`` wrote, where all workers can read it.
-    source : `~astro_morph.cutouts.CutoutSource` or str, optional
-        Where the cutouts come from, see `~astro_morph.cutouts.as_source`. Name many mosaics by
-        their pattern: each worker finds them once, while a `~astro_morph.cutouts.Mosaics` is sent
-        along with every partition.
-    measures : bool, optional
+        The catalogue. Its margin, if it has one, is annotated too.
+    model : path-like
+        A file that ``to_onnx`` or ``save`` wrote, on a disk that all workers can read.
+    source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
+        Where the cutouts come from, see `~astro_morph.cutouts.as_source`. Pass many mosaics as
+        a pattern: each worker finds them once, while a `~astro_morph.cutouts.Mosaics` is sent
+        with every partition.
+    measures : bool, default=False
         Whether to add the columns of `astro_morph.photometry.measure` too.
-    prefix : str, optional
-        What the new columns' names begin with.
-    overwrite : bool, optional
+    prefix : str, default='morph_'
+        Prefix of the new columns' names.
+    overwrite : bool, default=False
         Whether columns of these names may be replaced.
 
     Returns
@@ -104,7 +104,7 @@ def _check(catalog):
 
 
 def _settle(source, catalog, spec):
-    """Make sure that there is such a source for such a catalogue, and say it as workers can."""
+    """Check that the source fits the catalogue, and return it in a form that workers can use."""
     if isinstance(source, os.PathLike):
         source = os.fspath(source)
     table = _to_table(catalog.meta)
@@ -116,7 +116,7 @@ def _settle(source, catalog, spec):
 
 
 def _new_columns(model, options):
-    """Name the columns that a model adds, in their order."""
+    """Return the names of the columns that a model adds, in order."""
     spec = model.spec
     none = np.zeros((0, len(spec.bands), spec.size, spec.size))
     cutouts = CutoutSet(none, bands=spec.bands, kind=spec.kind)
@@ -129,8 +129,8 @@ def _make_room(catalog, names, overwrite):
     there = [name for name in catalog.columns if name in names]
     if there and not overwrite:
         msg = (
-            f'the catalogue has the columns {there} already; use overwrite=True to replace them, '
-            f'or another prefix'
+            f'the catalogue has the columns {cut_list(there)} already; use overwrite=True to '
+            'replace them, or another prefix'
         )
         raise ValueError(msg)
     return catalog.drop(columns=there) if there else catalog
@@ -149,7 +149,7 @@ def _annotate_partition(frame, path, identifier, source, options):
 
 @functools.lru_cache(maxsize=1)
 def _open_model(path, identifier):
-    """Read a model, and make sure that all partitions get the same."""
+    """Read a model, and check that it is the same for all partitions."""
     model = _read_model(path)
     if model.spec.identifier != identifier:
         msg = f'the file {path!r} holds another model than when annotate was called; call it again'
@@ -179,12 +179,12 @@ def _open_source(source, bands):
 
 
 def _to_table(frame):
-    """Turn numbers and text into a table; images are found by nothing else."""
+    """Convert columns of numbers and text to a table; no other columns lead to images."""
     from pandas.api.types import is_numeric_dtype, is_string_dtype
 
     table = as_table(frame[[name for name in frame.columns if is_numeric_dtype(frame[name])]])
     for name in frame.columns:
-        # Text stays text, also where all of it is missing.
+        # A column of text stays text even if all values are missing.
         if is_string_dtype(frame[name]):
             is_missing = frame[name].isna()
             text = frame[name].mask(is_missing, '').to_numpy(dtype=str)
@@ -193,7 +193,7 @@ def _to_table(frame):
 
 
 def _to_series(column, index):
-    """Turn a column into a series of Arrow's types, which keep the mask."""
+    """Convert a column to a series of Arrow's types, which keep the mask."""
     import pandas as pd
     import pyarrow as pa
 

@@ -1,11 +1,11 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Catalogues of any length, annotated from file to file.
+Annotate a catalogue from file to file, whatever its number of rows, with resume.
 
-The catalogue is read in windows. The rows of a window are sorted as their images lie on disk, and
-cut into parts. The predictions of each part are kept in a file of their own, so that a run that was
-killed goes on behind the last part. When all are there, they are written behind the columns of the
-catalogue, in its order.
+The catalogue is read in windows. The rows of a window are sorted by the position of their images on
+disk and split into parts. The predictions of each part are kept in a file, so that a run that was
+killed continues after the last part. When all parts are complete, their predictions are written
+beside the columns of the catalogue, in its order.
 """
 
 import dataclasses
@@ -37,14 +37,14 @@ from astro_morph.utils.threads import draw_ahead
 
 __all__ = ['annotate_file']
 
-# Rows that are read and sorted together: the more there are, the more of them share an image. Of
-# a thousand numbers each, they take 65 MB.
+# Rows that are read and sorted together: the more there are, the more of them share an image. With
+# a thousand numbers a row they take 65 MB.
 WINDOW = 8192
 
 # Rows whose predictions are kept together: a killed run loses some seconds of work.
 PART = 2048
 
-# What a folder of parts says of itself.
+# Format of a folder of parts.
 FORMAT = 'astro_morph annotation 1'
 
 
@@ -60,7 +60,7 @@ def annotate_file(
     verbose=True,
 ):
     """
-    Add a model's columns to a catalogue in a file, in memory that does not grow with its length.
+    Add a model's columns to a catalogue in a file, in memory that does not grow with its rows.
 
     FITS, Parquet, HDF5 and CSV files are read and written in chunks of rows. ECSV and VOTable
     files are read and written whole, and must fit into memory.
@@ -73,35 +73,36 @@ def annotate_file(
         The catalogue, in a format that `~astro_morph.catalog.io.tables.read_table` knows; or the
         cutouts that ``astro-morph fetch`` has written.
     output : path-like
-        The file of the annotated catalogue, in any of these formats. It appears when it is whole;
-        until then the folder of the same name with ``.parts`` holds what there is of it.
-    source : `~astro_morph.cutouts.CutoutSource` or str, optional
+        The file of the annotated catalogue, in any of these formats, written atomically. Until it
+        is complete, the folder of the same name with ``.parts`` holds the predictions so far.
+    source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
         Where the cutouts come from, see `~astro_morph.cutouts.as_source`. Relative image paths in
         the catalogue start from its folder.
-    prefix : str, optional
-        What the new columns' names begin with.
-    overwrite : bool, optional
+    prefix : str, default='morph_'
+        Prefix of the new columns' names.
+    overwrite : bool, default=False
         Whether a file, and columns of these names, may be replaced.
-    resume : bool, optional
-        Whether to go on with a run that was stopped; if there is none, one is begun.
-    verbose : bool, optional
+    resume : bool, default=False
+        Whether to continue a run that was interrupted; if there is none, a new one starts.
+    verbose : bool, default=True
         Whether to show the progress.
 
     Returns
     -------
     counts : `~collections.Counter`
-        How many rows have each status, ``'ok'`` or why there is no prediction.
+        Number of rows of each status: ``'ok'``, or the reason why there is no prediction.
 
     Raises
     ------
     FileNotFoundError
         If there is no catalogue.
     FileExistsError
-        If the file is there and ``overwrite`` is false, or parts of it are and ``resume`` is.
+        If the file exists and ``overwrite`` is false, or parts of it exist and ``resume`` is
+        false.
     ValueError
-        If the catalogue can't be read or has no images, if columns of these names are there and
+        If the catalogue can't be read or has no images, if columns of these names exist and
         ``overwrite`` is false, if the format of the output does not take the catalogue, or if the
-        parts that are there are those of another run.
+        existing parts are those of another run.
     """
     # A link stays a link, to the new file.
     path, output = Path(input), Path(output).resolve()
@@ -111,8 +112,8 @@ def annotate_file(
     images = _find_source(source, windows[0], path.parent, model.spec)
     add = partial(add_columns, model.spec, prefix=prefix, overwrite=overwrite)
 
-    # Columns that may not be replaced, and text that a format can't hold, are refused before the
-    # work.
+    # Columns that may not be replaced, and text that a format can't hold, are refused before
+    # the work.
     representatives = find_representatives(map(table_of, windows))
     nothing = _no_predictions(model.spec, len(representatives))
     representatives = add(representatives, nothing, provenance=provenance(model.spec))
@@ -166,7 +167,7 @@ def _read_rows(windows, missing, source):
         for part in its_parts:
             span = slice(part.start, part.stop)
             rows = np.arange(part.start, part.stop) if order is None else order[span]
-            # A part of its own: the list of those that are missing is kept to the end.
+            # A copy: the list of missing parts is kept to the end, without row numbers.
             part = dataclasses.replace(part, rows=rows)
             yield part, window[span if order is None else rows]
 
@@ -179,7 +180,7 @@ def _cut(rows, spec, source):
 
 
 def _run(cutouts, model, bar):
-    """Yield each part with what the model says of it."""
+    """Yield each part with its predictions."""
     for part, batches in groupby(cutouts, key=itemgetter(0)):
         predictions = []
         for _, batch in batches:
@@ -189,7 +190,7 @@ def _run(cutouts, model, bar):
 
 
 def _count(predictions, counts):
-    """Hand on the predictions of each window, and count the statuses of its rows."""
+    """Yield the predictions of each window, and count the statuses of its rows."""
     for of_window in predictions:
         counts.update(of_window.status.tolist())
         yield of_window
@@ -197,7 +198,7 @@ def _count(predictions, counts):
 
 @dataclasses.dataclass(eq=False)
 class _Part:
-    """Rows of a window, from one to another in the order in which they are fetched."""
+    """A slice of the rows of a window, in the order in which they are fetched."""
 
     window: int
     start: int
@@ -214,7 +215,7 @@ class _Part:
 
 
 class _Parts:
-    """The folder that holds the predictions of a run until its output is whole."""
+    """The folder that holds the predictions of a run until its output is complete."""
 
     def __init__(self, output):
         self._output = output
@@ -223,7 +224,7 @@ class _Parts:
         self.whole = self._folder / output.name
 
     def check(self, *, overwrite, resume):
-        """Refuse to replace a file, or to begin where there is an unfinished run."""
+        """Refuse to replace a file, or to start where there is an unfinished run."""
         find_format(self._output)
         if self._settings_file.exists():
             if not resume:
@@ -261,19 +262,19 @@ class _Parts:
         return run['provenance']
 
     def missing(self, n_rows):
-        """List the parts that are not there yet."""
+        """List the parts that are still missing."""
         there = set(os.listdir(self._folder))
         parts = (part for window in range(_n_windows(n_rows)) for part in _parts_of(window, n_rows))
         return [part for part in parts if part.name not in there]
 
     def keep(self, part, predictions):
-        """Write what the model says of a part."""
+        """Write the predictions of a part."""
         arrays = {'rows': part.rows, **predictions._asdict()}
         with atomic_file(self._folder / part.name, overwrite=True) as aside:
             np.savez(aside, **arrays)
 
     def read_all(self, n_rows, spec):
-        """Yield what the model says of each window, in the order of its rows."""
+        """Yield the predictions of each window, in the order of its rows."""
         for window in range(_n_windows(n_rows)):
             rows, predictions = [np.zeros(0, int)], []
             for part in _parts_of(window, n_rows):
@@ -284,7 +285,7 @@ class _Parts:
             yield Predictions(*(values[order] for values in Predictions.join(predictions, spec)))
 
     def finish(self):
-        """Give the whole file its name, and remove the parts."""
+        """Move the complete file to its name, and remove the parts."""
         self.whole.replace(self._output)
         shutil.rmtree(self._folder)
 
@@ -303,7 +304,7 @@ def _parts_of(window, n_rows):
 
 
 def _open_catalogue(path):
-    """Give the windows of a catalogue or of cutouts, and how many rows it has."""
+    """Return the windows of a catalogue or of cutouts, and its number of rows."""
     if not path.is_file():
         msg = f'there is no file {str(path)!r}; check its name and folder'
         raise FileNotFoundError(msg)
@@ -317,7 +318,7 @@ def _open_catalogue(path):
 
 
 def _find_source(source, X, folder, spec):
-    """Find the source of the images; cutouts need none."""
+    """Return the source of the images; cutouts need none."""
     if isinstance(X, CutoutSet):
         return source
     if source == 'auto' and find_image_column(X) is not None:
@@ -326,7 +327,7 @@ def _find_source(source, X, folder, spec):
 
 
 def _no_predictions(spec, n):
-    """Give predictions of rows without images, which are masked."""
+    """Return the masked predictions of rows without images."""
     return Predictions(
         logits=np.full((n, len(spec.classes)), np.nan, np.float32),
         novelty=np.full(n, np.nan, np.float32),

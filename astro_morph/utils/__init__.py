@@ -1,2 +1,2 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Helpers without astronomy: cores, progress, threads, files."""
+"""Helpers without astronomy: files, databases, threads, cores, progress bars, messages."""

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""How many cores there are to use."""
+"""Count the cores that this process may use."""
 
 import os
 
@@ -8,12 +8,12 @@ __all__ = ['n_cores']
 
 def n_cores():
     """
-    Count the cores that this process may use: a job on a cluster has a part of its machine.
+    Return the number of cores that this process may use, such as those of a job on a cluster.
 
     Returns
     -------
     n : int
-        Their number, at least 1.
+        The number, at least 1.
     """
     if hasattr(os, 'process_cpu_count'):  # from Python 3.13 on
         return os.process_cpu_count() or 1

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""An SQLite file that threads, processes and killed runs may share."""
+"""Share an SQLite file between threads and processes, safe against killed runs and damage."""
 
 import os
 import sqlite3
@@ -13,7 +13,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = ['Database', 'transaction']
 
-# How long to wait for other writers; each holds the file for milliseconds.
+# Time to wait for other writers, each of which locks the file for milliseconds.
 PATIENCE = 60  # seconds
 
 MARKS = """
@@ -22,34 +22,34 @@ MARKS = """
 """
 MARKS_OF_EMPTY = (0, 0, 0)
 
-# SQLite's own files beside a database. The database is last: whoever is killed while setting
-# aside leaves it in place, to be set aside by the next.
+# SQLite's own files beside a database. The database is renamed last, so that after a killed process
+# the next one still finds and renames it.
 SUFFIXES = ('-wal', '-shm', '-journal', '')
 
-# What SQLite says of a file that it cannot make sense of: no lock, permission or full disk is here.
+# Error codes of damaged files, not of locks, permissions or full disks.
 DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class Database:
     """
-    A database in write-ahead mode: what was committed is there, whatever happens to a process.
+    A database in write-ahead mode: commits survive the end of a process, however it ends.
 
-    A file that is broken, or of another program, is renamed with a warning, and a new one begun.
+    A file that is damaged, or of another program, is renamed with a warning, and a new one created.
 
     Parameters
     ----------
     path : `~pathlib.Path`
         The file.
     schema : str
-        The script that fills a new file, all or nothing.
+        The script that initialises a new file, in one transaction.
     marks : (int, int, int)
-        By which the file is known as ours: its application's number, its version, and how many
-        tables and indices it has.
+        These identify the file as ours: its application's number, its version, and the number of
+        its tables and indices.
 
     Raises
     ------
     OSError
-        If the file can be neither opened nor made.
+        If the file can be neither opened nor created.
     """
 
     def __init__(self, path, *, schema, marks):
@@ -57,12 +57,12 @@ class Database:
         self._schema = schema
         self._marks = marks
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._begin_pool()
+        self._reset_pool()
         self.do(lambda connection: None)
 
     def do(self, work):
         """
-        Do some work on the file, or on a new one if it turns out to be damaged.
+        Call a function with the file, or with a new one if the file is damaged.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class Database:
         Returns
         -------
         result : object
-            What ``work`` returns.
+            The result of ``work``.
 
         Raises
         ------
@@ -86,11 +86,11 @@ class Database:
             return self._try(work)
 
     def close(self):
-        """Close the file; the next use opens it again."""
+        """Close the file until the next use."""
         _close(self._idle, self._process)
 
-    def _begin_pool(self):
-        """Forget all connections, for instance those of the process that this one is a child of."""
+    def _reset_pool(self):
+        """Start without connections, for instance in the child of a process that has some."""
         self._idle, self._process = [], os.getpid()
         weakref.finalize(self, _close, self._idle, self._process)
 
@@ -101,16 +101,16 @@ class Database:
         except sqlite3.DatabaseError as error:
             kind = _DamageError if _is_damage(error) else OSError
             msg = (
-                f'the file {str(self.path)!r} cannot be used ({error}); see to its folder, or name '
-                'another by astro_morph.conf.cache_file'
+                f'the file {str(self.path)!r} cannot be used ({error}); check its folder, or name '
+                'another file in astro_morph.conf.cache_file'
             )
             raise kind(msg) from error
 
     @contextmanager
     def _connection(self):
-        """Lend a connection that no other thread has, and none from before a fork."""
+        """Yield a connection that no other thread uses, and none from before a fork."""
         if self._process != os.getpid():
-            self._begin_pool()
+            self._reset_pool()
         idle = self._idle
         try:
             connection = idle.pop()
@@ -124,9 +124,9 @@ class Database:
         idle.append(connection)
 
     def _open(self):
-        """Open the file, or begin a new one in place of what is there and not ours."""
+        """Open the file, or create a new one if there is none of ours."""
         # One at a time: SQLite reads a file that is renamed meanwhile with its successor's journal.
-        with _alone_with(self.path):
+        with _locked(self.path):
             connection = _connect(self.path)
             if _marks(connection) not in (self._marks, MARKS_OF_EMPTY):
                 connection.close()
@@ -134,15 +134,15 @@ class Database:
                 connection = _connect(self.path)
             if _marks(connection) == MARKS_OF_EMPTY:
                 connection.executescript(self._schema)
-        # Enough in write-ahead mode: a power cut may lose the last commits, but breaks nothing.
+        # Enough in write-ahead mode: a power cut may lose the last commits, but damages nothing.
         connection.execute('PRAGMA synchronous = NORMAL')
         return connection
 
     def _set_aside_if_damaged(self):
-        """Set the file aside, unless another thread or process has done so before."""
+        """Rename the file, unless another thread or process has done so."""
         self.close()
-        self._begin_pool()
-        with _alone_with(self.path):
+        self._reset_pool()
+        with _locked(self.path):
             with closing(_connect(self.path)) as connection:
                 is_sound = _is_sound(connection)
             if not is_sound:
@@ -150,20 +150,20 @@ class Database:
 
 
 class _DamageError(OSError):
-    """The file is not what SQLite wrote."""
+    """The file is damaged."""
 
 
 @contextmanager
 def transaction(connection, kind):
     """
-    Do all or nothing.
+    Run a block as one transaction.
 
     Parameters
     ----------
     connection : `sqlite3.Connection`
         The connection.
     kind : {'DEFERRED', 'IMMEDIATE'}
-        Whether to read, or to write.
+        The first to read, the second to write.
     """
     connection.execute(f'BEGIN {kind}')
     with connection:
@@ -174,20 +174,20 @@ def _connect(path):
     connection = sqlite3.connect(
         path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
     )
-    # A damaged text is nothing to stop at.
+    # Damaged text is no error.
     connection.text_factory = partial(str, encoding='utf-8', errors='replace')
     return connection
 
 
 def _close(connections, process):
-    """Close connections; a child process must not touch those of its parent, says SQLite."""
+    """Close connections, but in a child process not those of its parent, as SQLite demands."""
     while connections and process == os.getpid():
         connections.pop().close()
 
 
 @contextmanager
-def _alone_with(path):
-    """Keep others from opening or renaming a file; the lock of one that was killed is free."""
+def _locked(path):
+    """Lock out others that open or rename the file; a killed process holds no lock."""
     with closing(_connect(f'{path}.lock')) as lock:
         lock.execute('BEGIN EXCLUSIVE')
         yield
@@ -212,7 +212,7 @@ def _is_sound(connection):
 
 
 def _is_damage(error):
-    # SQLite puts details into the higher bytes of a code; Python's own errors have none.
+    # The higher bytes of a code are details; Python's own errors have no code.
     return getattr(error, 'sqlite_errorcode', 0) & 0xFF in DAMAGE
 
 
@@ -225,5 +225,5 @@ def _set_aside(path):
     for suffix in SUFFIXES:
         with suppress(FileNotFoundError):
             os.rename(f'{path}{suffix}', f'{aside}{suffix}')
-    msg = f'{path} is broken or of another program: it is now {aside}, and a new one is begun'
+    msg = f'{path} is damaged or of another program; it is now {aside}, and a new one is created'
     warnings.warn(msg, AstropyUserWarning, stacklevel=2)

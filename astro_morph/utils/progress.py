@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The progress bar of all that takes long."""
+"""Show the progress bar of long work."""
 
 import os
 import sys
@@ -9,25 +9,25 @@ __all__ = ['progress_bar']
 
 def progress_bar(total, description, *, unit='images', done=0, verbose=True):
     """
-    Make a progress bar, shown when the work takes longer than two seconds.
+    Return a progress bar, shown if the work takes longer than two seconds.
 
     Parameters
     ----------
     total : int
-        How many are to be done.
+        Number of items.
     description : str
-        What is being done.
-    unit : str, optional
-        What is counted.
-    done : int, optional
-        How many an earlier run has done.
-    verbose : bool, optional
-        False for none; of several processes, only the first one shows it.
+        Name of the work.
+    unit : str, default='images'
+        Name of the items.
+    done : int, default=0
+        Number of items done in an earlier run.
+    verbose : bool, default=True
+        Whether to show the bar; of several processes, only the first shows it.
 
     Returns
     -------
     bar : `tqdm.tqdm`
-        Call its ``update`` with the number done.
+        Call its ``update`` with the number of items done.
     """
     from tqdm.auto import tqdm
 
@@ -40,7 +40,7 @@ def progress_bar(total, description, *, unit='images', done=0, verbose=True):
         unit_scale=True,
         initial=done,
         delay=2,
-        # A log file is not to be filled with bars.
+        # Fewer lines in a log file.
         mininterval=0.5 if sys.stderr.isatty() else 10,
         disable=not (verbose and is_first),
     )

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Works on many items in several threads."""
+"""Process many items in several threads."""
 
 import threading
 from contextlib import closing
@@ -10,33 +10,34 @@ __all__ = ['draw_ahead', 'work_in_threads']
 
 def work_in_threads(start, items, n_threads, *, is_over):
     """
-    Work on items in threads, and give out the results as they come, in any order.
+    Process items in threads, and yield the results as they arrive, in any order.
 
-    Once the generator is closed, no item is begun any more; nobody waits for those under way.
+    After the generator is closed, no more items are started, and running ones are not waited for.
 
     Parameters
     ----------
     start : callable
-        Called once in each thread, without arguments; returns what turns an item into its result.
+        Called once in each thread, without arguments; returns the function that is called with
+        each item and returns its result.
     items : iterable
-        What to work on; drawn from as threads become free.
+        The items, drawn as threads become free.
     n_threads : int
-        How many threads.
+        Number of threads.
     is_over : `threading.Event`
         Set when the generator ends or is closed.
 
     Yields
     ------
     results : list
-        All results that have come since the last list.
+        All results since the last list.
 
     Raises
     ------
     Exception
-        The first that the work on an item raised.
+        The first exception of the work.
     """
     items, lock, arrivals = iter(items), threading.Lock(), SimpleQueue()
-    # Threads that are ahead wait, so that few results are held.
+    # Threads that are ahead wait, so that few results are in memory.
     tickets = threading.Semaphore(2 * n_threads)
 
     def draw():
@@ -49,10 +50,10 @@ def work_in_threads(start, items, n_threads, *, is_over):
             while tickets.acquire() and not is_over.is_set() and (item := draw()) is not None:
                 arrivals.put(work(item))
             arrivals.put(None)
-        except BaseException as error:  # for the thread that waits for the results
+        except BaseException as error:  # raised in the thread that waits for the results
             arrivals.put(error)
 
-    # Daemons: a program that is interrupted ends without waiting for a slow server.
+    # Daemons, so that an interrupted program does not wait for a slow server.
     for _ in range(n_threads):
         threading.Thread(target=work_until_over, daemon=True).start()
     n_working = n_threads
@@ -76,12 +77,12 @@ def work_in_threads(start, items, n_threads, *, is_over):
 
 def draw_ahead(items):
     """
-    Draw from an iterable in a thread of its own, an item or two ahead of whoever takes them.
+    Draw from an iterable in a separate thread, an item or two ahead of the consumer.
 
     Parameters
     ----------
     items : iterable
-        What to draw; once the generator is closed, no more is drawn.
+        The items; after the generator is closed, no more are drawn.
 
     Yields
     ------
@@ -91,7 +92,7 @@ def draw_ahead(items):
     Raises
     ------
     Exception
-        What drawing raised.
+        The exception of the iterable.
 
     Examples
     --------
@@ -106,7 +107,7 @@ def draw_ahead(items):
 
 
 def _take_all(arrivals):
-    """Wait for something to arrive, and take all that has."""
+    """Wait for an arrival, and return all that have arrived."""
     taken = [arrivals.get()]
     try:
         while True:

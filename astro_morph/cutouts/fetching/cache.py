@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The memory of the sources that fetch: one SQLite file of the cutouts that came."""
+"""CutoutCache: keep fetched cutouts in one SQLite file."""
 
 import sqlite3
 import time
@@ -19,11 +19,11 @@ from astro_morph.utils.database import Database, transaction
 
 __all__ = ['NO_COVERAGE', 'CacheSummary', 'CutoutCache', 'CutoutKey']
 
-# The marks of our files: the letters MRPH, the version of the schema, its table and two indices.
+# These identify our files: the letters MRPH, the version of the schema, its table and two indices.
 APPLICATION_ID, VERSION, N_OBJECTS = 0x4D525048, 1, 3
 
-# Pragmas that shape a file must come before its tables. A file that can be vacuumed in steps
-# gives space back without being copied.
+# Pragmas on the file's format must precede its tables. A file that can be vacuumed in steps shrinks
+# without being copied.
 SCHEMA = f"""
     PRAGMA auto_vacuum = INCREMENTAL;
     PRAGMA journal_mode = WAL;
@@ -38,7 +38,7 @@ SCHEMA = f"""
         scale INTEGER NOT NULL,     -- 0.0001 arcsec a pixel
         used INTEGER NOT NULL,      -- seconds since 1970
         checksum INTEGER NOT NULL,  -- CRC-32 of key and pixels
-        pixels BLOB NOT NULL,       -- float32, or uint8 of a picture; empty where no coverage
+        pixels BLOB NOT NULL,       -- float32, or uint8 of a picture; empty if no coverage
         UNIQUE (survey, band, ra, dec, side, scale)
     );
     CREATE INDEX by_use ON cutouts (used);
@@ -46,7 +46,7 @@ SCHEMA = f"""
     PRAGMA user_version = {VERSION};
     COMMIT;
 """
-# The casts are for damaged rows, which may hold anything.
+# The casts are for damaged rows, which may hold values of any type.
 GET = """
     SELECT id, used < ?, CAST(checksum AS INTEGER), CAST(IFNULL(pixels, '') AS BLOB) FROM cutouts
     WHERE survey = ? AND band = ? AND ra = ? AND dec = ? AND side = ? AND scale = ?
@@ -55,7 +55,7 @@ PUT = """
     INSERT OR REPLACE INTO cutouts (survey, band, ra, dec, side, scale, used, checksum, pixels)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-# A few rows at a time, so that other writers get their turn.
+# A few rows at a time, so that other processes can write in between.
 DROP_OLDEST = """
     DELETE FROM cutouts WHERE id IN (SELECT id FROM cutouts ORDER BY used, id LIMIT 32)
 """
@@ -69,12 +69,11 @@ SIZE = """
     FROM pragma_page_count, pragma_freelist_count, pragma_page_size
 """
 
-# A use is noted once an hour: reading then writes next to nothing, and the order of a cache that
-# fills over weeks is kept.
+# The time of use has a resolution of an hour, so that reading writes very little.
 USE_RESOLUTION = 3600  # seconds
 
-# A full cache is emptied to this share, so that it is not pruned at every write.
-SHARE_KEPT = 0.9
+# A full cache is reduced to this fraction, so that it is not pruned at every write.
+FRACTION_KEPT = 0.9
 
 
 class _Known(Enum):
@@ -89,14 +88,14 @@ NO_COVERAGE = _Known.NO_COVERAGE
 
 class CutoutKey(NamedTuple):
     """
-    What a cached cutout is known by.
+    Key of a cached cutout.
 
     Positions that agree to 0.01 arcsec, and scales that agree to 0.0001 arcsec, are the same.
 
     Parameters
     ----------
     survey : str
-        Name of the survey, the service included: services resample each in its own way.
+        Name of the survey and its service, because services resample differently.
     band : str
         Name of the band.
     ra, dec : float
@@ -117,7 +116,7 @@ class CutoutKey(NamedTuple):
 
 class CacheSummary(NamedTuple):
     """
-    What a cache holds.
+    The contents of a cache.
 
     Parameters
     ----------
@@ -130,8 +129,8 @@ class CacheSummary(NamedTuple):
     n_no_coverage : int
         Number of cutouts known to lie outside their survey.
     oldest, newest : str
-        When the longest and the shortest unused were last used, UTC, to the hour; empty where
-        there is none.
+        Times at which the least and the most recently used cutouts were last used, UTC, to the
+        hour; empty if there are none.
     surveys : dict
         Number of images of each survey.
     """
@@ -156,26 +155,26 @@ class CacheSummary(NamedTuple):
 
 class CutoutCache:
     """
-    Cutouts that were fetched, in one file that threads, processes and killed runs may share.
+    Fetched cutouts, in one file that threads, processes and killed runs may share.
 
-    The file is an SQLite database in write-ahead mode: what was put is there, whole, whatever
-    happens to the process, and a damaged image counts as missing. It belongs on a local disk:
-    SQLite cannot share a file between the machines of a network file system. A file that is broken
-    or not a cache is renamed with a warning, and a new one begun.
+    The file is an SQLite database in write-ahead mode: cutouts are written atomically, also if the
+    process is killed, and a damaged image counts as missing. It belongs on a local disk: SQLite
+    cannot share a file between the machines of a network file system. A file that is damaged or
+    not a cache is renamed with a warning, and a new one created.
 
     Parameters
     ----------
-    path : path-like, optional
-        The file. By default ``astro_morph.conf.cache_file``, or if that is empty
-        ``cutouts.sqlite`` in Astropy's cache folder.
-    max_size : int, optional
-        Size of the file, in bytes, above which the cutouts that were unused for longest go. By
-        default ``astro_morph.conf.cache_size``.
+    path : path-like, default=None
+        The file; ``astro_morph.conf.cache_file`` if None, or if that is empty ``cutouts.sqlite``
+        in Astropy's cache folder.
+    max_size : int, default=None
+        Size of the file in bytes above which the least recently used cutouts are dropped;
+        ``astro_morph.conf.cache_size`` if None.
 
     Raises
     ------
     OSError
-        If the file can be neither opened nor made.
+        If the file can be neither opened nor created.
 
     Examples
     --------
@@ -200,7 +199,7 @@ class CutoutCache:
         return f'CutoutCache({str(self.path)!r}, max_size={self.max_size})'
 
     def __len__(self):
-        """Count the images and what is known to lie outside."""
+        """Return the number of images, and of cutouts known to lie outside their survey."""
         return self._database.do(
             lambda connection: _one(connection, 'SELECT COUNT(*) FROM cutouts')
         )
@@ -213,58 +212,58 @@ class CutoutCache:
 
     def get(self, keys):
         """
-        Look cutouts up.
+        Return cutouts by key.
 
         Parameters
         ----------
         keys : iterable of `~astro_morph.cutouts.fetching.cache.CutoutKey`
-            What to look up.
+            The keys.
 
         Returns
         -------
         images : list
             For each key a read-only array, of float32 and shape (y, x) or of uint8 and shape
-            (3, y, x) for a picture, ``NO_COVERAGE`` where the place is
-            known to lie outside the survey, or None where nothing is known.
+            (3, y, x) for a picture; ``NO_COVERAGE`` if the position is known to lie outside the
+            survey; or None if nothing is known.
         """
         rows = [_row(key) for key in keys]
         try:
             found = self._database.do(lambda connection: _look_up(connection, rows))
         except OSError as error:
-            _warn(f'the cache is of no use: {error}; its images count as missing')
+            _warn(f'the cache cannot be read: {error}; its images count as missing')
             return [None] * len(rows)
         return [entry and _decode(row, *entry) for row, entry in zip(rows, found, strict=True)]
 
     def put(self, items):
         """
-        Keep cutouts, all or none of them; those that are there already are replaced.
+        Store cutouts, all or none of them, and replace those with the same keys.
 
         Parameters
         ----------
         items : iterable of (`~astro_morph.cutouts.fetching.cache.CutoutKey`, image)
-            The cutouts; an image is an array of shape (y, x), kept as float32, or a picture of
-            shape (3, y, x), kept as uint8, or ``NO_COVERAGE``.
+            The cutouts; an image is an array of shape (y, x), stored as float32, or a picture of
+            shape (3, y, x), stored as uint8, or ``NO_COVERAGE``.
 
         Raises
         ------
         ValueError
-            If an image has another shape than its key says.
+            If the shape of an image differs from that in its key.
         """
         now = int(time.time())
         entries = [_encode(_row(key), image, now) for key, image in items]
         try:
             self._database.do(lambda connection: self._write(connection, entries))
         except OSError as error:
-            _warn(f'the cache is of no use: {error}; the images that came are not kept')
+            _warn(f'the cache cannot be written: {error}; the fetched images are not kept')
 
     def describe(self):
         """
-        Say what the cache holds.
+        Return the contents of the cache in numbers.
 
         Returns
         -------
         summary : `~astro_morph.cutouts.fetching.cache.CacheSummary`
-            To be printed, or read field by field.
+            Print it, or read its fields.
         """
         size = self._database.do(lambda connection: _one(connection, SIZE))
         contents = self._database.do(lambda connection: connection.execute(CONTENTS).fetchall())
@@ -282,25 +281,25 @@ class CutoutCache:
 
     def prune(self, max_size):
         """
-        Drop the cutouts that were unused for longest, and shrink the file.
+        Drop the least recently used cutouts, and shrink the file.
 
         Parameters
         ----------
         max_size : int
-            Bytes to shrink to.
+            Size of the file afterwards in bytes, at most.
         """
 
         def shrink(connection):
             _drop_oldest(connection, max_size)
             for _ in range(0, _one(connection, 'PRAGMA freelist_count'), 1000):
-                # As a script: as a query it would stop after one page.
+                # A script, because a query would stop after one page.
                 connection.executescript('PRAGMA incremental_vacuum(1000)')
             connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')
 
         self._database.do(shrink)
 
     def clear(self):
-        """Drop everything."""
+        """Drop all cutouts."""
         self.prune(0)
 
     def close(self):
@@ -311,7 +310,7 @@ class CutoutCache:
         with transaction(connection, 'IMMEDIATE'):
             connection.executemany(PUT, entries)
         if _one(connection, SIZE) > self.max_size:
-            _drop_oldest(connection, SHARE_KEPT * self.max_size)
+            _drop_oldest(connection, FRACTION_KEPT * self.max_size)
 
 
 def _default_path():
@@ -319,7 +318,7 @@ def _default_path():
 
 
 def _row(key):
-    """Turn a key into the numbers of the table; equal positions give equal numbers."""
+    """Return the columns of a key; equal positions have equal numbers."""
     survey, band, ra, dec, side, scale = key
     return (
         str(survey),
@@ -342,12 +341,12 @@ def _pixels(row, image):
         return image.astype('<f4').tobytes()
     if image.shape == (3, side, side):
         return image.astype(np.uint8).tobytes()
-    msg = f'image has the shape {image.shape}, its key says {side} x {side} pixels'
+    msg = f'an image has the shape {image.shape}, its key {side} x {side} pixels'
     raise ValueError(msg)
 
 
 def _decode(row, checksum, pixels):
-    """Turn what was stored into an image; what does not match its checksum is missing."""
+    """Return a stored image, None if it does not match its checksum."""
     side = row[4]
     if _checksum(row, pixels) != checksum:
         return None
@@ -363,13 +362,13 @@ def _checksum(row, pixels):
 
 
 def _look_up(connection, rows):
-    """Find what is stored of some rows, and note that it was used."""
+    """Return what is stored for some rows, and update its time of use."""
     now = int(time.time())
     with transaction(connection, 'DEFERRED'):
         found = [connection.execute(GET, (now - USE_RESOLUTION, *row)).fetchone() for row in rows]
     unnoted = [(now, entry[0]) for entry in found if entry and entry[1]]
     if unnoted:
-        # Not worth failing for, if another writes all the time or the file is read-only.
+        # Another process may write all the time, or the file may be read-only.
         with suppress(sqlite3.OperationalError), transaction(connection, 'IMMEDIATE'):
             connection.executemany('UPDATE cutouts SET used = ? WHERE id = ?', unnoted)
     return [entry and entry[2:] for entry in found]

@@ -1,2 +1,2 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts from image services, one file a service."""
+"""Fetch cutouts from image services, one file a service."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from astro_morph import MorphologyClassifier
-from astro_morph.models.bundled import FOLDER, bundled_names
+from astro_morph.models.weights import FOLDER, bundled_names
 from astro_morph.simulation import SimulatedSurvey
 
 CLASSES = ['edge_on', 'in_between', 'round', 'spiral']
