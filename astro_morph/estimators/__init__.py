@@ -1,2 +1,2 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The scikit-learn estimators."""
+"""The estimators: classifier, encoder, votes, and their ONNX counterparts."""

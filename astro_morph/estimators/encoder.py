@@ -26,10 +26,10 @@ from astro_morph.learning.training.devices import choose_device
 from astro_morph.learning.training.loop import sgd, train
 from astro_morph.learning.training.monitoring import Monitor
 from astro_morph.learning.training.views import training_views
-from astro_morph.models.building import SMALLEST_SIDE, build_model
+from astro_morph.models.building import build_model
 from astro_morph.models.networks import ARCHITECTURES
 from astro_morph.models.running import run_batches
-from astro_morph.models.spec import ModelSpec
+from astro_morph.models.spec import SMALLEST_SIDE, ModelSpec
 from astro_morph.models.torch_model import TorchModel, build_network
 from astro_morph.photometry import Preprocessor
 from astro_morph.prediction.predict import prepare, request
@@ -107,10 +107,11 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
     ----------
     history_ : list of dict
         A record an epoch: loss, accuracy of the task, learning rate and seconds, and what
-        `~astro_morph.learning.training.monitoring.Monitor` saw. The accuracy of an auto-encoder is
-        the fraction of the variance that it explains.
+        `~astro_morph.learning.training.monitoring.Monitor` records. The accuracy of an
+        auto-encoder is the fraction of the variance that it explains.
     decoder_ : `torch.nn.Module` or None
-        What draws images from the features, if the method is ``'autoencoder'``. It is not saved.
+        Network that reconstructs images from features, if the method is ``'autoencoder'``. It is
+        not saved.
     model_ : `~astro_morph.models.torch_model.TorchModel`
         The network and its specification.
 
@@ -284,7 +285,7 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def neighbors(self, X, n=10):
         """
-        Find the galaxies that look most like each other.
+        Find the galaxies that look most similar to each galaxy.
 
         Parameters
         ----------

@@ -29,7 +29,7 @@ class _OnnxPredictor(Predictor):
         return True
 
     def __sklearn_clone__(self):
-        return self  # there is nothing to fit
+        return self  # nothing is fitted
 
     def __sklearn_tags__(self):
         from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags

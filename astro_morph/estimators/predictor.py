@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""What every fitted model can do, with PyTorch or without: predict, annotate, evaluate, query."""
+"""Methods that all fitted models share: predict, annotate, evaluate, report, query."""
 
 import numpy as np
 from astropy.coordinates import SkyCoord
@@ -89,11 +89,11 @@ class Predictor:
         )
 
     def _check_samples(self, X):
-        """Return the samples as the model takes them; scikit-learn's estimators check more."""
+        """Return the samples as the model takes them; trained estimators check them first."""
         return X
 
     def _run(self, task, X, **options):
-        """Run a task of the rooms below on samples, with a progress bar."""
+        """Run a function such as `predict` on samples, with a progress bar."""
         X = self._check_samples(X)
         if isinstance(X, SkyCoord):
             X = as_table(X)  # a single position has no length

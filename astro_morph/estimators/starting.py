@@ -17,7 +17,7 @@ DEFAULT_ENCODER = 'sdss-moco-resnet18'
 
 def starting_encoder(estimator, cutouts):
     """
-    Return the encoder that an estimator's parameter ``encoder`` names, trained if need be.
+    Return the encoder that an estimator's parameter ``encoder`` names; train it if necessary.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def starting_encoder(estimator, cutouts):
         Has ``encoder``, ``architecture``, ``max_time``, ``preprocessing``, ``device``,
         ``random_state`` and ``verbose``.
     cutouts : `~astro_morph.CutoutSet`
-        The cutouts on which an encoder is trained that is not fitted yet.
+        The cutouts on which an unfitted encoder is trained.
 
     Returns
     -------

@@ -40,7 +40,7 @@ def seeded(random_state):
     """
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     with torch.random.fork_rng(devices=[]):
-        # Only the CPU's: that of the GPU is not forked, and weights are drawn on the CPU.
+        # Of the CPU only: weights are drawn there, and the generator of the GPU is not forked.
         torch.default_generator.manual_seed(seed)
         yield seed
 
@@ -72,7 +72,7 @@ def usable(cutouts):
             f'{as_written("source")}= and the paths'
         )
         raise ValueError(msg)
-    # Not copied where nothing is left out: the images may be a file that memory can't hold.
+    # Not copied if nothing is left out: the images may be a file larger than the memory.
     return cutouts if cutouts.is_ok.all() else cutouts[cutouts.is_ok]
 
 
@@ -100,7 +100,7 @@ def fetch_and_clean(estimator, X):
         If no row has an image, or the images are not square, or too small.
     """
     raw = as_cutouts(X, source=estimator.source, size=estimator.size, bands=estimator.bands)
-    # Before it takes time to clean them.
+    # Checked before the time-consuming cleaning.
     usable(raw)
     side_of(raw)
     preprocessor = estimator.preprocessing
@@ -111,7 +111,7 @@ def fetch_and_clean(estimator, X):
 
 
 def survey_of(source):
-    """Return the survey whose images a source has, None where that is not known."""
+    """Return the survey whose images a source fetches, None if unknown."""
     if source == 'auto':
         source = conf.survey
     return surveys.get(source) if surveys.is_known(source) else getattr(source, 'survey', None)

@@ -7,7 +7,7 @@ from astropy.table import Table
 from astro_morph.catalog import read_labels
 from astro_morph.cutouts import catalog_of, holds_images
 
-__all__ = ['check_classes', 'encode_labels', 'labels_of']
+__all__ = ['encode_labels', 'labels_of']
 
 
 def labels_of(X, y, label_column):
@@ -51,21 +51,7 @@ def labels_of(X, y, label_column):
 
 
 def check_classes(labels, *, of=''):
-    """
-    Check that the labels are of at least two classes.
-
-    Parameters
-    ----------
-    labels : ndarray, shape (n,)
-        The labels, without those that are masked.
-    of : str, default=''
-        Which labels they are, for the error.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two classes.
-    """
+    """Raise a ValueError if the labels, none of them masked, are of fewer than two classes."""
     classes = np.unique(labels)
     if len(classes) < 2:
         msg = (
@@ -82,8 +68,10 @@ def encode_labels(labels, *, of=''):
 
     Parameters
     ----------
-    labels, of
-        As in `check_classes`.
+    labels : ndarray, shape (n,)
+        The labels, without those that are masked.
+    of : str, default=''
+        Addition to "the labels" in the error message.
 
     Returns
     -------

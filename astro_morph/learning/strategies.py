@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Strategies to learn classes from few labels: heads, fine-tuning, semi-supervised training."""
+"""Learn classes from few labels: heads, fine-tuning, semi-supervised training."""
 
 import copy
 import dataclasses
@@ -38,30 +38,30 @@ __all__ = ['Lesson', 'choose_strategy', 'fit_features', 'learn_classes']
 # Frozen features, and the heads that are fitted on them.
 HEADS = {'linear': ['linear'], 'head': ['head'], 'best-head': ['linear', 'head']}
 
-# With fewer labels than this a head on frozen features is better than training the encoder.
+# Number of labels from which fine-tuning can be better than a head on frozen features.
 FINE_TUNE_FROM = 200
 
-# The confidence is calibrated on labels that the network has not seen, and yet no label is to
-# spare: the first half of the training, the rehearsal, leaves out this fraction of the labels. A
-# shorter rehearsal would calibrate a network that differs too much from the final one.
+# The confidence is calibrated on labels that the network has not learnt, but the final network is
+# to learn from all: in the first half of the training, the rehearsal, this fraction of the labels
+# is held out. A shorter rehearsal would calibrate a network too unlike the final one.
 HELD_OUT = 0.2
 MOST_HELD_OUT = 500
 
 # Epochs without a smaller validation loss after which training ends.
 PATIENCE = 10
 
-# Views of labelled galaxies that are enough in each part: three minutes on two cores.
+# Views of labelled galaxies in each half of the training: three minutes on two cores.
 VIEWS_WANTED = 10_000
 EPOCHS_RANGE = (6, 60)
 
-# A rate three times smaller costs two points of accuracy on SDSS pictures.
+# A learning rate three times smaller costs two points of accuracy on SDSS pictures.
 LEARNING_RATE = 0.06
 
 # Penalty of a logistic regression on plain features: scikit-learn's default.
 FLAT_PENALTY = 1.0
 
-# Unlabelled galaxies for each labelled one, and the weight of one of which the network is certain.
-# With more, the guesses outweigh the labels.
+# Number of unlabelled galaxies for each labelled one, and the weight of one that the network is
+# certain of. With more, predicted labels outweigh the true ones.
 UNLABELLED_PER_LABEL = 2
 GUESS_WEIGHT = 0.5
 
@@ -72,14 +72,14 @@ LEAST_NOVELTY = 0.05
 @dataclasses.dataclass(frozen=True)
 class Lesson:
     """
-    Galaxies to learn from.
+    Galaxies to learn from, with target probabilities and weights.
 
     Parameters
     ----------
     cutouts : `~astro_morph.CutoutSet`
         The n cutouts.
     probabilities : ndarray, shape (n, n_classes)
-        Target probabilities: one for the class of a label.
+        Target probabilities; 1 for the class of a label.
     weight : ndarray, shape (n,)
         Their weights.
     """
@@ -107,14 +107,14 @@ def choose_strategy(strategy, n_labels):
     Parameters
     ----------
     strategy : {'auto', 'linear', 'head', 'fine-tune', 'semi-supervised'}
-        The strategy that was asked for.
+        The requested strategy.
     n_labels : int
         Number of labels.
 
     Returns
     -------
     strategy : {'linear', 'head', 'best-head', 'fine-tune', 'best', 'semi-supervised'}
-        ``'best-head'`` is the better of the two heads, ``'best'`` that of linear head and
+        ``'best-head'`` is the better of the two heads, ``'best'`` the better of linear head and
         fine-tuning.
     """
     if strategy != 'auto':
@@ -246,22 +246,23 @@ def _fine_tune(
     may_stay,
 ):
     """
-    Train encoder and head together: first without some labels, to calibrate them, then on all.
+    Train encoder and head together: first without some labels, to calibrate on them, then on all.
 
-    The head sees only the mean of the last stage, and begins at random. Trained on the scatter of
-    other stages too, from a linear head on, it is no better than that head: 0.91 to 0.92 on a fold
-    of SDSS galaxies where this reaches 0.94. With ``may_stay`` the encoder stays frozen if a linear
-    head on it predicts the held-out labels clearly better than the rehearsed network does.
+    The head takes only the mean of the last stage, and starts from random weights. If it starts
+    from a linear head on the scatter of other stages too, its accuracy on a fold of SDSS galaxies
+    is 0.91 to 0.92, like that of the linear head, instead of 0.94. With ``may_stay`` the encoder
+    stays frozen if a linear head on it predicts the held-out labels clearly better than the
+    rehearsed network does.
 
-    Unlabelled galaxies, where they are given, are learnt from in the second part: the targets of
-    each random view are the probabilities that the rehearsed network predicts for the mean of the
-    views, a form of self-training (Xie et al. 2020, arXiv:1911.04252). Uncertain ones weigh less.
-    Those that look unlike all labelled galaxies are left out, since a survey holds many galaxies
-    of none of the classes.
+    Unlabelled galaxies, if any, are learnt from in the second half: the targets of each random view
+    are the probabilities that the rehearsed network predicts, averaged over the views of the
+    square, a form of self-training (Xie et al. 2020, arXiv:1911.04252). Uncertain galaxies have
+    smaller weights. Galaxies unlike all labelled ones are left out, since many galaxies of a survey
+    belong to none of the classes.
 
-    Where ``validation`` names the rows to hold out, the weights are those of the epoch with the
-    smallest loss on them, and training ends when ten epochs brought no better one. Without
-    unlabelled galaxies there is then one part only.
+    If ``validation`` names the rows to hold out, the weights are those of the epoch with the
+    smallest loss on them, and training ends after ten epochs without a smaller loss. Without
+    unlabelled galaxies, there is then no rehearsal.
     """
     frozen, model = model, _of_last_stage(model, len(classes))
     is_divided = validation is not None
@@ -305,7 +306,7 @@ def _fine_tune(
     if is_divided:
         model.network.load_state_dict(best.weights)
         conformity, _ = _calibrate_on(rough, held_out)
-    model.network.novelty = _novelty_beside(lesson.cutouts, rough, seed)
+    model.network.novelty = _fit_novelty_to(lesson.cutouts, rough, seed)
     return _finished(model, classes, conformity), history
 
 
@@ -339,13 +340,13 @@ def _is_better_linear(frozen, known, held_out, losses):
     head = fit_head(linear_head(), features, known.target, known.weight)
     logits = head(torch.from_numpy(features_held_out)).numpy()
     gains = losses - calibrated_losses(logits, held_out.target, held_out.weight)
-    # Within the error, the network is taken: the second part of its training is still to come.
+    # If they are equal within the error, the network is kept: it is trained further.
     is_within_error = gains.mean() <= gains.std() / np.sqrt(len(gains))
-    return not is_within_error  # also true where the training has failed and the losses are NaN
+    return not is_within_error  # also true if the training has failed and the losses are NaN
 
 
 class _Rough:
-    """A model in half precision, where the device is fast at it: accurate enough for training."""
+    """A model in half precision, if it is faster on the device: accurate enough for training."""
 
     def __init__(self, model):
         self.spec = model.spec
@@ -374,7 +375,7 @@ class _Best:
     def __call__(self, record):
         """Keep the weights of the best epoch; return whether to stop."""
         network, held_out = self._model.network, self._held_out
-        # One view is enough to compare epochs, in an eighth of the time.
+        # One view is enough to compare epochs, and takes an eighth of the time.
         network.views, views = 1, network.views
         log_p = log_softmax(run_batches(self._model, held_out.cutouts)[0], axis=1)
         network.views = views
@@ -388,8 +389,8 @@ class _Best:
         return self._age >= PATIENCE
 
 
-def _novelty_beside(cutouts, model, seed):
-    """Fit the novelty of galaxies that are unlike these."""
+def _fit_novelty_to(cutouts, model, seed):
+    """Fit the novelty to these galaxies, and return it."""
     known = cutouts[:: -(-len(cutouts) // MOST_KNOWN)]
     return fit_novelty(run_batches(model, known)[2], random_state=seed)
 
@@ -399,9 +400,9 @@ def _guess(model, labelled, unlabelled, *, seed):
     step = -(-len(unlabelled) // (UNLABELLED_PER_LABEL * len(labelled)))
     unlabelled = unlabelled[::step]
     logits, _, texture = run_batches(model, unlabelled)
-    novelty_of = _novelty_beside(labelled.cutouts, model, seed)
+    novelty_of = _fit_novelty_to(labelled.cutouts, model, seed)
     novelty = novelty_of(torch.from_numpy(texture)).numpy()
-    # NaN, where too few galaxies are known, is not below.
+    # NaN, if there are too few labelled galaxies, counts as known.
     is_known = ~(novelty < LEAST_NOVELTY)
     probabilities = softmax(logits[is_known], axis=1)
     certainty = 1 - entropy(probabilities, axis=1) / np.log(len(probabilities.T))
@@ -453,10 +454,10 @@ def _calibrate_on(model, held_out):
 
 
 def _hold_out(target, seed):
-    """Split the rows into those of the rehearsal and, if they suffice, those to calibrate on."""
+    """Split the rows into those to rehearse on and, if there are enough, those to calibrate on."""
     counts = np.bincount(target)
     n_held_out = int(np.clip(HELD_OUT * len(target), len(counts), MOST_HELD_OUT))
-    # The only label of a class is needed for training.
+    # The only label of a class is needed for the rehearsal.
     is_only = counts[target] == 1
     several = np.flatnonzero(~is_only)
     if len(several) < 2 * n_held_out:

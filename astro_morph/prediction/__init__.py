@@ -1,2 +1,2 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""From images to columns, whoever computes."""
+"""Predictions of any model: in memory, as columns, in files, and on a cluster."""

@@ -8,7 +8,7 @@ from astro_morph.cutouts import CutoutSet, catalog_of, holds_images
 from astro_morph.prediction.columns import add_columns, provenance
 from astro_morph.prediction.predict import Predictions, predict
 
-__all__ = ['annotate', 'table_of']
+__all__ = ['annotate', 'no_cutouts', 'table_of']
 
 
 def annotate(
@@ -61,8 +61,8 @@ def annotate(
             overwrite=overwrite,
         )
 
-    # First on no rows: columns that may not be replaced are refused before the work.
-    measured = [measure(_no_cutouts(spec))] if measures else []
+    # First without rows: columns that may not be replaced are refused before the work.
+    measured = [measure(no_cutouts(spec))] if measures else []
     write(table[:0], Predictions.join([], spec))
     callback = (lambda cutouts: measured.append(measure(cutouts))) if measures else None
     return write(table, predict(model, X, source=source, callback=callback, bar=bar))
@@ -74,8 +74,8 @@ def table_of(X):
     return Table({'row': np.arange(len(X))}) if table is None else table
 
 
-def _no_cutouts(spec):
-    """Return an empty set of the cutouts that a model takes."""
+def no_cutouts(spec):
+    """Return an empty set of cutouts that a model takes."""
     if not spec.bands:
         msg = 'measures=True needs images; this model takes plain features'
         raise ValueError(msg)

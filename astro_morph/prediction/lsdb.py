@@ -10,7 +10,7 @@ from astropy.table import MaskedColumn
 from astropy.utils.masked import get_data_and_mask
 
 from astro_morph.catalog import as_table
-from astro_morph.cutouts import CutoutSet, as_cutouts, as_source
+from astro_morph.cutouts import as_cutouts, as_source
 from astro_morph.models.onnx_model import OnnxModel
 from astro_morph.prediction import annotate as annotation
 from astro_morph.prediction.predict import request
@@ -84,9 +84,9 @@ def annotate(catalog, model, *, source='auto', measures=False, prefix='morph_', 
     # Workers may run in another folder.
     path = os.path.abspath(model)
     opened = _read_model(path)
-    source = _settle(source, catalog, opened.spec)
+    source = _source_for_workers(source, catalog, opened.spec)
     options = {'measures': measures, 'prefix': prefix}
-    catalog = _make_room(catalog, _new_columns(opened, options), overwrite)
+    catalog = _drop_columns(catalog, _new_columns(opened, options), overwrite)
     arguments = path, opened.spec.identifier, source, options
     meta = _annotate_partition(catalog.meta, *arguments)
     return catalog.map_partitions(_annotate_partition, *arguments, meta=meta)
@@ -97,13 +97,13 @@ def _check(catalog):
 
     if not isinstance(catalog, HealpixDataset):
         msg = (
-            f'catalog must be an LSDB catalogue, as lsdb.open_catalog gives it, got '
-            f'{type(catalog).__name__}; a classifier annotates a table by its own annotate'
+            f'catalog must be an LSDB catalogue, as lsdb.open_catalog returns it, got '
+            f'{type(catalog).__name__}; use the annotate of a classifier for a table'
         )
         raise TypeError(msg)
 
 
-def _settle(source, catalog, spec):
+def _source_for_workers(source, catalog, spec):
     """Check that the source fits the catalogue, and return it in a form that workers can use."""
     if isinstance(source, os.PathLike):
         source = os.fspath(source)
@@ -117,14 +117,11 @@ def _settle(source, catalog, spec):
 
 def _new_columns(model, options):
     """Return the names of the columns that a model adds, in order."""
-    spec = model.spec
-    none = np.zeros((0, len(spec.bands), spec.size, spec.size))
-    cutouts = CutoutSet(none, bands=spec.bands, kind=spec.kind)
-    # Before them are the row numbers of images without a table.
-    return annotation.annotate(model, cutouts, **options).colnames[1:]
+    # Without a table, the first column is that of row numbers.
+    return annotation.annotate(model, annotation.no_cutouts(model.spec), **options).colnames[1:]
 
 
-def _make_room(catalog, names, overwrite):
+def _drop_columns(catalog, names, overwrite):
     """Drop the columns of an earlier prediction, or refuse to."""
     there = [name for name in catalog.columns if name in names]
     if there and not overwrite:
@@ -164,7 +161,7 @@ def _read_model(path):
     else:
         from astro_morph.models.torch_model import TorchModel
 
-        # Dask tells PyTorch by the environment of its workers to take one thread.
+        # PyTorch uses one thread here, since Dask sets the environment of its workers so.
         model = TorchModel.load(path)
     if not (model.spec.bands and model.spec.classes):
         msg = f'{path!r} holds {model.spec}; it must be a classifier or a model of votes, of images'

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Predict: samples to logits, novelty, features, status and flags, a row a sample."""
+"""Run a model on samples: logits, novelty, features, status and flags, a row a sample."""
 
 from typing import NamedTuple
 
@@ -53,7 +53,7 @@ class Predictions(NamedTuple):
         spec : `~astro_morph.models.spec.ModelSpec`
             The model's specification.
         n_features : int, default=0
-            Number of features, for the case that there are no rows.
+            Number of features, in case there are no rows.
 
         Returns
         -------
@@ -175,7 +175,7 @@ def _clean_batches(spec, X, source, callback):
 def _predict_batch(model, samples, with_features, bar):
     logits, features, novelty = run_batches(model, samples, bar=bar)
     if novelty.ndim > 1:
-        # The features that novelty is fitted on: the model has no p-values yet.
+        # Until novelty is fitted, the model returns the features to fit it to, not p-values.
         novelty = np.full(len(logits), np.nan, logits.dtype)
     is_image = isinstance(samples, CutoutSet)
     status = samples.status if is_image else np.full(len(samples), 'ok')

@@ -126,7 +126,7 @@ def annotate_file(
         'prefix': prefix,
         'rows': [n_rows, WINDOW, PART],
     }
-    made_by = parts.begin(settings, provenance(model.spec))
+    made_by = parts.start(settings, provenance(model.spec))
     missing = parts.missing(n_rows)
     n_done = n_rows - sum(part.n_rows for part in missing)
     with progress_bar(n_rows, 'annotating', unit='rows', done=n_done, verbose=verbose) as bar:
@@ -139,7 +139,7 @@ def annotate_file(
         for window, its_predictions in zip(windows, predictions, strict=True)
     )
     write_chunks(
-        tables, parts.whole, n_rows=n_rows, representatives=representatives, overwrite=True
+        tables, parts.complete, n_rows=n_rows, representatives=representatives, overwrite=True
     )
     parts.finish()
     return counts
@@ -147,22 +147,22 @@ def annotate_file(
 
 def _predict(model, source, windows, missing, parts, bar):
     """
-    Make the parts that are missing.
+    Predict and write the missing parts.
 
-    Each step runs in a thread of its own, a batch ahead of the next: the catalogue is read, images
-    are cut and cleaned, the network runs, and what it says is kept.
+    Each step runs in its own thread, a batch ahead of the next: the catalogue is read, images are
+    cut and cleaned, the network runs, and the predictions are written.
     """
     rows = draw_ahead(_read_rows(windows, missing, source))
     cutouts = draw_ahead(_cut(rows, model.spec, source))
     for part, predictions in draw_ahead(_run(cutouts, model, bar)):
-        parts.keep(part, predictions)
+        parts.write(part, predictions)
 
 
 def _read_rows(windows, missing, source):
     """Yield each part and its rows of the catalogue."""
     for number, its_parts in groupby(missing, key=attrgetter('window')):
         window = windows[number]
-        # Cutouts that were fetched lie in the file in the order of their rows.
+        # A file of cutouts is already in the order of its rows.
         order = None if isinstance(window, CutoutSet) else source.order(window)
         for part in its_parts:
             span = slice(part.start, part.stop)
@@ -221,7 +221,7 @@ class _Parts:
         self._output = output
         self._folder = output.with_name(f'{output.name}.parts')
         self._settings_file = self._folder / 'run.json'
-        self.whole = self._folder / output.name
+        self.complete = self._folder / output.name
 
     def check(self, *, overwrite, resume):
         """Refuse to replace a file, or to start where there is an unfinished run."""
@@ -236,13 +236,13 @@ class _Parts:
         else:
             check_new(self._output, overwrite=overwrite)
 
-    def begin(self, settings, made_by):
+    def start(self, settings, made_by):
         """
-        Begin a run, or go on with the one that was begun with the same settings.
+        Start a run, or continue the one that was started with the same settings.
 
-        Return the provenance of the run, which has the date when it was begun.
+        Return the provenance of the run, which has the date of its start.
         """
-        # As they come back from a file.
+        # As they would be read from the file.
         settings = json.loads(json.dumps({'format': FORMAT, **settings}))
         if not self._settings_file.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -256,7 +256,7 @@ class _Parts:
             if came != expected:
                 msg = (
                     f'{self._folder} holds parts of another run, whose {name} is {came}, not '
-                    f'{expected}; go on as that run was begun, or delete the folder'
+                    f'{expected}; resume with the settings of that run, or delete the folder'
                 )
                 raise ValueError(msg)
         return run['provenance']
@@ -267,7 +267,7 @@ class _Parts:
         parts = (part for window in range(_n_windows(n_rows)) for part in _parts_of(window, n_rows))
         return [part for part in parts if part.name not in there]
 
-    def keep(self, part, predictions):
+    def write(self, part, predictions):
         """Write the predictions of a part."""
         arrays = {'rows': part.rows, **predictions._asdict()}
         with atomic_file(self._folder / part.name, overwrite=True) as aside:
@@ -286,7 +286,7 @@ class _Parts:
 
     def finish(self):
         """Move the complete file to its name, and remove the parts."""
-        self.whole.replace(self._output)
+        self.complete.replace(self._output)
         shutil.rmtree(self._folder)
 
 

@@ -143,7 +143,7 @@ def test_file_that_became_another_model_is_refused(classifier, catalog, model, m
     # Now this process holds another model, as a worker that has just begun holds none.
     annotate(catalog, model, source=mosaics)
     other = MorphologyClassifier(encoder='random', strategy='linear', random_state=1, verbose=0)
-    other.fit(make_blobs(8)).save(path)
+    other.fit(make_blobs(8)).save(path, overwrite=True)
     with pytest.raises(RuntimeError, match='holds another model'):
         compute(annotated)
     assert len(compute(annotate(catalog, path, source=mosaics))) == N_ROWS
@@ -173,7 +173,7 @@ def test_model_of_features_is_refused(catalog, mosaics, tmp_path):
     random = np.random.default_rng(0)
     features = MorphologyClassifier(verbose=0).fit(random.normal(size=(20, 3)), ['a', 'b'] * 10)
     features.save(tmp_path / 'features.pt')
-    with pytest.raises(ValueError, match='takes plain features; it must be one of images'):
+    with pytest.raises(ValueError, match='plain features; it must be a classifier or .* of images'):
         annotate(catalog, tmp_path / 'features.pt', source=mosaics)
 
 

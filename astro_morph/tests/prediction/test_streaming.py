@@ -172,7 +172,7 @@ class TestResume:
 
     def test_other_runs_are_told_apart(self, folder, tiles, small_windows, tmp_path):
         self.interrupt(folder, tiles, tmp_path / 'out.fits')
-        with pytest.raises(ValueError, match='another run, whose prefix is morph_, not m_; go on'):
+        with pytest.raises(ValueError, match='another run, whose prefix is morph_, not m_; resume'):
             self.run(folder, tiles, tmp_path / 'out.fits', resume=True, prefix='m_')
         other = Interrupted(1)
         other.spec = MODEL.spec.__class__(**(vars(MODEL.spec) | {'identifier': 'other'}))
