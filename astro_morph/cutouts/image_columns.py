@@ -45,28 +45,6 @@ class ImageColumns(CutoutSource):
         return f'<ImageColumns: {", ".join(self.columns)}>'
 
     def fetch(self, X, *, size=None):
-        """
-        Return the images of a table.
-
-        Parameters
-        ----------
-        X : `~astropy.table.Table`
-            The table.
-        size : int, default=None
-            Side of the cutouts in pixels, cut from the centre of the images. If None, the images as
-            they are, or the largest central square.
-
-        Returns
-        -------
-        cutouts : `CutoutSet`
-            One row for each row of ``X``, in order.
-
-        Raises
-        ------
-        ValueError
-            If a column is missing or holds no images, the columns differ in shape, or the images
-            are smaller than ``size``.
-        """
         table = as_table(X)
         images = [_read_images(table, name) for name in self.columns]
         shapes = {image.shape[1:] for image in images}

@@ -72,28 +72,6 @@ class ImageFiles(CutoutSource):
         return f'<ImageFiles: paths of {self.column or "the column that holds them"}{where}>'
 
     def fetch(self, X, *, size=None):
-        """
-        Return the images of a table.
-
-        Parameters
-        ----------
-        X : `~astropy.table.Table`
-            A table with a column of paths.
-        size : int, default=None
-            Side of the cutouts in pixels, cut from the centre of the images. If None, the images as
-            they are, or the largest central square.
-
-        Returns
-        -------
-        cutouts : `CutoutSet`
-            One row for each row of ``X``, in order.
-
-        Raises
-        ------
-        ValueError
-            If no column of paths is found, the number of bands differs from that of ``bands``, or
-            the images are smaller than ``size``.
-        """
         table = as_table(X)
         images = self._read(table)
         return self._assemble(table, images, self._common_sort(images), size)

@@ -39,8 +39,9 @@ class CutoutSource(ABC):
             The catalogue, or positions.
         size : int, `~astropy.units.Quantity`, str or tuple, default=None
             Side of the cutouts in pixels, or as an angle; sources of sky images also accept a
-            column and a factor such as ``'4 * petroR90_r'``, see `grid_of`. If None, the images as
-            they are, or 64 pixels of sky images.
+            column and a factor such as ``'4 * petroR90_r'``, see `grid_of`. Images that are ready
+            are cut at their centre. If None, the images as they are, or their largest central
+            square, or 64 pixels of sky images.
 
         Returns
         -------

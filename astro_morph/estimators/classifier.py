@@ -17,7 +17,7 @@ from astro_morph.cutouts import CutoutSource, holds_images
 from astro_morph.estimators.encoder import MorphologyEncoder
 from astro_morph.estimators.predictor import ClassPredictor, has_labels
 from astro_morph.estimators.starting import starting_encoder
-from astro_morph.estimators.trained import Trained
+from astro_morph.estimators.trained import TrainedPredictor
 from astro_morph.learning.active import suspect_labels
 from astro_morph.learning.adaptation import adapt
 from astro_morph.learning.fitting import fetch_and_clean, seconds, seeded, survey_of, usable
@@ -40,7 +40,7 @@ __all__ = ['MorphologyClassifier']
 STRATEGIES = ('linear', 'head', 'fine-tune', 'semi-supervised')
 
 
-class MorphologyClassifier(Trained, ClassPredictor, ClassifierMixin, BaseEstimator):
+class MorphologyClassifier(TrainedPredictor, ClassPredictor, ClassifierMixin, BaseEstimator):
     """
     Label galaxies by morphology, from few labels.
 
@@ -234,7 +234,7 @@ class MorphologyClassifier(Trained, ClassPredictor, ClassifierMixin, BaseEstimat
                 start=start,
                 preprocessing=preprocessing,
                 device=choose_device(self.device),
-                # A frozen encoder knows galaxies of one size; one that is trained learns another.
+                # A frozen encoder needs galaxies of the size of its training.
                 enlarge=strategy not in HEADS or not start or start.spec.input_size is not None,
             )
             model, self.history_ = learn_classes(
@@ -300,52 +300,6 @@ class MorphologyClassifier(Trained, ClassPredictor, ClassifierMixin, BaseEstimat
         other = copy.copy(self)
         other.model_ = adapt(self.model_, X, source=self.source).stamped(astro_morph.__version__)
         return other
-
-    def to_onnx(self, path, X=None, y=None, *, precision='float32', views=None, overwrite=False):
-        """
-        Write the model as one ONNX file, which `~astro_morph.OnnxClassifier` reads.
-
-        The file takes raw images and holds stretch, views, calibration and class names. It is
-        kept only if ONNX Runtime gives the same results as PyTorch. Integers and fewer views are
-        faster and change the results; the change is measured, see
-        `astro_morph.models.export.export`.
-
-        Parameters
-        ----------
-        path : path-like
-            The file.
-        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame, default=None
-            A few hundred samples as in `fit`, on which the change is measured and by which the
-            integers are scaled. Required unless precision and views are those of the model.
-        y : array_like, shape (n,), default=None
-            Their classes; those of the column ``label_column``, if there is one, if None.
-        precision : {'float32', 'float16', 'int8'}, default='float32'
-            Precision of the encoder: 16-bit floats halve the file, 8-bit integers are also faster
-            on processors.
-        views : {1, 4, 8}, default=None
-            Number of rotations and reflections to average, to which the time is proportional;
-            those of the model if None.
-        overwrite : bool, default=False
-            Whether a file of that name may be replaced.
-
-        Returns
-        -------
-        cost : `~astro_morph.models.onnx_model.Cost`
-            What precision and views change; it is written into the file too.
-
-        Raises
-        ------
-        ValueError
-            If precision or views are not known, or there are no samples to measure on.
-        """
-        return self._export(
-            path,
-            X,
-            lambda X: self._targets(X, y),
-            precision=precision,
-            views=views,
-            overwrite=overwrite,
-        )
 
     def _adopt(self, model, path):
         if not model.spec.classes:

@@ -72,14 +72,8 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
         one, if the catalogue has the column.
     architecture : {'resnet18', 'resnet34', 'resnet50'}, default='resnet18'
         The encoder.
-    size : int, `~astropy.units.Quantity`, str or tuple, default=None
-        Side of the cutouts, in pixels or as an angle; or a factor times a column, such as
-        ``'4 * petroR90_r'``, see `~astro_morph.cutouts.grid_of`.
-    bands : sequence of str or 'rgb', default=None
-        Bands to use, all if None; ``'rgb'`` for the colour pictures of a survey.
-    preprocessing : 'auto', `~astro_morph.photometry.Preprocessor` or None, default='auto'
-        How images in flux are cleaned before the network sees them. ``'auto'`` uses the
-        preprocessor's defaults, and leaves pictures as they are. The model keeps the settings.
+    size, bands, preprocessing, device, max_time, random_state, verbose : object
+        As for `MorphologyClassifier`.
     epochs : int or 'auto', default='auto'
         Passes over the images; ``'auto'`` depends on the number of images.
     batch_size : int, default=256
@@ -91,17 +85,9 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
         Momentum of the momentum encoder at the start; ``'auto'`` is 0.99.
     queue_size : int or 'auto', default='auto'
         Number of keys in the queue of ``'moco'``; ``'auto'`` is min(4096, n / 4).
-    device : str or `torch.device`, default='auto'
-        ``'auto'`` takes CUDA, else MPS, else the CPU.
-    max_time : float or `~astropy.units.Quantity`, default=None
-        Time after which training ends, in seconds if it has no unit; no limit if None.
     checkpoint : path-like, default=None
         File from which an interrupted training continues, see
         `~astro_morph.learning.training.loop.train`.
-    random_state : int, `numpy.random.RandomState` or None, default=None
-        With an integer the training repeats exactly on one machine.
-    verbose : int, default=1
-        0 shows no progress.
 
     Attributes
     ----------

@@ -100,14 +100,10 @@ class OnnxVotes(_OnnxPredictor, VotePredictor):
 
     Parameters
     ----------
-    path : path-like
-        The ONNX file.
-    source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
-        Where a catalogue's cutouts come from, as for `MorphologyClassifier`.
+    path, source, verbose : object
+        As for `OnnxClassifier`.
     voters : str or float, default=None
         As for `MorphologyVotes`, for `score`.
-    verbose : int, default=1
-        0 shows no progress.
 
     Attributes
     ----------

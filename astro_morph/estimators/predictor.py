@@ -312,7 +312,7 @@ class VotePredictor(Predictor):
             the rows without an image.
         std : ndarray, shape (n, n_answers)
             With ``return_std``: the standard deviation of the fraction of all people who would
-            give the answer. The votes of a few scatter more.
+            give the answer. The fraction among a few votes scatters more.
         """
         alpha, _ = self._concentrations(X)
         mean, std = expected_fractions(alpha, self._tree())

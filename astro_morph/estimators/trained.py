@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""What the estimators that are trained share: save, load, export, and scikit-learn's checks."""
+"""Methods that all trained estimators share: save, load, from_pretrained and the ONNX export."""
 
 import numpy as np
 from sklearn.base import _clone_parametrized
@@ -11,9 +11,10 @@ from astro_morph.models.torch_model import TorchModel
 from astro_morph.models.weights import bundled_path
 from astro_morph.prediction.predict import prepare, request
 
-__all__ = ['Trained']
+__all__ = ['Trained', 'TrainedPredictor']
 
-# Galaxies that an ONNX file is measured on: they give its accuracy to a point or two.
+# Largest number of galaxies on which an ONNX file is measured: enough for one or two points of
+# accuracy.
 MOST_MEASURED = 256
 
 
@@ -21,13 +22,13 @@ class Trained:
     """
     Mixin of an estimator whose ``model_`` is trained by PyTorch.
 
-    A subclass has ``_adopt(model, path)``, which takes a model that was read from a file, or raises
-    a ValueError.
+    A subclass may override ``_adopt(model, path)``, which takes over a model read from a file, or
+    raises a ValueError.
     """
 
     def save(self, path, *, overwrite=False):
         """
-        Write the model to a file, which `load` reads: stretch, weights, calibration and classes.
+        Write the model to a file that `load` reads: stretch, weights, calibration and classes.
 
         Parameters
         ----------
@@ -85,7 +86,7 @@ class Trained:
         return cls.load(bundled_path(name), **parameters)
 
     def __sklearn_clone__(self):
-        # A fitted encoder is kept: to train it anew in each fold of a cross-validation takes hours.
+        # A fitted encoder is kept: training it in each fold of a cross-validation would take hours.
         clone = _clone_parametrized(self)
         encoder = getattr(self, 'encoder', None)
         if hasattr(encoder, 'model_'):
@@ -104,8 +105,53 @@ class Trained:
             return X
         return validate_data(self, X, dtype=np.float64, reset=False)
 
-    def _export(self, path, X, target_of, **options):
-        """Write an ONNX file that is measured on the cutouts of X, where they are given."""
+
+class TrainedPredictor(Trained):
+    """
+    Mixin of a trained estimator whose predictions can be exported.
+
+    A subclass has ``_targets(X, y)``, which returns the index of the class of each sample, -1 where
+    it is not known; or None, if the model has no classes.
+    """
+
+    def to_onnx(self, path, X=None, y=None, *, precision='float32', views=None, overwrite=False):
+        """
+        Write the model as one ONNX file, which OnnxClassifier or OnnxVotes reads.
+
+        The file takes raw images and holds stretch, views, calibration and class names. It is
+        kept only if ONNX Runtime gives the same results as PyTorch. Integers and fewer views are
+        faster and change the results; the change is measured, see
+        `astro_morph.models.export.export`.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame, default=None
+            A few hundred samples as in `fit`, on which the change is measured and by which the
+            integers are scaled. Required unless precision and views are those of the model.
+        y : array_like, shape (n,), default=None
+            The classes of the samples, if the model has classes; if None, those of the column
+            ``label_column``, where it exists.
+        precision : {'float32', 'float16', 'int8'}, default='float32'
+            Precision of the encoder: 16-bit floats halve the file, 8-bit integers are also faster
+            on processors.
+        views : {1, 4, 8}, default=None
+            Number of rotations and reflections to average, to which the time is proportional;
+            those of the model if None.
+        overwrite : bool, default=False
+            Whether a file of that name may be replaced.
+
+        Returns
+        -------
+        cost : `~astro_morph.models.onnx_model.Cost`
+            What precision and views change; it is written into the file too.
+
+        Raises
+        ------
+        ValueError
+            If precision or views are not known, or there are no samples to measure on.
+        """
         from astro_morph.models.export import export
 
         check_is_fitted(self)
@@ -115,6 +161,14 @@ class Trained:
             cutouts = prepare(spec, as_cutouts(X, **request(spec, self.source)))
             rows = np.flatnonzero(cutouts.is_ok)
             rows = rows[:: -(-len(rows) // MOST_MEASURED) or 1]
-            images, target = cutouts.images[rows], target_of(X)
+            images, target = cutouts.images[rows], self._targets(X, y)
             target = None if target is None else target[rows]
-        return export(self.model_, path, images=images, target=target, **options)
+        return export(
+            self.model_,
+            path,
+            precision=precision,
+            views=views,
+            images=images,
+            target=target,
+            overwrite=overwrite,
+        )

@@ -16,7 +16,7 @@ from astro_morph.cutouts import CutoutSource, holds_images
 from astro_morph.estimators.encoder import MorphologyEncoder
 from astro_morph.estimators.predictor import VotePredictor, read_votes, refuse_no_votes
 from astro_morph.estimators.starting import starting_encoder
-from astro_morph.estimators.trained import Trained
+from astro_morph.estimators.trained import TrainedPredictor
 from astro_morph.learning.fitting import fetch_and_clean, seeded, usable
 from astro_morph.learning.training.devices import choose_device
 from astro_morph.learning.votes import fit_votes_head
@@ -30,7 +30,7 @@ from astro_morph.utils.progress import progress_bar
 __all__ = ['MorphologyVotes']
 
 
-class MorphologyVotes(Trained, VotePredictor, RegressorMixin, BaseEstimator):
+class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstimator):
     """
     Predict how volunteers would vote on the questions of a citizen science project.
 
@@ -178,38 +178,6 @@ class MorphologyVotes(Trained, VotePredictor, RegressorMixin, BaseEstimator):
         self.answers_ = np.array(tree.names)
         return self
 
-    def to_onnx(self, path, X=None, *, precision='float32', views=None, overwrite=False):
-        """
-        Write the model as one ONNX file, which `~astro_morph.OnnxVotes` reads.
-
-        Parameters
-        ----------
-        path : path-like
-            The file.
-        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame, default=None
-            A few hundred samples as in `fit`, on which the change of the predictions is measured.
-            Required unless precision and views are those of the model.
-        precision : {'float32', 'float16', 'int8'}, default='float32'
-            Precision of the encoder.
-        views : {1, 4, 8}, default=None
-            Number of rotations and reflections to average; those of the model if None.
-        overwrite : bool, default=False
-            Whether a file of that name may be replaced.
-
-        Returns
-        -------
-        cost : `~astro_morph.models.onnx_model.Cost`
-            What precision and views change; it is written into the file too.
-
-        Raises
-        ------
-        ValueError
-            If precision or views are not known, or there are no samples to measure on.
-        """
-        return self._export(
-            path, X, lambda X: None, precision=precision, views=views, overwrite=overwrite
-        )
-
     def _adopt(self, model, path):
         if model.spec.tree is None:
             msg = f'{str(path)!r} holds no model of votes; read it with MorphologyClassifier.load'
@@ -217,6 +185,9 @@ class MorphologyVotes(Trained, VotePredictor, RegressorMixin, BaseEstimator):
         self.tree = model.spec.tree
         self.model_ = model
         self.answers_ = np.array(model.spec.classes)
+
+    def _targets(self, X, y):
+        return None
 
     def _encode_images(self, X, is_voted):
         """Return the model of the encoder, the features of rows with votes, and their numbers."""
@@ -234,7 +205,7 @@ class MorphologyVotes(Trained, VotePredictor, RegressorMixin, BaseEstimator):
                 start=start,
                 preprocessing=preprocessing,
                 device=choose_device(self.device),
-                # A frozen encoder knows galaxies of one size.
+                # A frozen encoder needs galaxies of the size of its training.
                 enlarge=not start or start.spec.input_size is not None,
             )
         with progress_bar(len(rows), 'encoding', verbose=bool(self.verbose)) as bar:

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Novelty: p-values of galaxies unlike those on which a model was trained."""
+"""Compute novelty: p-values of galaxies unlike those on which a model was trained."""
 
 import numpy as np
 import torch

@@ -13,8 +13,8 @@ from astro_morph.utils.messages import as_written
 
 __all__ = ['ModelSpec']
 
-# In smaller images the last layers see one pixel: in bfloat16 on a CPU, PyTorch then gives the
-# weights that meet no pixel gradients from uninitialised memory.
+# Smaller images have a single pixel in the last layers: in bfloat16 on a CPU, PyTorch then takes
+# the gradients of weights that meet no pixel from uninitialised memory.
 SMALLEST_SIDE = 17
 
 # Largest relative difference of pixel scales that counts as the same scale.

@@ -23,7 +23,7 @@ from astro_morph.photometry.structure import (
     smoothness,
 )
 
-__all__ = ['measure', 'stack']
+__all__ = ['measure']
 
 # Below this mean signal-to-noise ratio per pixel, the measures depend on the noise (Lotz et al.
 # 2006, ApJ 636, 592).
@@ -142,28 +142,7 @@ def measure(cutouts, *, band=None):
 
 
 def stack(tables):
-    """
-    Stack the measures of several batches of cutouts.
-
-    Parameters
-    ----------
-    tables : list of `~astropy.table.QTable`
-        Results of `measure`. The unit of radii may differ in a table without any source.
-
-    Returns
-    -------
-    measures : `~astropy.table.QTable`
-        The rows of all tables.
-
-    Examples
-    --------
-    >>> from astro_morph.photometry.measures import measure, stack
-    >>> from astro_morph.simulation import SimulatedSurvey
-    >>> survey = SimulatedSurvey(n_galaxies=6)
-    >>> batches = survey.stream(survey.catalogue, batch_size=4)
-    >>> len(stack([measure(cutouts) for cutouts in batches]))
-    6
-    """
+    """Stack the measures of batches; the units of radii may differ in one without any source."""
     has_source = [not table['segment_flux'].mask.all() for table in tables]
     units = {
         column.info.name: column.info.unit for column in tables[np.argmax(has_source)].itercols()

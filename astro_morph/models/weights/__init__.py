@@ -9,14 +9,7 @@ FOLDER = Path(__file__).parent
 
 
 def bundled_names():
-    """
-    List the models that come with the package.
-
-    Returns
-    -------
-    names : list of str
-        Their names.
-    """
+    """List the names of the models that come with the package."""
     return sorted(path.stem for path in FOLDER.glob('*.pt'))
 
 

@@ -173,7 +173,9 @@ def test_model_of_features_is_refused(catalog, mosaics, tmp_path):
     random = np.random.default_rng(0)
     features = MorphologyClassifier(verbose=0).fit(random.normal(size=(20, 3)), ['a', 'b'] * 10)
     features.save(tmp_path / 'features.pt')
-    with pytest.raises(ValueError, match='plain features; it must be a classifier or .* of images'):
+    with pytest.raises(
+        ValueError, match=r'plain features; it must be a classifier or .* of images'
+    ):
         annotate(catalog, tmp_path / 'features.pt', source=mosaics)
 
 
