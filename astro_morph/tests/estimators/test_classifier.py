@@ -312,7 +312,7 @@ class TestTraining:
     def test_auto_fine_tunes_unless_a_linear_head_is_better(
         self, monkeypatch, name, value, is_frozen
     ):
-        monkeypatch.setattr('astro_morph.estimators.classifier.FINE_TUNE_FROM', 60)
+        monkeypatch.setattr(strategies, 'FINE_TUNE_FROM', 60)
         monkeypatch.setattr(strategies, name, value)
         fitted = make(strategy='auto', epochs=2).fit(make_blobs(60, size=17))
         assert fitted.model_.spec.frozen == is_frozen
@@ -579,7 +579,7 @@ class TestRefusal:
 
     def test_another_number_of_labels(self, blobs, labels, classifier):
         for call in (make().fit, classifier.score):
-            with pytest.raises(ValueError, match=r'inconsistent numbers of samples: \[24, 23\]'):
+            with pytest.raises(ValueError, match='y has 23 labels, X has 24 rows'):
                 call(blobs, labels[1:])
 
     def test_another_number_of_weights(self, blobs):

@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Tests of LSDB: a cluster computes what one process computes."""
 
+import copy
+
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
@@ -95,7 +97,7 @@ class Recorder(CutoutSource):
 def test_columns_are_those_of_a_single_process(
     classifier, catalog, table, model, mosaics, tmp_path
 ):
-    expected = classifier.set_params(source=mosaics).annotate(table, measures=True)
+    expected = copy.copy(classifier).set_params(source=mosaics).annotate(table, measures=True)
     annotated = annotate(catalog, model, source=mosaics, measures=True)
     new = expected.colnames[len(table.colnames) :]
     assert annotated.columns.tolist() == [*catalog.columns, *new]
