@@ -22,9 +22,10 @@ from astro_morph.tests.helpers import make_blobs
 
 class YesOrNo(MorphologyVotes):
     """
-    Take one number per row, as the checks have it, for the votes for the first of two answers.
+    Take the one number per row of the checks for the votes for the first of two answers.
 
-    Three votes are for the second answer.
+    There are hundreds of votes: a few would differ by less than chance, and the likelihood would
+    have no maximum.
     """
 
     def fit(self, X, y=None, sample_weight=None):
@@ -46,8 +47,8 @@ class YesOrNo(MorphologyVotes):
     def _votes(self, y):
         if y is None:
             return None
-        yes = column_or_1d(y, dtype=float, warn=True)
-        return np.column_stack([yes, np.full(len(yes), 3)])
+        yes = 100 * column_or_1d(y, dtype=float, warn=True)
+        return np.column_stack([yes, np.full(len(yes), 300)])
 
 
 EXPECTED_FAILURES = {
