@@ -4,7 +4,14 @@
 from pathlib import Path
 
 from astro_morph.cli import options
-from astro_morph.cli.files import check_exists, find_source, load_model, name_beside, report_counts
+from astro_morph.cli.files import (
+    find_source,
+    is_cutout_file,
+    load_model,
+    name_beside,
+    report_counts,
+)
+from astro_morph.utils.files import check_new
 
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
 
@@ -39,14 +46,16 @@ def add_arguments(command):
 
 def main(arguments):
     """Run the task."""
+    output = arguments.output or name_beside(arguments.X, 'annotated')
+    check_new(output, overwrite=arguments.overwrite or arguments.resume)
+    has_images = is_cutout_file(arguments.X)
     classifier = load_model(arguments.model, source=arguments.source)
-    if arguments.coord_columns is not None:
+    if arguments.coord_columns is not None and not has_images:
         from astro_morph.catalog.io.chunks import TableChunks
 
-        first_row = TableChunks(check_exists(arguments.X), 1)[0]
+        first_row = TableChunks(arguments.X, 1)[0]
         bands = classifier.model_.spec.bands
         classifier.source = find_source(arguments, first_row, bands=bands)
-    output = arguments.output or name_beside(arguments.X, 'annotated')
     counts = classifier.annotate_file(
         arguments.X, output, overwrite=arguments.overwrite, resume=arguments.resume
     )

@@ -6,6 +6,7 @@ from astro_morph.models.weights import bundled_names
 __all__ = [
     'check_exists',
     'find_source',
+    'is_cutout_file',
     'load_model',
     'make_folder',
     'name_beside',
@@ -22,13 +23,19 @@ def check_exists(path):
     return path
 
 
+def is_cutout_file(path):
+    """Return whether an existing file holds cutouts, not a catalogue."""
+    from astro_morph.cutouts.storage import ENDINGS, holds_cutouts
+
+    return check_exists(path).suffix in ENDINGS and holds_cutouts(path)
+
+
 def read_catalog(path):
     """Read a file of a catalogue or of cutouts."""
     from astro_morph.catalog.io.tables import read_table
-    from astro_morph.cutouts import CutoutSet, holds_cutouts
-    from astro_morph.cutouts.storage import ENDINGS
+    from astro_morph.cutouts import CutoutSet
 
-    if check_exists(path).suffix in ENDINGS and holds_cutouts(path):
+    if is_cutout_file(path):
         return CutoutSet.read(path)
     try:
         return read_table(path)

@@ -251,14 +251,14 @@ class Evaluation:
         Returns
         -------
         table : `~astropy.table.Table`
-            ``metric``, its ``value``, and ``low`` and ``high``, its 95 % confidence interval.
+            ``figure``, its ``value``, and ``low`` and ``high``, its 95 % confidence interval.
         """
         names = ['accuracy', 'balanced_accuracy', 'roc_auc', 'calibration_error', 'brier_score']
         if self.sets is not None:
             names += ['coverage', 'set_size']
         low, high = np.transpose([self.interval(name) for name in names])
         values = [getattr(self, name) for name in names]
-        return Table({'metric': names, 'value': values, 'low': low, 'high': high})
+        return Table({'figure': names, 'value': values, 'low': low, 'high': high})
 
     def __repr__(self):
         return (
@@ -269,7 +269,7 @@ class Evaluation:
     def __str__(self):
         lines = [self._count()]
         for table in self._tables():
-            lines += ['', *table.pformat(align='<' if 'metric' in table.colnames else None)]
+            lines += ['', *table.pformat(align='<' if 'figure' in table.colnames else None)]
         return '\n'.join(lines)
 
     def _repr_html_(self):

@@ -8,7 +8,7 @@ from astropy.table import Column, MaskedColumn, Table
 
 from astro_morph.catalog import read_labels
 from astro_morph.catalog.io.tables import read_table, write_table
-from astro_morph.utils.messages import as_written
+from astro_morph.utils.messages import as_written, cut_list
 
 __all__ = ['all_classes', 'open_label_table']
 
@@ -57,7 +57,7 @@ def _add_labels(table, saved, path, label_column):
     plain = {name for name, column in table.columns.items() if isinstance(column, Column)}
     missing = sorted(plain - {label_column} - set(saved.colnames))
     if len(saved) != len(table) or missing:
-        lacks = f' and lacks the columns {missing}' if missing else ''
+        lacks = f' and lacks the columns {cut_list(missing)}' if missing else ''
         msg = (
             f'the file {str(path)!r} exists already, has {len(saved)} rows{lacks}, and is not '
             f'this catalogue of {len(table)} rows; name another file for the labels'

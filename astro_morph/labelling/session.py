@@ -14,7 +14,7 @@ from astro_morph.labelling.progress import cross_validate
 from astro_morph.learning.active import CRITERIA, choose, typical
 from astro_morph.learning.heads import linear_head
 from astro_morph.prediction.predict import Predictions
-from astro_morph.utils.messages import as_written
+from astro_morph.utils.messages import as_written, cut_list
 
 __all__ = ['LabellingSession']
 
@@ -202,7 +202,7 @@ class LabellingSession:
             If the galaxy is not the current one, or the class is unknown.
         """
         if label not in self.classes:
-            msg = f'label must be one of {list(self.classes)}, got {label!r}'
+            msg = f'label must be one of {cut_list(self.classes)}, got {label!r}'
             raise ValueError(msg)
         with self._lock:
             self._check_row(row)

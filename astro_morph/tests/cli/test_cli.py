@@ -247,7 +247,7 @@ class TestFetch:
     def test_cutouts_stand_for_the_catalogue(self, done, folder):
         done('fetch survey.fits --source sdss-{band}.fits --size 24 --quiet --output survey.h5')
         done('fit survey.h5 stored.pt --encoder random --strategy linear --quiet')
-        said = done('annotate survey.h5 stored.ecsv --model stored.pt')
+        said = done('annotate survey.h5 stored.ecsv --model stored.pt --coord-columns x y')
         assert said == '24 of 24 galaxies have a class\n'
         done('annotate survey.fits direct.ecsv --model model.pt --source sdss-{band}.fits')
         stored, direct = (read_table(folder / f'{name}.ecsv') for name in ('stored', 'direct'))
@@ -461,7 +461,7 @@ ERRORS = {
     'annotate survey.fits out.fits --model model.pt --source "no-*.fits"': 'matches no file',
     'export out.onnx --model model.onnx': 'is not a model file of astro_morph',
     'export out.onnx --model model.pt --precision int8': 'pass a few hundred as --on, with',
-    'export out.onnx --model model.pt --views 1': 'and --views 1 change the answers',
+    'export out.onnx --model model.pt --views 1': 'and --views 1 change the',
     f'fit survey.fits out.pt --labels class {ON_SKY}': "--labels names 'class', which is not among",
     f'fit survey.fits out.pt --encoder nothing.pt {ON_SKY}': "--encoder must be 'auto', 'moco'",
     f'fit survey.fits out.pt --size 2*radius {ON_SKY}': "--size names 'radius', which is not",
@@ -548,6 +548,8 @@ def test_values_of_options_are_checked_first(command, message, capsys):
         'pretrain survey.fits out.pt --source nowhere',
         'label nothing.fits',
         'annotate survey.fits out.fits --model nothing.pt',
+        'annotate survey.fits plain.fits --model model.pt',
+        'annotate nothing.fits out.fits --model model.pt',
         'evaluate survey.fits --model model.pt --report page.html',
         'export out.onnx --model nothing.pt',
         'cache prune --max-size huge',

@@ -128,9 +128,9 @@ def test_interval_is_that_of_binomial_counts(calibrated):
 def test_summary_holds_value_and_interval(calibrated, evaluation):
     summary = calibrated.summary()
     assert (summary['low'] <= summary['value'] + 0.03).all()
-    assert (summary['low'] < summary['high'])[summary['metric'] != 'set_size'].all()
-    assert summary['value'][summary['metric'] == 'coverage'] == calibrated.coverage
-    assert not {'coverage', 'set_size'} & set(evaluation.summary()['metric'])
+    assert (summary['low'] < summary['high'])[summary['figure'] != 'set_size'].all()
+    assert summary['value'][summary['figure'] == 'coverage'] == calibrated.coverage
+    assert not {'coverage', 'set_size'} & set(evaluation.summary()['figure'])
 
 
 def test_worst_are_the_most_confident_misclassifications(calibrated):
