@@ -58,9 +58,8 @@ class Hips2Fits(RemoteSource):
         missing = [layer for layer, hips in self._hips.items() if not hips]
         if missing:
             msg = (
-                f'bands: the survey {self.survey.name} has no HiPS of {missing}, but of '
-                f'{[*self.survey.hips, *(["rgb"] if self.survey.hips_color else [])]}; ask for '
-                'these'
+                f'bands: the survey {self.survey.name} has no HiPS of {missing}, only of '
+                f'{[*self.survey.hips, *(["rgb"] if self.survey.hips_color else [])]}; name these'
             )
             raise ValueError(msg)
 

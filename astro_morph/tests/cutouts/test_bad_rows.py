@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""A thousand rows, fifty of them bad in every way: each gets its status, and all others a class."""
+"""A thousand rows with fifty bad ones of every kind: these get a status, all others a class."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def classifier():
 
 @pytest.fixture(scope='module')
 def layout():
-    """Which blob each row shows, and which rows are bad, in how many ways they may be."""
+    """The blob of each row, and the numbers of the bad rows."""
     random = np.random.default_rng(0)
     blob = random.integers(len(BLOBS), size=N_ROWS)
     bad_rows = random.choice(N_ROWS, N_BAD, replace=False)
@@ -74,7 +74,7 @@ def check(annotated, table, classifier, blob, expected):
 
 
 def write_bad_files(folder):
-    """Write a file for each way to be bad; give the path and the status of each."""
+    """Write a file for each kind of fault; return their paths and statuses."""
     whole = np.ones((2, SIZE, SIZE), np.float32)
     fits.writeto(folder / 'nan.fits', np.full_like(whole, np.nan))
     fits.writeto(folder / 'large.fits', np.ones((2, 40, 40)))
@@ -129,7 +129,7 @@ def test_bad_image_files(classifier, layout, tmp_path):
 
 
 def write_mosaics(folder):
-    """Write one image a band, of all blobs in a row and a square without pixels; give the WCS."""
+    """Write an image a band, of all blobs in a row and a square without pixels; return the WCS."""
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = 'RA---TAN', 'DEC--TAN'
     wcs.wcs.crval = 150, 2
@@ -148,7 +148,7 @@ def write_mosaics(folder):
 
 
 def write_sky(folder, blob):
-    """Write the mosaics; give the position of each row's blob, and bad ones with their status."""
+    """Write the mosaics; return the position of each blob, and bad ones with their status."""
     wcs = write_mosaics(folder)
     middle = (SPACING - SIZE) // 2 + SIZE // 2
     sky = wcs.pixel_to_world(blob * SPACING + middle, np.full(N_ROWS, middle))

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of the cache: what is kept, what is dropped, and what breaks the file."""
+"""Tests of the cache: contents, pruning, damaged files, threads and processes."""
 
 import multiprocessing
 import os
@@ -38,7 +38,7 @@ def make_key(number, **changes):
 
 
 def make_image(number):
-    """An image that no other number has, with pixels that hold nothing."""
+    """Return the image of a number, with a missing pixel."""
     image = np.random.default_rng(number).normal(size=(SIDE, SIDE)).astype(np.float32)
     image[0, 0] = np.nan
     return image
@@ -49,7 +49,7 @@ def make_items(numbers):
 
 
 def count_right(cache, numbers):
-    """Count the images that are there, all of which must be right."""
+    """Count the images that are found, and check their pixels."""
     numbers = list(numbers)
     found = cache.get(map(make_key, numbers))
     for number, image in zip(numbers, found, strict=True):
@@ -69,7 +69,7 @@ def is_sound(path):
 
 
 def broken_files(path):
-    """The main files that were set aside, in the order in which that happened."""
+    """Return the main files that were set aside, in order."""
     return sorted(path.parent.glob(f'{path.name}.broken-[0-9]'))
 
 
@@ -85,7 +85,7 @@ def cache(path):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The time that the cache believes it is, in a list that a test may change."""
+    """The time of the cache's clock, in a list that a test may change."""
     now = [1_800_000_000]
     monkeypatch.setattr(cache_module.time, 'time', lambda: now[0])
     return now
@@ -276,7 +276,7 @@ class TestSize:
 class TestCommandLine:
     @pytest.fixture
     def run(self, path, capsys):
-        """Run a command on a cache of 500 images in the configured file; give code and output."""
+        """Return a function that runs a command on 500 cached images, and its code and output."""
         CutoutCache(path).put(make_items(range(500)))
 
         def run(*arguments):
@@ -412,7 +412,7 @@ class TestBrokenFile:
 
     @pytest.mark.parametrize('seed', range(20))
     def test_no_thread_opens_what_another_sets_aside(self, path, seed, monkeypatch):
-        """However long a thread waits between opening the file and reading it."""
+        """However long a thread waits between opening and reading the file."""
         connect, chance = sqlite3.connect, random.Random(seed)
 
         def connect_slowly(name, **options):
@@ -434,7 +434,7 @@ class TestBrokenFile:
     @pytest.mark.parametrize('seed', range(30))
     @pytest.mark.filterwarnings('ignore:.*broken-1:astropy.utils.exceptions.AstropyUserWarning')
     def test_damage_anywhere_gives_no_wrong_image(self, path, seed):
-        """Whether it is noticed at once, later or never: right, or missing and put again."""
+        """Images are right, or missing and stored again, whenever the damage is noticed."""
         CutoutCache(path).put(make_items(range(200)))
         content = bytearray(path.read_bytes())
         chance = random.Random(seed)
@@ -480,7 +480,7 @@ class TestBrokenFile:
         assert count_right(cache, range(3)) == 3
 
     def test_file_that_takes_nothing_more_costs_no_image(self, cache, path, monkeypatch, clock):
-        """Another program keeps the file, as long as anyone waits."""
+        """Another program locks the file longer than the cache waits."""
         cache.put(make_items([0]))
         clock[0] += 10_000
         monkeypatch.setattr(database, 'PATIENCE', 0.01)
@@ -504,7 +504,7 @@ def name_place(ra, dec):
 
 
 class Diary(CutoutCache):
-    """A cache that writes down when it looked for what it lacked, and when it had got what."""
+    """A cache that logs the times of misses and of stored images."""
 
     def get(self, keys):
         keys, began = list(keys), time.monotonic()
@@ -527,7 +527,7 @@ class Diary(CutoutCache):
 
 
 def read_diary(path):
-    """Count how often each was asked for, and check that nothing was missing that was there."""
+    """Count the requests for each image, and check that no stored image was missed."""
     lines = [line.split() for line in path.with_name('diary').read_text().splitlines()]
     had = {
         key: float(moment) for moment, what, *keys in lines[::-1] if what == 'has' for key in keys
@@ -551,7 +551,7 @@ def fetch_slowly(path, numbers):
 
 
 def fetch_fast(path, url, table):
-    """Fetch with more requests a second than the manners allow."""
+    """Fetch without the usual limits."""
     cache = Diary(path) if path else False
     source = Hips2Fits('sdss-dr9', bands='r', server=url, cache=cache)
     with conf.set_temp('requests_per_second', 1e6):
@@ -559,7 +559,7 @@ def fetch_fast(path, url, table):
 
 
 def kill_at_random(worker, arguments, n_kills, *, longest):
-    """Let two processes work, kill one of them and replace it, again and again."""
+    """Run two processes, and kill and replace one of them repeatedly."""
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload([worker.__module__, 'astroquery.hips2fits'])
 
@@ -638,7 +638,7 @@ if child:
 
     @CAN_KILL
     def test_kill_in_the_middle_of_a_fetch(self, path):
-        """Each request is for what was not there when its process looked."""
+        """Each request is for an image that was missing when its process looked."""
         sky = SimulatedSurvey(n_galaxies=20, bands='r')
         ny, nx = sky.flux.shape[1:]
         chance = np.random.default_rng(0)

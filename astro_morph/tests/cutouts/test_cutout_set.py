@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The container of cutouts is indexed like an array and checks what it is given."""
+"""Tests of `CutoutSet`, of sizes, and of the base class of sources."""
 
 import astropy.units as u
 import numpy as np
@@ -205,7 +205,7 @@ class TestGrid:
 
 
 class DeclinationSource(CutoutSource):
-    """Gives images that hold the declination; a southern row has none."""
+    """A source of images of the declination; southern rows have none."""
 
     def fetch(self, X, *, size=None):
         dec = X['coord'].dec.deg

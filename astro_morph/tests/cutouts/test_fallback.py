@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of the source that asks several sources in turn."""
+"""Tests of `FirstOf`."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from astro_morph.cutouts import CutoutSet, CutoutSource, FirstOf
 
 
 class Lookup(CutoutSource):
-    """Gives constant images to the rows whose status it is told is ok."""
+    """A source of constant images for the rows whose given status is ok."""
 
     def __init__(self, value, status, bands='gr', flag=0):
         self.value, self.status, self.bands, self.flag = value, status, bands, flag

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Which sources share an image, and where they lie in it."""
+"""Tests of fields: sources that share an image, and their places in it."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def make_places(ra, dec, *, scale=SCALE):
 
 
 def scatter(n, *, ra, dec, width, seed=0):
-    """Scatter places over a square of so many degrees."""
+    """Scatter places over a square of some width in degrees."""
     rng = np.random.default_rng(seed)
     dec = dec + rng.uniform(-0.5, 0.5, n) * width
     return make_places(

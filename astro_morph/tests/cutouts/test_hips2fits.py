@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts through the real client of hips2fits: pixels, bands, grid, colours, both servers."""
+"""Tests of `Hips2Fits` with the real astroquery client and a server on loopback."""
 
 from dataclasses import replace
 

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Manners on the network: limits, second tries, and the word for what failed."""
+"""Tests of HTTP requests: limits of each host, retries, and the status of failures."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ from astro_morph.simulation.services import Answer, Server, faults
 
 
 def serve(**options):
-    """Serve a word at any path."""
+    """Serve the word hello at any path."""
     sky = SimpleNamespace(flux=None)
     return Server(sky, {'/': lambda sky, request: Answer('hello', 'text/plain')}, **options)
 
@@ -31,7 +31,7 @@ def polite_session(**options):
 
 
 class NoWait(threading.Event):
-    """An event that is never set, and notes how long it was waited for."""
+    """An event that is never set, and records the waits."""
 
     def __init__(self):
         super().__init__()

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of `astro_morph.cutouts.image_columns`."""
+"""Tests of `ImageColumns`."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of image files: every format, and every way in which a file can be bad."""
+"""Tests of `ImageFiles`: every format, and every fault of a file."""
 
 import os
 import pickle

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""What samples can be: each sort becomes cutouts, in order, and nothing else passes."""
+"""Tests of inputs: tables, positions, arrays and names become cutouts; others are refused."""
 
 import astropy.units as u
 import numpy as np
@@ -193,7 +193,7 @@ class TestSource:
 
 
 class TestFraming:
-    """Cutouts that span so much of each galaxy."""
+    """Cutouts whose field of view follows a column."""
 
     SIZE = (32, '3 * petroR90_r')
 
@@ -259,7 +259,7 @@ def sky():
 
 
 class TestSurveyByName:
-    """A classifier that is told nothing but the name of a survey."""
+    """A classifier with only the name of a survey."""
 
     @pytest.fixture
     def server(self, sky, tmp_path, monkeypatch):

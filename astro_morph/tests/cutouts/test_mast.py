@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of `MastCutouts`, which asks the real astroquery clients, and these a loopback server."""
+"""Tests of `MastCutouts` with the real astroquery clients and a server on loopback."""
 
 import io
 import zipfile

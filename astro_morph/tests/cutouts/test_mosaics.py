@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of `astro_morph.cutouts.mosaics`, against Cutout2D, a full WCS, and a sky in formulas."""
+"""Tests of `Mosaics` against Cutout2D, a full WCS, and an analytic sky."""
 
 import copy
 import pickle
@@ -80,7 +80,7 @@ def make_positions(wcs, shape=(200, 240), n=20, margin=0, seed=1):
 
 
 def resident_bytes(path):
-    """The memory that the maps of a file take."""
+    """Return the memory of the maps of a file."""
     _, *maps = re.split(rf'^[0-9a-f]+-.* {re.escape(str(path))}$', SMAPS.read_text(), flags=re.M)
     return sum(1024 * int(re.search(r'^Rss: +(\d+) kB', text, re.M)[1]) for text in maps)
 

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""What all services share: requests, the cache, failures, outages, interruption, plans."""
+"""Tests of `RemoteSource`: requests, the cache, failures, outages, interruption, plans."""
 
 import os
 import pickle
@@ -56,7 +56,7 @@ class Service(RemoteSource):
 
 
 def positions(n, *, apart=1.0):
-    """Make positions on a line, so many degrees from one to the next."""
+    """Return positions on a line, some degrees apart."""
     return SkyCoord(150 + apart * np.arange(n), np.full(n, 2.0), unit='deg')
 
 

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of downloaded images, against a sky in formulas and the same images as files."""
+"""Tests of reprojected downloads against an analytic sky, and the same images as files."""
 
 import bz2
 import gzip
@@ -60,7 +60,7 @@ def test_cutouts_are_north_up_on_grids_of_their_own():
 
 
 def test_images_in_memory_are_cut_as_files_are(tmp_path):
-    """Overlap, gap, a hole, a compressed extension: all as Mosaics has it."""
+    """With overlap, gap, hole and compressed extension."""
     images = [
         make_image(centre=CENTRE.spherical_offsets_by(offset * u.arcsec, 0 * u.arcsec), angle=angle)
         for offset, angle in [(-20, 3), (15, 80), (70, 0)]

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of `SdssFrames`, which asks the real astroquery client, and this a server on loopback."""
+"""Tests of `SdssFrames` with the real astroquery client and a server on loopback."""
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from astro_morph.cutouts.services.sdss import SdssFrames
 from astro_morph.simulation import SimulatedSurvey
 from astro_morph.simulation.services import Server, faults
 from astro_morph.simulation.services.sdss import FRAME, HANDLERS, OVERLAP
+from astro_morph.tests.helpers import at_corners, cut_from_sky
 
 BANDS = ('g', 'r')
 STEP = np.array(FRAME) - OVERLAP
@@ -20,7 +21,7 @@ STEP = np.array(FRAME) - OVERLAP
 
 @pytest.fixture(scope='module')
 def sky():
-    """Two frames wide and three high, at the least."""
+    """A sky at least two frames wide and three high."""
     return SimulatedSurvey(n_galaxies=25, bands=BANDS)
 
 
@@ -41,16 +42,6 @@ def make_source(server, *, bands=BANDS, cache=False, **options):
     return SdssFrames(bands=bands, server=server.url, cache=cache, **options)
 
 
-def at(sky, *pixels):
-    """The corners of pixels (x, y), where cutouts of an even side have whole pixels of the sky."""
-    return sky.wcs.pixel_to_world(*(np.array(pixels).T - 0.5))
-
-
-def cut(sky, x, y, side):
-    half = side // 2
-    return sky.flux[:, y - half : y + half, x - half : x + half]
-
-
 def frames_asked_for(server):
     names = [request.path.rpartition('/')[2] for request in server.requests]
     return [name.removesuffix('.fits.bz2') for name in names if name.startswith('frame')]
@@ -62,7 +53,7 @@ def queries(server):
 
 def test_pixels_bands_and_grid(sky, server):
     pixels = [(100, 90), (250, 130), (201, 300)]
-    cutouts = make_source(server, bands='rg').fetch(at(sky, *pixels), size=32)
+    cutouts = make_source(server, bands='rg').fetch(at_corners(sky, *pixels), size=32)
     assert cutouts.bands == ('r', 'g')
     assert cutouts.kind == 'flux'
     assert cutouts.pixel_scale == sky.pixel_scale
@@ -70,11 +61,11 @@ def test_pixels_bands_and_grid(sky, server):
     assert not cutouts.flags.any()
     for image, (x, y) in zip(cutouts.images, pixels, strict=True):
         # North at the cutout is up, and turned by 1e-4 or less from that of the sky's grid.
-        np.testing.assert_allclose(image, cut(sky, x, y, 32)[::-1], rtol=5e-3, atol=5e-3)
+        np.testing.assert_allclose(image, cut_from_sky(sky, x, y, 32)[::-1], rtol=5e-3, atol=5e-3)
 
 
 def test_a_frame_is_fetched_once_for_all_sources_on_it(sky, server):
-    coords = at(sky, (90, 90), (120, 80), (100, 130), (90 + STEP[1], 90))
+    coords = at_corners(sky, (90, 90), (120, 80), (100, 130), (90 + STEP[1], 90))
     source = make_source(server)
     assert source.plan(coords).n_requests == 4
     assert frames_asked_for(server) == []
@@ -86,19 +77,23 @@ def test_a_frame_is_fetched_once_for_all_sources_on_it(sky, server):
 
 def test_a_large_cutout_is_joined_from_frames(sky, server):
     x, y = STEP[1] + OVERLAP // 2, STEP[0] + OVERLAP // 2
-    coords = at(sky, (x, y), (x + 4, y + 2))
+    coords = at_corners(sky, (x, y), (x + 4, y + 2))
     cutouts = make_source(server, bands='r').fetch(coords, size=160)
     assert len(frames_asked_for(server)) == 4
     assert not cutouts.flags.any()
-    np.testing.assert_allclose(cutouts.images[0, 0], cut(sky, x, y, 160)[1], rtol=0.02, atol=0.02)
+    np.testing.assert_allclose(
+        cutouts.images[0, 0], cut_from_sky(sky, x, y, 160)[1], rtol=0.02, atol=0.02
+    )
 
 
 def test_each_row_may_have_its_scale(sky, server):
-    coords = at(sky, (100, 90), (100, 90))
+    coords = at_corners(sky, (100, 90), (100, 90))
     table = Table({'coord': coords, 'radius': [6.336, 3.168]})
     cutouts = make_source(server, bands='r').fetch(table, size=(32, '2 * radius'))
     np.testing.assert_allclose(cutouts.pixel_scale.value, [0.396, 0.198])
-    np.testing.assert_allclose(cutouts.images[0, 0], cut(sky, 100, 90, 32)[1], rtol=5e-3, atol=5e-3)
+    np.testing.assert_allclose(
+        cutouts.images[0, 0], cut_from_sky(sky, 100, 90, 32)[1], rtol=5e-3, atol=5e-3
+    )
     # Half the scale: the same flux in four times as many pixels.
     middle = cutouts.images[0, 0, 8:24, 8:24].sum()
     assert cutouts.images[1, 0].sum() == pytest.approx(middle, rel=0.05, abs=0.5)
@@ -106,7 +101,9 @@ def test_each_row_may_have_its_scale(sky, server):
 
 def test_outside_the_survey(sky, server, tmp_path):
     nx = sky.flux.shape[2]
-    coords = SkyCoord([*at(sky, (100, 90), (nx + 50, 90), (nx - 10, 90)), SkyCoord('0d 60d')])
+    coords = SkyCoord(
+        [*at_corners(sky, (100, 90), (nx + 50, 90), (nx - 10, 90)), SkyCoord('0d 60d')]
+    )
     source = make_source(server, cache=tmp_path / 'cutouts.sqlite')
     cutouts = source.fetch(coords)
     assert cutouts.status.tolist() == ['ok', 'no_coverage', 'ok', 'no_coverage']
@@ -144,7 +141,7 @@ def test_many_positions_take_few_queries(sky, server, monkeypatch):
     ],
 )
 def test_a_fault_costs_the_sources_on_one_frame(sky, server, fault, status):
-    coords = at(sky, (90, 90), (90 + STEP[1], 90))
+    coords = at_corners(sky, (90, 90), (90 + STEP[1], 90))
     server.faults = lambda request: fault if '/frame-r-000094-1' in request.path else None
     cutouts = make_source(server, bands='r').fetch(coords)
     assert cutouts.status.tolist() == [status, 'ok']
@@ -159,7 +156,7 @@ def test_a_fault_costs_the_sources_on_one_frame(sky, server, fault, status):
 )
 def test_a_catalogue_that_fails_is_not_asked_for_frames(sky, server, fault, status):
     server.faults = lambda request: fault if request.method == 'POST' else None
-    cutouts = make_source(server).fetch(at(sky, (90, 90), (120, 80)))
+    cutouts = make_source(server).fetch(at_corners(sky, (90, 90), (120, 80)))
     assert cutouts.status.tolist() == [status, status]
     assert frames_asked_for(server) == []
 

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Flux drawn as colour pictures, and models of pictures that are given flux."""
+"""Tests of flux drawn as colour pictures, also for models of pictures."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from astro_morph import CutoutSet, MorphologyClassifier, OnnxClassifier
 from astro_morph.cutouts import Hips2Fits, Mosaics, SdssFrames, as_cutouts, as_pictures
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
 from astro_morph.models.spec import ModelSpec
-from astro_morph.prediction.predict import predict_proba, request
+from astro_morph.prediction.predict import predict, request
 from astro_morph.simulation import SimulatedSurvey, serve
 from astro_morph.tests.helpers import gaussian, make_blobs
 
@@ -175,7 +175,7 @@ class TestZeroPoints:
 
 @pytest.fixture(scope='module')
 def classifier():
-    """Learnt from drawn pictures of which only their framing is known."""
+    """A classifier trained on drawn pictures of known framing."""
     blobs = make_blobs(40, size=64, bands='gri')
     pictures = as_pictures(blobs.replace(zero_point=22.5))
     pictures = pictures.replace(framing=FRAMING, pixel_scale=None)
@@ -249,4 +249,4 @@ class TestModels:
         spec = ModelSpec(classes=('a',), bands=('g', 'r'), size=8, kind='picture')
         flux = sky.fetch(sky.catalogue, size=8)
         with pytest.raises(ValueError, match='X holds images linear in flux'):
-            predict_proba(dataclasses.make_dataclass('Model', ['spec'])(spec), flux)
+            predict(dataclasses.make_dataclass('Model', ['spec'])(spec), flux)

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of `SiaImages`, which asks the real pyvo, and this a server on loopback."""
+"""Tests of `SiaImages` with the real pyvo client and a server on loopback."""
 
 import pickle
 from collections import Counter
@@ -27,7 +27,7 @@ both_versions = pytest.mark.parametrize('version', VERSIONS)
 
 @pytest.fixture(scope='module')
 def sky():
-    """Two tiles wide and two high."""
+    """A sky two tiles wide and two high."""
     return SimulatedSurvey(n_galaxies=16)
 
 
@@ -51,7 +51,7 @@ def make_source(server, version=2, *, collection='simulated', cache=False, **opt
 
 
 def counts(server):
-    """How often each kind of thing was asked for."""
+    """Count the requests of each kind."""
     kinds = Counter()
     for request in server.requests:
         is_capability = request.path.endswith('capabilities')
@@ -88,7 +88,7 @@ def test_grid_is_north_up_at_the_scale_asked_for(sky, server, version):
 
 @both_versions
 def test_cutouts_are_joined_from_tiles(sky, server, version):
-    """What no tile has as a whole comes from several, and no more are fetched than that."""
+    """A cutout across tiles needs several of them, and no more are fetched."""
     x, side = TILE - 32, 100
     cutouts = make_source(server, version, bands='r').fetch(at_corners(sky, (x, 90)), size=side)
     assert not cutouts.flags.any()
@@ -110,7 +110,7 @@ def test_images_are_cut_on_the_server_where_it_can(sky, server):
 
 
 def test_whole_images_are_fetched_once(sky, server):
-    """All sources on a tile share it, also those of a later call."""
+    """All sources on a tile share the download, also those of a later call."""
     pixels = [(x, y) for x in (60, 110, 160) for y in (50, 100)]
     source = make_source(server, 1, bands='r')
     for part in pixels[:4], pixels[4:]:
@@ -147,7 +147,7 @@ def test_a_band_without_image_is_flagged(sky, server):
 
 
 def fail_at(part, fault):
-    """Make requests of a path that ends so fail."""
+    """Return a function that lets requests fail whose path has this ending."""
     return lambda request: fault if request.path.endswith(part) else None
 
 
@@ -157,7 +157,7 @@ def fail_at(part, fault):
     ('fault', 'status'), [(faults.status(503), 'http_503'), (faults.reset(), 'connection')]
 )
 def test_faults_of_the_network(sky, server, version, part, fault, status):
-    """Wherever they come, they are no sign of version 1, and no lack of coverage."""
+    """They do not count as version 1, or as no coverage, at any step."""
     server.faults = fail_at(part, fault)
     source = make_source(server, version)
     cutouts = source.fetch(at_corners(sky, (100, 90)))
@@ -190,7 +190,7 @@ def test_an_image_that_the_server_refuses_to_cut_is_left_out(sky, server):
 
 
 def test_no_part_of_a_cutout_is_kept_where_the_rest_may_come_later(sky, server):
-    """What no tile has as a whole fails with any of them."""
+    """A cutout across tiles fails if any of them fails."""
     server.faults = fail_at('tile-0-0.fits', faults.status(503))
     source = make_source(server, bands='r')
     cutouts = source.fetch(at_corners(sky, (TILE - 32, 90)), size=100)
@@ -220,7 +220,7 @@ def test_live_version_2():
 
 @pytest.mark.remote_data
 def test_live_version_1():
-    """2MASS, whose images come as a whole, at the same galaxy."""
+    """2MASS, whose images are downloaded whole, at the same galaxy."""
     address = 'https://irsa.ipac.caltech.edu/cgi-bin/2MASS/IM/nph-im_sia?type=at&ds=asky&'
     survey = replace(surveys.get('2mass'), ids={'sia': (address, None)})
     cutouts = SiaImages(survey, bands=['J'], cache=False).fetch(

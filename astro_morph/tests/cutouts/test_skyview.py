@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of SkyView: its real client, against the server on this machine."""
+"""Tests of `SkyView` with the real astroquery client and a server on loopback."""
 
 import pickle
 

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of `WfauImages`, which asks the real astroquery clients, and these a server on loopback."""
+"""Tests of `WfauImages` with the real astroquery clients and a server on loopback."""
 
 import io
 from pathlib import Path
@@ -16,11 +16,12 @@ from astro_morph.cutouts.services.wfau import WfauImages
 from astro_morph.simulation import SimulatedSurvey
 from astro_morph.simulation.services import Answer, Server, faults
 from astro_morph.simulation.services.wfau import DETECTOR, HANDLERS
+from astro_morph.tests.helpers import at_corners, cut_from_sky
 
 
 @pytest.fixture(scope='module')
 def sky():
-    """Four bands, which stand for Y, J, H and K."""
+    """A sky of four bands, which stand for Y, J, H and K."""
     return SimulatedSurvey('legacy', n_galaxies=16, bands='griz')
 
 
@@ -43,16 +44,6 @@ def make_source(server, sky, *, survey='ukidss-las', cache=False, **options):
     return WfauImages(survey, cache=cache, **options)
 
 
-def at(sky, *pixels):
-    """The corners of pixels (x, y), where cutouts of an even side have whole pixels of the sky."""
-    return sky.wcs.pixel_to_world(*(np.array(pixels).T - 0.5))
-
-
-def cut(sky, x, y, side):
-    half = side // 2
-    return sky.flux[:, y - half : y + half, x - half : x + half]
-
-
 def paths(server):
     return [request.path.rpartition('/')[2] for request in server.requests]
 
@@ -61,26 +52,28 @@ def paths(server):
 def test_pixels_bands_and_grid(sky, server, survey, last):
     """Counts above the sky of each multiframe become nanomaggies."""
     pixels = [(90, 80), (DETECTOR, 230)]
-    cutouts = make_source(server, sky, survey=survey).fetch(at(sky, *pixels), size=32)
+    cutouts = make_source(server, sky, survey=survey).fetch(at_corners(sky, *pixels), size=32)
     assert cutouts.bands == ('Y', 'J', 'H', last)
     assert cutouts.pixel_scale == sky.pixel_scale
     assert cutouts.is_ok.all()
     assert not cutouts.flags.any()
     for image, (x, y) in zip(cutouts.images, pixels, strict=True):
-        np.testing.assert_allclose(image, cut(sky, x, y, 32), rtol=5e-3, atol=5e-3)
+        np.testing.assert_allclose(image, cut_from_sky(sky, x, y, 32), rtol=5e-3, atol=5e-3)
 
 
 def test_one_image_is_fetched_unless_it_ends_within_the_cutout(sky, server):
-    make_source(server, sky, bands='J').fetch(at(sky, (90, 80)), size=32)
+    make_source(server, sky, bands='J').fetch(at_corners(sky, (90, 80)), size=32)
     assert paths(server) == ['GetImage', 'getFImage.cgi']
-    cutouts = make_source(server, sky, bands='J').fetch(at(sky, (DETECTOR, 80)), size=32)
+    cutouts = make_source(server, sky, bands='J').fetch(at_corners(sky, (DETECTOR, 80)), size=32)
     assert paths(server)[2:] == ['GetImage', 'getFImage.cgi', 'getFImage.cgi']
     assert not cutouts.flags.any()
 
 
 def test_outside_the_survey(sky, server, tmp_path):
     nx = sky.flux.shape[2]
-    coords = SkyCoord([*at(sky, (90, 80), (nx + 5, 90), (nx - 10, 90)), SkyCoord('0d -60d')])
+    coords = SkyCoord(
+        [*at_corners(sky, (90, 80), (nx + 5, 90), (nx - 10, 90)), SkyCoord('0d -60d')]
+    )
     source = make_source(server, sky, bands='JH', cache=tmp_path / 'cutouts.sqlite')
     cutouts = source.fetch(coords)
     assert cutouts.status.tolist() == ['ok', 'no_coverage', 'ok', 'no_coverage']
@@ -91,7 +84,7 @@ def test_outside_the_survey(sky, server, tmp_path):
 
 
 def without(key):
-    """A fault: the image's header lacks a card."""
+    """Return a fault that removes a card of the image's header."""
 
     def fault(answer):
         with fits.open(io.BytesIO(answer.content)) as hdus:
@@ -114,8 +107,10 @@ def as_integers(answer):
 
 def test_scaled_integers(sky, server):
     server.faults = lambda request: as_integers if 'getFImage' in request.path else None
-    cutouts = make_source(server, sky, bands='J').fetch(at(sky, (90, 80)), size=32)
-    np.testing.assert_allclose(cutouts.images[0, 0], cut(sky, 90, 80, 32)[1], rtol=5e-3, atol=5e-3)
+    cutouts = make_source(server, sky, bands='J').fetch(at_corners(sky, (90, 80)), size=32)
+    np.testing.assert_allclose(
+        cutouts.images[0, 0], cut_from_sky(sky, 90, 80, 32)[1], rtol=5e-3, atol=5e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,8 +130,8 @@ def test_faults(sky, server, path, fault, status):
     # The filter of J, and the number of its band.
     is_broken = {'GetImage': {'filterID': '3'}, 'getFImage.cgi': {'band': '1'}}[path].items()
     server.faults = lambda request: fault if is_broken <= request.params.items() else None
-    assert make_source(server, sky, bands='J').fetch(at(sky, (90, 80))).status == [status]
-    cutouts = make_source(server, sky, bands='JH').fetch(at(sky, (90, 80)))
+    assert make_source(server, sky, bands='J').fetch(at_corners(sky, (90, 80))).status == [status]
+    cutouts = make_source(server, sky, bands='JH').fetch(at_corners(sky, (90, 80)))
     assert cutouts.is_ok.all()
     assert decode_flags(cutouts.flags) == [['missing_band']]
 

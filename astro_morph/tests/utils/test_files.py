@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of files that appear atomically."""
+"""Tests of files that are written atomically."""
 
 import os
 

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Cutouts survive their file, and the file is whole or not there."""
+"""Tests of cutouts in HDF5 files, which are written atomically."""
 
 import os
 

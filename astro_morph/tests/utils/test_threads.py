@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of work in threads."""
+"""Tests of items processed in threads."""
 
 import threading
 import time
