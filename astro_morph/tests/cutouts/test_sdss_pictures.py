@@ -235,7 +235,7 @@ class TestModels:
         assert (cutouts.kind, cutouts.bands, cutouts.framing) == ('picture', PICTURE_BANDS, FRAMING)
 
     def test_an_array_of_flux_is_refused_with_a_remedy(self, classifier):
-        with pytest.raises(ValueError, match='a CutoutSet of flux in g, r and i, with'):
+        with pytest.raises(ValueError, match='a CutoutSet of flux in g, r and i with'):
             classifier.predict(np.zeros((1, 3, 64, 64)))
 
     def test_rows_without_image_stay(self, classifier, sky):
