@@ -27,8 +27,7 @@ from astro_morph.catalog.io.chunks import TableChunks, find_representatives, wri
 from astro_morph.catalog.io.tables import find_format
 from astro_morph.cutouts import CutoutSet, ImageFiles, as_source, stream_cutouts
 from astro_morph.cutouts.storage import ENDINGS, holds_cutouts
-from astro_morph.prediction.annotate import table_of
-from astro_morph.prediction.columns import add_columns, provenance
+from astro_morph.prediction.annotate import add_columns, provenance, table_of
 from astro_morph.prediction.predict import Predictions, predict, prepare, request
 from astro_morph.utils.files import atomic_file, check_new
 from astro_morph.utils.messages import as_written
