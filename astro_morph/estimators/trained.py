@@ -128,7 +128,7 @@ class TrainedPredictor(Trained):
         path : path-like
             The file.
         X : Table, SkyCoord, CutoutSet, ndarray or DataFrame, default=None
-            A few hundred samples as in `fit`, on which the change is measured and by which the
+            A few hundred samples as in ``fit``, on which the change is measured and by which the
             integers are scaled. Required unless precision and views are those of the model.
         y : array_like, shape (n,), default=None
             The classes of the samples, if the model has classes; if None, those of the column
