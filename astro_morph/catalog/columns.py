@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Write the columns of a prediction into a catalogue: names, descriptions, UCDs, masks."""
+"""Write the output columns of a prediction: names, descriptions, UCDs, masks; add one here."""
 
 import re
 import unicodedata

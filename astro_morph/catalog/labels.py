@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Read the labels of a catalogue: classes for training and evaluation."""
+"""Read the label column of a catalogue: which rows are labelled, masked or empty."""
 
 import numpy as np
 

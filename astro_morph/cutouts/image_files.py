@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Read cutouts from image files, one file a row, named by a column of a table."""
+"""ImageFiles: cutouts from image files, one file a row, named by a column of a table."""
 
 import os
 from collections import Counter

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Read an image file of any format; errors set the status of a row: not_found, truncated..."""
+"""Decode one image file of any format; errors set the status of its row: not_found, truncated..."""
 
 import bz2
 import functools

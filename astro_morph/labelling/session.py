@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Run a labelling session: choose the next galaxy, save each label, learn from the labels."""
+"""Run a labelling session: queue galaxies ranked by active learning, save labels, learn."""
 
 import threading
 from pathlib import Path

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Active learning: choose the galaxies to label next, and find labels that are likely wrong."""
+"""Active learning: rank the galaxies to label next, and find labels that are likely wrong."""
 
 import numpy as np
 from astropy.table import Table

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Read the labels to learn from, and encode them as numbers."""
+"""Choose the labels to learn from, in y or the catalogue, and encode them as numbers."""
 
 import numpy as np
 from astropy.table import Table

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Learn classes from few labels: heads, fine-tuning, semi-supervised training."""
+"""Learn classes from few labels: heads, fine-tuning, semi-supervised; with their defaults."""
 
 import copy
 import dataclasses

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Calibrate probabilities, compute conformal sets of classes, and measure calibration."""
+"""Calibrate probabilities by a temperature, compute conformal sets, and measure calibration."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar

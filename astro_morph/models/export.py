@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Write a model as one ONNX file, in full or lower precision, and measure the accuracy lost."""
+"""Write a model as one ONNX file, in float32, float16 or int8, and measure the accuracy lost."""
 
 import copy
 import dataclasses

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Read CSV files in chunks of rows, and join the files of chunks."""
+"""Read CSV files in chunks of rows (whole tables: tables.py), and join the files of chunks."""
 
 import csv
 from itertools import islice, tee

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""RemoteSource: requests, cache, failures and plans of all services on the network."""
+"""RemoteSource, the base class of a new image service: requests, cache, failures and plans."""
 
 import random
 import threading
