@@ -49,15 +49,16 @@ def read_catalog(path):
 
 def find_source(arguments, X, *, bands=None):
     """Return the source of the images of a catalogue; cutouts need none."""
-    from astro_morph.catalog import find_image_column
-    from astro_morph.cutouts import CutoutSet, ImageFiles, as_source
+    from astro_morph.cutouts import CutoutSet, as_source
 
     if isinstance(X, CutoutSet):
         return 'auto'
-    if arguments.source == 'auto' and find_image_column(X) is not None:
-        return ImageFiles(folder=arguments.X.parent)
     return as_source(
-        arguments.source, X, bands=bands or None, coord_columns=arguments.coord_columns
+        arguments.source,
+        X,
+        bands=bands or None,
+        coord_columns=arguments.coord_columns,
+        folder=arguments.X.parent,
     )
 
 

@@ -79,7 +79,7 @@ def catalog_of(X):
     return None if isinstance(X, np.ndarray) else as_table(X)
 
 
-def as_source(source, table, *, bands=None, coord_columns=None):
+def as_source(source, table, *, bands=None, coord_columns=None, folder=None):
     """
     Return the source of a table's images.
 
@@ -98,6 +98,8 @@ def as_source(source, table, *, bands=None, coord_columns=None):
     coord_columns : str or (str, str), default=None
         The columns of the position, see `astro_morph.catalog.read_positions`. Not used if
         ``source`` is a `CutoutSource`.
+    folder : path-like, default=None
+        Folder from which relative image paths in the table start; the working folder if None.
 
     Returns
     -------
@@ -124,7 +126,7 @@ def as_source(source, table, *, bands=None, coord_columns=None):
         return source
     if source == 'auto':
         if find_image_column(table) is not None:
-            return ImageFiles()
+            return ImageFiles(folder=folder)
         columns = [name for name in table.colnames if len(table[name].shape) == 3]
         if columns:
             return ImageColumns(columns)

@@ -15,13 +15,13 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 import astro_morph
 from astro_morph.cutouts import CutoutSource, holds_images
 from astro_morph.estimators.encoder import MorphologyEncoder
-from astro_morph.estimators.predictor import ClassPredictor, has_labels
+from astro_morph.estimators.predictor import ClassPredictor
 from astro_morph.estimators.starting import starting_encoder
 from astro_morph.estimators.trained import TrainedPredictor
 from astro_morph.learning.active import suspect_labels
 from astro_morph.learning.adaptation import adapt
 from astro_morph.learning.fitting import fetch_and_clean, seconds, seeded, survey_of, usable
-from astro_morph.learning.labels import check_classes, encode_labels, labels_of
+from astro_morph.learning.labels import check_classes, encode_labels, has_labels, labels_of
 from astro_morph.learning.strategies import (
     HEADS,
     Lesson,
@@ -233,9 +233,8 @@ class MorphologyClassifier(TrainedPredictor, ClassPredictor, ClassifierMixin, Ba
                 architecture=self.architecture,
                 start=start,
                 preprocessing=preprocessing,
+                is_frozen=strategy in HEADS,
                 device=choose_device(self.device),
-                # A frozen encoder needs galaxies of the size of its training.
-                enlarge=strategy not in HEADS or not start or start.spec.input_size is not None,
             )
             model, self.history_ = learn_classes(
                 model,

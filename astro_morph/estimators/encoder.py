@@ -15,10 +15,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import astro_morph
-from astro_morph.cutouts import CutoutSource, as_cutouts, catalog_of, holds_images
+from astro_morph.cutouts import CutoutSource, as_cutouts, holds_images
 from astro_morph.estimators.trained import Trained
 from astro_morph.learning.fitting import fetch_and_clean, seconds, seeded, survey_of, usable
-from astro_morph.learning.labels import check_classes, labels_of
+from astro_morph.learning.labels import check_classes, has_labels, labels_of
 from astro_morph.learning.neighbors import nearest
 from astro_morph.learning.objectives import METHODS, queue_size_for
 from astro_morph.learning.training.batches import training_images
@@ -326,10 +326,10 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
             architecture=self.architecture,
             start=start,
             preprocessing=preprocessing,
+            is_frozen=True,
             device=start.device,
             views=start.spec.views,
             stages=start.spec.stages,
-            enlarge=start.spec.input_size is not None,
         ).stamped(astro_morph.__version__)
         return other
 
@@ -340,8 +340,8 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _labels(self, X, y):
         """Return the labels to learn from, or to monitor, masked where there is none; or None."""
         if self.method != 'supervised':
-            y, table = None, catalog_of(X)
-            if table is None or self.label_column not in table.colnames:
+            y = None
+            if not has_labels(X, self.label_column):
                 return None
         labels, is_labelled = labels_of(X, y, self.label_column)
         if self.method == 'supervised':

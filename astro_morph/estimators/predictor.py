@@ -8,7 +8,7 @@ from astro_morph.catalog import as_table, read_labels
 from astro_morph.catalog.numbers import read_numbers
 from astro_morph.catalog.vote_tree import VoteTree
 from astro_morph.cutouts import catalog_of, holds_images
-from astro_morph.learning.labels import labels_of
+from astro_morph.learning.labels import has_labels, labels_of
 from astro_morph.models.calibration import prediction_sets
 from astro_morph.models.dirichlet import concentrations, expected_fractions, log_likelihood
 from astro_morph.prediction.annotate import annotate
@@ -76,7 +76,7 @@ class Predictor:
         counts : `~collections.Counter`
             Number of rows of each status, see `~astro_morph.prediction.streaming.annotate_file`.
         """
-        self._check_samples(None)
+        self._check_fitted()
         return annotate_file(
             self.model_,
             input,
@@ -87,6 +87,9 @@ class Predictor:
             resume=resume,
             verbose=bool(self.verbose),
         )
+
+    def _check_fitted(self):
+        """Raise an error if the model is not fitted; a model from a file always is."""
 
     def _check_samples(self, X):
         """Return the samples as the model takes them; trained estimators check them first."""
@@ -351,13 +354,7 @@ class VotePredictor(Predictor):
     def _concentrations(self, X):
         """Return concentrations, NaN in the rows without an image, and the status."""
         predictions = self._run(predict, X)
-        return concentrations(predictions.logits.astype(float)), predictions.status
-
-
-def has_labels(X, label_column):
-    """Return whether X is a table, or has one, with the column of labels."""
-    table = catalog_of(X) if holds_images(X) else None
-    return table is not None and label_column in table.colnames
+        return concentrations(predictions.logits), predictions.status
 
 
 def read_votes(estimator, X, y, tree):

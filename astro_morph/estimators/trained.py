@@ -99,9 +99,12 @@ class Trained:
     def _adopt(self, model, path):
         self.model_ = model
 
+    def _check_fitted(self):
+        check_is_fitted(self)
+
     def _check_samples(self, X):
         check_is_fitted(self)
-        if X is None or holds_images(X):
+        if holds_images(X):
             return X
         return validate_data(self, X, dtype=np.float64, reset=False)
 

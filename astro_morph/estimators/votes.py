@@ -204,9 +204,8 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
                 architecture=self.architecture,
                 start=start,
                 preprocessing=preprocessing,
+                is_frozen=True,
                 device=choose_device(self.device),
-                # A frozen encoder needs galaxies of the size of its training.
-                enlarge=not start or start.spec.input_size is not None,
             )
         with progress_bar(len(rows), 'encoding', verbose=bool(self.verbose)) as bar:
             return model, run_batches(model, clean[rows], bar=bar)[1], rows

@@ -10,6 +10,12 @@ from astro_morph.cutouts import catalog_of, holds_images
 __all__ = ['encode_labels', 'labels_of']
 
 
+def has_labels(X, label_column):
+    """Return whether X is a table, or has one, with the column of labels."""
+    table = catalog_of(X) if holds_images(X) else None
+    return table is not None and label_column in table.colnames
+
+
 def labels_of(X, y, label_column):
     """
     Read the labels of samples.

@@ -27,7 +27,17 @@ STRETCHED_RMS = 0.16
 MEASURED = 1000
 
 
-def build_model(raw, clean, *, architecture, start=None, preprocessing=None, device='cpu', **spec):
+def build_model(
+    raw,
+    clean,
+    *,
+    architecture,
+    start=None,
+    is_frozen=False,
+    preprocessing=None,
+    device='cpu',
+    **spec,
+):
     """
     Build the model that is trained on some cutouts: its specification and its network.
 
@@ -39,12 +49,14 @@ def build_model(raw, clean, *, architecture, start=None, preprocessing=None, dev
         Architecture of the encoder, where it starts from random weights.
     start : `~astro_morph.models.torch_model.TorchModel`, default=None
         Model whose encoder is the start; random weights if None.
+    is_frozen : bool, default=False
+        Whether that encoder is not trained: it then sees galaxies of the size of its training.
     preprocessing : dict, default=None
         Settings of the preprocessing.
     device : `torch.device`, default='cpu'
         Where the model runs.
     **spec
-        Further options of `build_spec`.
+        ``views`` and ``stages`` of `build_spec`.
 
     Returns
     -------
@@ -57,7 +69,13 @@ def build_model(raw, clean, *, architecture, start=None, preprocessing=None, dev
         If the cutouts are not square, or too small.
     """
     architecture = start.spec.architecture if start else architecture
-    spec = build_spec(raw, architecture=architecture, preprocessing=preprocessing, **spec)
+    spec = build_spec(
+        raw,
+        architecture=architecture,
+        preprocessing=preprocessing,
+        enlarge=not (is_frozen and start) or start.spec.input_size is not None,
+        **spec,
+    )
     network = build_network(spec)
     network.stretch = measure_stretch(clean)
     if start is not None:

@@ -27,11 +27,11 @@ def concentrations(logits):
 
     Returns
     -------
-    alpha : ndarray, shape (n, n_answers)
+    alpha : ndarray of float64, shape (n, n_answers)
         The concentrations. They grow linearly with the logits, not exponentially: a galaxy unlike
         all others would be predicted with unreasonable certainty.
     """
-    return -log_expit(-logits) + LEAST
+    return -log_expit(-np.asarray(logits, float)) + LEAST
 
 
 def expected_fractions(alpha, tree):

@@ -206,7 +206,7 @@ def _predictions(spec, logits):
     """Return the probabilities of classes, or the expected fractions of votes."""
     if spec.tree is None:
         return softmax(logits, axis=1)
-    return expected_fractions(concentrations(logits.astype(float)), VoteTree(spec.tree))[0]
+    return expected_fractions(concentrations(logits), VoteTree(spec.tree))[0]
 
 
 def _quantise(path, images):

@@ -142,7 +142,7 @@ def no_cutouts(spec):
 
 def _vote_columns(tree, logits):
     """Build the columns of predicted votes, in the order in which a table shows them."""
-    mean, std = expected_fractions(concentrations(logits.astype(float)), tree)
+    mean, std = expected_fractions(concentrations(logits), tree)
     asked = tree.asked(mean)
     columns = []
 

@@ -22,10 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from astro_morph.catalog import find_image_column
 from astro_morph.catalog.io.chunks import TableChunks, find_representatives, write_chunks
 from astro_morph.catalog.io.tables import find_format
-from astro_morph.cutouts import CutoutSet, ImageFiles, as_source, stream_cutouts
+from astro_morph.cutouts import CutoutSet, as_source, stream_cutouts
 from astro_morph.cutouts.storage import ENDINGS, holds_cutouts
 from astro_morph.prediction.annotate import add_columns, provenance, table_of
 from astro_morph.prediction.predict import Predictions, predict, prepare, request
@@ -320,9 +319,7 @@ def _find_source(source, X, folder, spec):
     """Return the source of the images; cutouts need none."""
     if isinstance(X, CutoutSet):
         return source
-    if source == 'auto' and find_image_column(X) is not None:
-        return ImageFiles(folder=folder)
-    return as_source(source, X, bands=spec.bands or None)
+    return as_source(source, X, bands=spec.bands or None, folder=folder)
 
 
 def _no_predictions(spec, n):
