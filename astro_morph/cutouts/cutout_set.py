@@ -5,7 +5,9 @@ import astropy.units as u
 import numpy as np
 from astropy.io.registry import UnifiedReadWrite, UnifiedReadWriteMethod
 
+from astro_morph.catalog import read_positions
 from astro_morph.cutouts.sizes import framing_of
+from astro_morph.images.orientation import tangential_wcs
 from astro_morph.utils.messages import as_written
 
 __all__ = ['PICTURE_BANDS', 'CutoutSet']
@@ -69,6 +71,10 @@ class CutoutSet:
     A cutout set is indexed like an array, by slice, mask or row numbers, also by scikit-learn's
     splitters. A single row number returns a set of one row.
 
+    The first row of an image is its lowest, as in FITS: where north is up it lies in the south.
+    Pictures too are kept so. JPEG and PNG files, whose first row is the highest, are turned over
+    when they are read; turn over arrays from other readers with ``images[:, :, ::-1]``.
+
     Parameters
     ----------
     images : array_like of float32, shape (n, band, y, x)
@@ -91,6 +97,14 @@ class CutoutSet:
         Quality flags, see `astro_morph.decode_flags`.
     table : `~astropy.table.Table`, default=None
         The catalogue rows of the images.
+    rotation : `~astropy.units.Quantity`, default=None
+        Position angle, north through east, of the direction in which y increases, for all rows or
+        one a row: 0 where north is up. NaN or None if it is not known.
+    parity : int or array_like of int, shape (n,), default=None
+        1 where east is 90 degrees counterclockwise of north, as on the sky; -1 where the image is
+        mirrored; 0 or None if it is not known.
+    centers : array_like of float, shape (n, 2), default=None
+        Pixel (x, y) of each source, counted from 0; the middle of the images if None.
 
     Raises
     ------
@@ -123,6 +137,9 @@ class CutoutSet:
         status=None,
         flags=None,
         table=None,
+        rotation=None,
+        parity=None,
+        centers=None,
     ):
         is_bytes = kind == 'picture' and getattr(images, 'dtype', None) == np.uint8
         images = np.asarray(images, dtype=None if is_bytes else np.float32)
@@ -145,10 +162,15 @@ class CutoutSet:
         self.status = np.full(n, 'ok', 'U20') if status is None else np.asarray(status, 'U20')
         self.flags = np.zeros(n, np.int32) if flags is None else np.asarray(flags, np.int32)
         self.table = table
+        rotation = np.nan if rotation is None else u.Quantity(rotation, u.deg).value
+        self.rotation = u.Quantity(_each_row('rotation', rotation, n), u.deg)
+        self.parity = _each_row('parity', 0 if parity is None else parity, n)
+        middle = (images.shape[3] - 1) / 2, (images.shape[2] - 1) / 2
+        self.centers = np.broadcast_to(middle, (n, 2)) if centers is None else np.asarray(centers)
         if len(self.bands) != n_bands:
             msg = f'bands names {len(self.bands)} bands, the images have {n_bands}; name each once'
             raise ValueError(msg)
-        for name in ('status', 'flags', 'table'):
+        for name in ('status', 'flags', 'table', 'centers'):
             value = getattr(self, name)
             if value is not None and len(value) != n:
                 msg = f'{name} has {len(value)} rows, there are {n} images; pass one for each image'
@@ -189,6 +211,9 @@ class CutoutSet:
             status=self.status[rows],
             flags=self.flags[rows],
             table=None if self.table is None else self.table[rows],
+            rotation=self.rotation[rows],
+            parity=self.parity[rows],
+            centers=self.centers[rows],
         )
 
     @property
@@ -200,6 +225,59 @@ class CutoutSet:
     def is_ok(self):
         """Whether each row has an image, a boolean array of shape (n,)."""
         return self.status == 'ok'
+
+    def wcs(self, row, *, coord_columns=None):
+        """
+        Return the world coordinate system of one cutout.
+
+        It is a tangential projection with one pixel scale, to which the cutout is small enough.
+
+        Parameters
+        ----------
+        row : int
+            The row.
+        coord_columns : str or (str, str), default=None
+            The columns of the position in the table, see `astro_morph.catalog.read_positions`.
+
+        Returns
+        -------
+        wcs : `~astropy.wcs.WCS`
+            In ICRS, with the position of the source at its pixel.
+
+        Raises
+        ------
+        ValueError
+            If the position, the pixel scale or the orientation of the cutout is not known.
+
+        Examples
+        --------
+        >>> from astro_morph.simulation import SimulatedSurvey
+        >>> survey = SimulatedSurvey(n_galaxies=4)
+        >>> cutouts = survey.fetch(survey.catalogue)
+        >>> position = cutouts.wcs(2).pixel_to_world(*cutouts.centers[2])
+        >>> print(position.ra.deg.round(4) == survey.catalogue['ra'][2].round(4))
+        True
+        """
+        cutout = self[row]
+        rotation, parity, center = cutout.rotation[0], cutout.parity[0], cutout.centers[0]
+        scale = np.nan if self.pixel_scale is None else np.ravel(cutout.pixel_scale)[0]
+        if not (np.isfinite(scale) and np.isfinite(rotation) and parity):
+            msg = (
+                f'cutout {row} has the pixel_scale {scale}, the rotation {rotation} and the parity '
+                f'{parity}, but all three must be known; set them, as in '
+                'cutouts.replace(pixel_scale=0.4 * u.arcsec, rotation=0 * u.deg, parity=1)'
+            )
+            raise ValueError(msg)
+        if self.table is None:
+            msg = 'the cutouts have no table with positions; set it, as in cutouts.replace(table=)'
+            raise ValueError(msg)
+        positions, status = read_positions(cutout.table, coord_columns=coord_columns)
+        if status[0] != 'ok':
+            msg = f'row {row} of the table has no position, but the status {status[0]!r}'
+            raise ValueError(msg)
+        return tangential_wcs(
+            positions[0], center, pixel_scale=scale, rotation=rotation, parity=parity
+        )
 
     def replace(self, **changes):
         """Return a cutout set with some arguments changed and the others kept."""
@@ -241,6 +319,14 @@ class CutoutSet:
             bands=tuple(bands),
             zero_point=None if self.zero_point is None else self.zero_point[index],
         )
+
+
+def _each_row(name, value, n):
+    """Return the value of each row."""
+    if np.shape(value) not in ((), (n,)):
+        msg = f'{name} has the shape {np.shape(value)}, there are {n} images; pass 1 or {n} values'
+        raise ValueError(msg)
+    return np.broadcast_to(value, n)
 
 
 def _each_band(zero_point, n_bands):

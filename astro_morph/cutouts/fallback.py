@@ -12,6 +12,9 @@ __all__ = ['FirstOf']
 # is more informative.
 NOT_SEARCHED = ('no_path', 'no_coordinates')
 
+# What each row takes from the source that has its image.
+_EACH_ROW = ('images', 'status', 'flags', 'parity', 'centers')
+
 
 class FirstOf(CutoutSource):
     """
@@ -69,9 +72,21 @@ def _fill(cutouts, rows, others):
             'with bands=, size= and pixel_scale='
         )
         raise ValueError(msg)
-    images, status, flags = cutouts.images.copy(), cutouts.status.copy(), cutouts.flags.copy()
-    is_better = others.is_ok | np.isin(status[rows], NOT_SEARCHED)
-    images[rows[others.is_ok]] = others.images[others.is_ok]
-    status[rows[is_better]] = others.status[is_better]
-    flags[rows[is_better]] = others.flags[is_better]
-    return cutouts.replace(images=images, status=status, flags=flags)
+    is_better = others.is_ok | np.isin(cutouts.status[rows], NOT_SEARCHED)
+    better, others = rows[is_better], others[is_better]
+    filled = {name: np.array(getattr(cutouts, name)) for name in _EACH_ROW}
+    for name, values in filled.items():
+        values[better] = getattr(others, name)
+    rotation = cutouts.rotation.copy()
+    rotation[better] = others.rotation
+    return cutouts.replace(**filled, rotation=rotation, **_fill_scale(cutouts, better, others))
+
+
+def _fill_scale(cutouts, rows, others):
+    """Return the pixel scale of each row, where the sources differ."""
+    scales = cutouts.pixel_scale, others.pixel_scale
+    if None in scales or np.array_equal(*scales):
+        return {}
+    scale = np.broadcast_to(scales[0], len(cutouts), subok=True).copy()
+    scale[rows] = scales[1]
+    return {'pixel_scale': scale}

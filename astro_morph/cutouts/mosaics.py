@@ -20,7 +20,14 @@ from astro_morph.cutouts.cutout_set import CutoutSet
 from astro_morph.cutouts.sizes import framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.reading import ImageError
-from astro_morph.images.stitching import LATTICE, STENCIL, cut_tiles, find_near, north_up
+from astro_morph.images.stitching import (
+    LATTICE,
+    STENCIL,
+    cut_tiles,
+    find_near,
+    locate_grids,
+    north_up,
+)
 from astro_morph.images.tiles import SkyImage, Tile, TilePixels
 from astro_morph.images.urls import RemoteImage, find_files, is_url, locate
 
@@ -161,6 +168,7 @@ class Mosaics(CutoutSource):
         rows = np.flatnonzero(status == 'ok')
         stencils = self._find_stencils(coords[rows], side, scale if scale.isscalar else scale[rows])
         images, status[rows], flags = cut_tiles(self._tiles.values(), stencils, side, pixels)
+        rotation, parity, centers = locate_grids(stencils, coords[rows], side)
         return CutoutSet(
             _spread(images, rows, len(table), fill=np.nan),
             bands=self.bands,
@@ -170,6 +178,9 @@ class Mosaics(CutoutSource):
             status=status,
             flags=_spread(flags, rows, len(table), fill=0),
             table=table,
+            rotation=_spread(rotation, rows, len(table), fill=np.nan),
+            parity=_spread(parity, rows, len(table), fill=0),
+            centers=_spread(centers, rows, len(table), fill=(side - 1) / 2),
         )
 
     def _find_stencils(self, coords, side, scale):
@@ -208,7 +219,7 @@ def _spread(values, rows, n, *, fill):
     """Return an array of n rows, with values for some of them."""
     if len(rows) == n:
         return values
-    spread = np.full((n, *values.shape[1:]), fill, values.dtype)
+    spread = np.full_like(values, fill, shape=(n, *values.shape[1:]))
     spread[rows] = values
     return spread
 

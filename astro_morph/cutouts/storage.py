@@ -19,6 +19,9 @@ FORMAT = 'astro_morph cutouts 1'
 
 ENDINGS = ('.h5', '.hdf5')
 
+# Datasets beside the images, with a value for each row.
+_ROWS = ('status', 'flags', 'pixel_scale', 'rotation', 'parity', 'centers')
+
 
 def holds_cutouts(path):
     """
@@ -84,7 +87,7 @@ def read_cutouts(path):
         msg = f'{str(path)!r} is no file of cutouts; name one that CutoutSet.write wrote'
         raise ValueError(msg)
     with h5py.File(path) as file:
-        rows = {name: file[name][:] for name in ('status', 'flags', 'pixel_scale') if name in file}
+        rows = {name: file[name][:] for name in _ROWS if name in file}
         scale = rows.get('pixel_scale', file.attrs.get('pixel_scale'))
         return CutoutSet(
             _map_images(path, file['images']),
@@ -96,6 +99,10 @@ def read_cutouts(path):
             status=rows['status'],
             flags=rows['flags'],
             table=_read_table(file) if 'table' in file else None,
+            # Files written before 0.1 lack them.
+            rotation=rows.get('rotation'),
+            parity=rows.get('parity'),
+            centers=rows.get('centers'),
         )
 
 
@@ -177,6 +184,9 @@ def _datasets(cutouts):
         'images': cutouts.images,
         'status': cutouts.status.astype('S20'),
         'flags': cutouts.flags,
+        'rotation': cutouts.rotation.to_value(u.deg),
+        'parity': cutouts.parity,
+        'centers': cutouts.centers,
     }
     if cutouts.pixel_scale is not None and not cutouts.pixel_scale.isscalar:
         rows['pixel_scale'] = cutouts.pixel_scale.to_value(u.arcsec)

@@ -10,7 +10,9 @@ import numpy as np
 from astropy.stats import mad_std
 from astropy.visualization import make_lupton_rgb
 
-__all__ = ['contact_sheet', 'data_uris', 'origin', 'pictures', 'rgb', 'shown_bands']
+from astro_morph.images.orientation import as_seen
+
+__all__ = ['contact_sheet', 'data_uris', 'pictures', 'rgb', 'shown_bands']
 
 # The asinh stretch, in units of the sky noise: where it turns from linear to logarithmic, and the
 # range that it shows, chosen to look like the colour pictures of SDSS.
@@ -36,7 +38,7 @@ def rgb(images):
     Returns
     -------
     pictures : ndarray of uint8, shape (n, y, x, 3)
-        Red, green and blue; missing pixels are black.
+        Red, green and blue, in the order of the rows of the images; missing pixels are black.
 
     Examples
     --------
@@ -56,11 +58,13 @@ def rgb(images):
 
 
 def pictures(cutouts):
-    """Return cutouts as uint8 pictures of shape (n, y, x, 3): flux by `rgb`, pictures unchanged."""
+    """Return cutouts as they are shown: uint8, (n, y, x, 3), the highest row first, north up."""
     if cutouts.kind == 'flux':
-        return rgb(cutouts.images)
-    chosen = cutouts.images[:, shown_bands(cutouts)]
-    return np.nan_to_num(chosen).astype(np.uint8).transpose(0, 2, 3, 1)
+        drawn = rgb(cutouts.images)
+    else:
+        chosen = cutouts.images[:, shown_bands(cutouts)]
+        drawn = np.nan_to_num(chosen).astype(np.uint8).transpose(0, 2, 3, 1)
+    return as_seen(drawn, cutouts.rotation, cutouts.parity)
 
 
 def shown_bands(cutouts):
@@ -71,15 +75,9 @@ def shown_bands(cutouts):
     return [0, (last + 1) // 2, last]
 
 
-def origin(cutouts):
-    """Return Matplotlib's ``origin`` of cutouts: ``'upper'`` for pictures, ``'lower'`` for flux."""
-    return 'upper' if cutouts.kind == 'picture' else 'lower'
-
-
 def data_uris(cutouts):
     """Return each cutout as a PNG picture in a data URI, which web pages show without a file."""
-    upright = slice(None, None, -1 if origin(cutouts) == 'lower' else 1)
-    return [_as_png(picture[upright]) for picture in pictures(cutouts)]
+    return [_as_png(picture) for picture in pictures(cutouts)]
 
 
 def contact_sheet(cutouts):

@@ -236,16 +236,20 @@ def _decode_numpy(data):
 
 
 def decode_picture(data):
-    """Return the pixels of a JPEG, PNG or TIFF file in memory, of shape (y, x) or (y, x, band)."""
+    """
+    Return the pixels of a JPEG, PNG or TIFF file in memory, of shape (y, x) or (y, x, band).
+
+    These files begin with the highest row; it is the last of the array, as in FITS.
+    """
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data)) as picture:
             if picture.mode in _FLUX_MODES:
-                return np.asarray(picture)
+                return np.asarray(picture)[::-1]
             if picture.mode in _PALETTE_MODES:  # a palette may have transparent colours
                 picture = picture.convert('RGBA')
-            return np.asarray(picture.convert('L' if picture.mode in _GREY_MODES else 'RGB'))
+            return np.asarray(picture.convert('L' if picture.mode in _GREY_MODES else 'RGB'))[::-1]
     except UnidentifiedImageError as error:
         if data.startswith(_PICTURE_SIGNATURES):
             raise TruncatedImageError(str(error)) from error

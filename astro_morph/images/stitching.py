@@ -8,11 +8,12 @@ import astropy.units as u
 import numpy as np
 
 from astro_morph.catalog.flags import BITS
+from astro_morph.images.orientation import orient
 from astro_morph.images.reading import ImageError
 from astro_morph.images.resampling import count_subpixels, cut_stamps, resample_stamps, stamp_box
 from astro_morph.images.tiles import Tile
 
-__all__ = ['LATTICE', 'STENCIL', 'cut_tiles', 'find_near', 'north_up']
+__all__ = ['LATTICE', 'STENCIL', 'cut_tiles', 'find_near', 'locate_grids', 'north_up']
 
 # Grids that agree to this fraction of a pixel are the same: resampling would only change the noise.
 _SAME_GRID = 1e-3
@@ -47,6 +48,39 @@ def north_up(coords, extent):
     reach = np.arctan((extent / 2).to_value(u.rad)) * u.rad
     distances = np.hypot(*STENCIL.T) * 2 * reach[..., np.newaxis]
     return coords[:, np.newaxis].directional_offset_by(_STENCIL_ANGLES, distances)
+
+
+def locate_grids(stencils, coords, size):
+    """
+    Return how grids lie on the sky, and where some positions lie on them.
+
+    Parameters
+    ----------
+    stencils : `~astropy.coordinates.SkyCoord`, shape (n, 5)
+        The positions of ``STENCIL`` on each grid.
+    coords : `~astropy.coordinates.SkyCoord`, shape (n,)
+        A position near the centre of each grid.
+    size : int
+        Side of the grids in pixels.
+
+    Returns
+    -------
+    rotation, parity
+        See `~astro_morph.images.orientation.orient`.
+    centers : `~numpy.ndarray`, shape (n, 2)
+        The pixels (x, y) of the positions.
+    """
+    right, left, up, down = np.moveaxis(_offsets(stencils[:, :1], stencils[:, 1:]), 1, 0)
+    jacobians = np.stack([right - left, up - down], axis=-1) / size
+    offsets = _offsets(stencils[:, 0], coords)[..., np.newaxis]
+    centers = (size - 1) / 2 + np.linalg.solve(jacobians, offsets)[..., 0]
+    return *orient(jacobians), centers
+
+
+def _offsets(origins, coords):
+    """Return the angles to the east and north from origins to positions near them."""
+    angles, distances = origins.position_angle(coords).rad, origins.separation(coords).rad
+    return np.stack([distances * np.sin(angles), distances * np.cos(angles)], axis=-1)
 
 
 def cut_tiles(tiles, stencils, size, pixels):

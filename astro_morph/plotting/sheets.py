@@ -6,7 +6,8 @@ import math
 import numpy as np
 
 from astro_morph.catalog.flags import decode_flags
-from astro_morph.images.pictures import origin, pictures, rgb, shown_bands
+from astro_morph.images.orientation import as_seen
+from astro_morph.images.pictures import pictures, shown_bands
 
 __all__ = [
     'augmentations',
@@ -68,7 +69,7 @@ def cutouts(cutouts, *, titles=None, is_right=None, n_columns=8):
     n_columns = min(n_columns, len(cutouts))
     if titles is None:
         titles = np.where(cutouts.is_ok, '', cutouts.status)
-    figure = _draw(pictures(cutouts), n_columns, titles, origin=origin(cutouts), height=1.2)
+    figure = _draw(pictures(cutouts), n_columns, titles, height=1.2)
     if is_right is not None:
         for axes, right in zip(figure.axes, is_right, strict=False):
             axes.title.set_color('black' if right else 'red')
@@ -213,7 +214,7 @@ def augmentations(cutouts, *, contrast=False, n_views=7, survey=None, random_sta
     panels = [picture for column in columns for picture in _shown(column, cutouts)]
     titles = np.full((len(columns), len(cutouts)), '', object)
     titles[:2, 0] = 'cutout', 'views'
-    return _draw(panels, len(columns), titles.ravel(), order='F', origin=origin(cutouts))
+    return _draw(panels, len(columns), titles.ravel(), order='F')
 
 
 def reconstructions(encoder, cutouts):
@@ -265,7 +266,7 @@ def reconstructions(encoder, cutouts):
     n = len(clean)
     titles = np.full((2, n), '', object)
     titles[:, 0] = 'cutout', 'reconstruction'
-    return _draw(panels, n, titles.ravel(), origin=origin(clean))
+    return _draw(panels, n, titles.ravel())
 
 
 def preprocessing(cutouts, preprocessor=None):
@@ -309,23 +310,24 @@ def preprocessing(cutouts, preprocessor=None):
     preprocessor = preprocessor or Preprocessor()
     clean = preprocessor.transform(cutouts)
     segments = preprocessor.segment(cutouts).clip(max=2)
+    segments = as_seen(segments, cutouts.rotation, cutouts.parity)
     panels, titles = [], []
     for i in range(len(cutouts)):
         # Both in one scale, so that equal brightness means equal flux.
-        before, after = rgb(np.stack([cutouts.images[i], clean.images[i]]))
+        pair = cutouts[[i, i]].replace(images=np.stack([cutouts.images[i], clean.images[i]]))
+        before, after = pictures(pair)
         panels += [before, segments[i], after]
         status = '' if cutouts.is_ok[i] else cutouts.status[i]
         titles += [status, '', '\n'.join(decode_flags(clean.flags[i]))]
     colours = {'cmap': ListedColormap(SEGMENT_COLOURS), 'vmin': 0, 'vmax': 2}
-    return _draw(
-        panels, len(cutouts), titles, order='F', height=1.13, fontsize=5, origin='lower', **colours
-    )
+    return _draw(panels, len(cutouts), titles, order='F', height=1.13, fontsize=5, **colours)
 
 
 def _shown(stretched, cutouts):
-    """Return the images that the encoder gets as colour pictures."""
+    """Return the images that the encoder gets as colour pictures, as they are shown."""
     colours = stretched.cpu().numpy().clip(0, 1)[:, shown_bands(cutouts)]
-    return (255 * colours).astype(np.uint8).transpose(0, 2, 3, 1)
+    drawn = (255 * colours).astype(np.uint8).transpose(0, 2, 3, 1)
+    return as_seen(drawn, cutouts.rotation, cutouts.parity)
 
 
 def _draw(panels, n_columns, titles, *, order='C', height=1.0, fontsize=7, **image_options):

@@ -22,7 +22,7 @@ from astro_morph.catalog.flags import BITS
 from astro_morph.cutouts.cutout_set import CutoutSet
 from astro_morph.cutouts.sizes import framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
-from astro_morph.images.stitching import cut_tiles, north_up
+from astro_morph.images.stitching import STENCIL, cut_tiles, locate_grids, north_up
 from astro_morph.images.tiles import DownloadedImage, Tile, TilePixels
 from astro_morph.simulation.galaxies import KINDS, Canvas, draw_faint_galaxy, draw_galaxy
 from astro_morph.utils.files import atomic_file, check_new
@@ -217,11 +217,15 @@ class SimulatedSurvey(CutoutSource):
         images = np.full((len(table), len(self.bands), side, side), np.nan, np.float32)
         flags = np.zeros(len(table), np.int32)
         if scale.isscalar:
+            grids = self._grids(coords[rows], side)
             cut = self._cut(coords[rows], side)
         else:
             grids = north_up(coords[rows], side * scale[rows])
             cut = cut_tiles(self._tiles, grids, side, TilePixels())
         images[rows], status[rows], flags[rows] = cut
+        rotation, parity = np.full(len(table), np.nan) * u.deg, np.zeros(len(table), int)
+        centers = np.full((len(table), 2), (side - 1) / 2)
+        rotation[rows], parity[rows], centers[rows] = locate_grids(grids, coords[rows], side)
         return CutoutSet(
             images,
             bands=self.bands,
@@ -231,7 +235,16 @@ class SimulatedSurvey(CutoutSource):
             status=status,
             flags=flags,
             table=table,
+            rotation=rotation,
+            parity=parity,
+            centers=centers,
         )
+
+    def _grids(self, coords, side):
+        """Return the positions of ``STENCIL`` on whole pixels of the sky, as in `_cut`."""
+        pixels = np.stack(self.wcs.world_to_pixel(coords), axis=-1)
+        centres = np.ceil(pixels - side / 2) + (side - 1) / 2
+        return self.wcs.pixel_to_world(*(centres[:, np.newaxis] + STENCIL * side).T).T
 
     def _cut(self, coords, side):
         """Return the images, in whole pixels, status and flags of n positions."""

@@ -131,8 +131,8 @@ def _read_flux(content):
 
 
 def _read_picture(content):
-    """Return a picture of shape (3, y, x), its first row the southern one, and its centre."""
+    """Return a picture of shape (3, y, x), and its centre."""
     with image_errors():
         picture = decode_picture(content)
     ny, nx = picture.shape[:2]
-    return np.moveaxis(picture[::-1], -1, 0), (nx / 2 - 1, ny / 2 - 1)
+    return np.moveaxis(picture, -1, 0), (nx / 2 - 1, ny / 2 - 1)

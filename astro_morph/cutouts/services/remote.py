@@ -370,6 +370,8 @@ class RemoteSource(CutoutSource):
             pixel_scale=pixel_scale,
             framing=framing_of(size),
             zero_point=self._zero_point,
+            rotation=0 * u.deg,
+            parity=1,
         )
         return builder, Places(np.arange(len(table)), coords.ra.deg, coords.dec.deg, scale, side)
 
