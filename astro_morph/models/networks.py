@@ -137,8 +137,9 @@ def adapt_bands(weights, n_bands, *, reverse=False):
     """
     Adapt the first layer of an encoder's weights to other bands.
 
-    The filters are interpolated along the band axis, which is assumed to be in order of wavelength,
-    and scaled so that their sum over bands, and thus the size of their responses, is unchanged.
+    The bands are assumed to be in order of wavelength and to divide the same range of it. Each
+    filter is shared among the new bands in proportion to their overlap with its old band, so that
+    the sum over bands is unchanged: an image that is the same in all bands gives the same response.
 
     Parameters
     ----------
@@ -157,14 +158,17 @@ def adapt_bands(weights, n_bands, *, reverse=False):
     filters = weights['conv1.weight']
     if reverse:
         filters = filters.flip(1)
-    n_old = filters.shape[1]
-    if n_bands != n_old:
-        along_bands = filters.flatten(2).transpose(1, 2)
-        along_bands = functional.interpolate(
-            along_bands, n_bands, mode='linear', align_corners=True
-        )
-        filters = along_bands.transpose(1, 2).unflatten(2, filters.shape[2:]) * n_old / n_bands
+    if n_bands != filters.shape[1]:
+        filters = torch.einsum('fbyx,nb->fnyx', filters, _band_overlaps(n_bands, filters))
     return weights | {'conv1.weight': filters.contiguous()}
+
+
+def _band_overlaps(n_bands, filters):
+    """Return the fraction of each old band that each new one covers, of shape (n_bands, old)."""
+    old, new = (torch.linspace(0, 1, n + 1).to(filters) for n in (filters.shape[1], n_bands))
+    low = torch.maximum(new[:-1, None], old[:-1])
+    high = torch.minimum(new[1:, None], old[1:])
+    return (high - low).clamp(min=0) * filters.shape[1]
 
 
 def classification_head(n_features, n_classes, *, n_hidden=0):

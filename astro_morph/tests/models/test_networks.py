@@ -74,19 +74,34 @@ class TestAdaptBands:
         return {'conv1.weight': filters, 'bn1.weight': torch.ones(4)}
 
     @pytest.mark.parametrize('reverse', [False, True])
-    @pytest.mark.parametrize('n_bands', [1, 2, 3, 5])
+    @pytest.mark.parametrize('n_bands', [1, 2, 3, 4, 5, 7])
     def test_equal_bands_give_the_same_response(self, weights, n_bands, reverse):
-        # The mean of the outermost and inner bands is that of all only where they are in line.
-        weights['conv1.weight'][:, 1] = weights['conv1.weight'][:, [0, 2]].mean(1)
         adapted = adapt_bands(weights, n_bands, reverse=reverse)['conv1.weight']
         assert adapted.shape == (4, n_bands, 7, 7)
-        if n_bands > 1:
-            torch.testing.assert_close(adapted.sum(1), weights['conv1.weight'].sum(1))
+        grey = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+        response, expected = (
+            nn.functional.conv2d(grey.expand(-1, filters.shape[1], -1, -1), filters)
+            for filters in (adapted, weights['conv1.weight'])
+        )
+        torch.testing.assert_close(response, expected, rtol=1e-4, atol=1e-4)
 
-    def test_filters_are_interpolated_between_bands(self, weights):
+    @torch.no_grad()
+    @pytest.mark.parametrize('n_bands', [1, 2, 4, 5])
+    def test_an_adapted_encoder_sees_a_grey_image_as_before(self, n_bands):
+        with torch.random.fork_rng():
+            first, adapted = resnet().eval(), resnet(n_bands=n_bands).eval()
+        adapted.load_state_dict(adapt_bands(first.state_dict(), n_bands))
+        grey = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+        expected = first(grey.expand(-1, 3, -1, -1))
+        torch.testing.assert_close(adapted(grey.expand(-1, n_bands, -1, -1)), expected)
+
+    def test_bands_share_the_filters_that_they_overlap(self, weights):
         first, second, third = weights['conv1.weight'].unbind(1)
-        adapted = adapt_bands(weights, 5)['conv1.weight'] * 5 / 3
-        expected = [first, (first + second) / 2, second, (second + third) / 2, third]
+        adapted = adapt_bands(weights, 2)['conv1.weight']
+        expected = [first + second / 2, second / 2 + third]
+        torch.testing.assert_close(adapted, torch.stack(expected, 1))
+        adapted = adapt_bands(weights, 6)['conv1.weight']
+        expected = [first / 2, first / 2, second / 2, second / 2, third / 2, third / 2]
         torch.testing.assert_close(adapted, torch.stack(expected, 1))
 
     def test_reverse_turns_the_bands(self, weights):
