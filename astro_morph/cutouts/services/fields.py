@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from astro_morph.cutouts.services.reprojection import MARGIN, cut_for_request
 from astro_morph.images.resampling import cut_stamps
 
 __all__ = ['Places', 'Request', 'share_fields']
@@ -75,7 +77,12 @@ class Request:
 
     def cut(self, image, centre=None):
         """
-        Take the cutouts from the image, each at the nearest pixel.
+        Take the cutouts from the image.
+
+        The grid of a cutout depends on its source alone: bands that come from different fields, or
+        partly from the cache, are on one grid. Flux is resampled for that where sources share a
+        field. Pictures are cut at the nearest pixel, because their bright pixels are clipped, which
+        an interpolation would surround with rings.
 
         Parameters
         ----------
@@ -87,21 +94,29 @@ class Request:
         Returns
         -------
         cutouts : `~numpy.ndarray` of float32, shape (k, side, side)
-            One a row.
+            One a row, centred on its source.
         """
-        room = np.array(image.shape[::-1]) - self.side
-        middle = (room + self.side - 1) / 2 if centre is None else np.asarray(centre)
+        middle = (np.array(image.shape[::-1]) - 1) / 2 if centre is None else np.asarray(centre)
+        if self.band != 'rgb' and self.offsets.any():
+            return cut_for_request([self._as_hdu(image, middle)], self)
         corners = np.rint(middle + self.offsets - (self.side - 1) / 2).astype(int)
         # A service may count its pixels from another corner; the image holds all cutouts.
+        room = np.array(image.shape[::-1]) - self.side
         return cut_stamps(image, np.clip(corners, 0, room), self.side)
+
+    def _as_hdu(self, image, middle):
+        header = fits.Header({'CTYPE1': 'RA---TAN', 'CTYPE2': 'DEC--TAN'})
+        header['CRVAL1'], header['CRVAL2'] = self.ra, self.dec
+        header['CRPIX1'], header['CRPIX2'] = middle + 1
+        header['CDELT1'], header['CDELT2'] = np.array([-1, 1]) * self.scale / 3600
+        return fits.ImageHDU(image, header)
 
 
 def share_fields(places, bands, *, max_side=1024):
     """
     Choose the images to request, at the least cost of requests and pixels.
 
-    All bands of a cutout are on one grid. A cutout with an image of its own is centred on its
-    source, the others to half a pixel.
+    `Request.cut` centres each cutout on its source.
 
     Parameters
     ----------
@@ -137,8 +152,7 @@ def _field_around(places, group):
         # Tangential offsets, counted in pixels to the right and up.
         along = directions @ _axes(centre[np.newaxis]).T
         offsets = along[:, :2] / along[:, 2:] * [-1, 1] / (scale * _ARCSEC)
-        # One pixel to spare on each side.
-        nx, ny = np.ceil(2 * np.abs(offsets).max(axis=0)).astype(int) + places.side + 2
+        nx, ny = np.ceil(2 * np.abs(offsets).max(axis=0)).astype(int) + places.side + 2 * MARGIN
     return Request(
         band='',
         ra=float(ra % 360),
@@ -183,7 +197,7 @@ def _split(places, group, max_side):
     """Split a group in two at its widest gap, or return None if it should share a field."""
     directions = _directions(places.ra[group], places.dec[group])
     along = directions @ _axes(directions).T / (places.scale[group[0]] * _ARCSEC)
-    is_too_wide = (np.ptp(along, axis=0) + places.side + 2).max() > max_side
+    is_too_wide = (np.ptp(along, axis=0) + places.side + 2 * MARGIN).max() > max_side
     axis = np.argmax(np.ptp(along, axis=0))
     order = np.argsort(along[:, axis])
     gaps = np.diff(along[order, axis])

@@ -6,7 +6,9 @@ import numpy as np
 
 from astro_morph.cutouts.fetching.failures import FetchError
 from astro_morph.cutouts.services.remote import RemoteSource
-from astro_morph.images.reading import NotAnImageError, decode_fits, decode_picture, image_errors
+from astro_morph.images.errors import NotAnImageError, image_errors
+from astro_morph.images.picture_files import decode_picture
+from astro_morph.images.reading import decode_fits
 
 __all__ = ['Hips2Fits']
 
@@ -20,9 +22,10 @@ class Hips2Fits(RemoteSource):
     """
     Cutouts of any survey that CDS has as a HiPS, a progressive map of the sky.
 
-    All bands of a cutout are on one grid, north up and east left, centred on the source, or to
-    half a pixel where sources share a field. The service interpolates the survey's pixels, so that
-    their noise is correlated; their fluxes are multiplied by the ratio of the pixel areas.
+    All bands of a cutout are on one grid, north up and east left, centred on the source; colour
+    pictures to half a pixel where sources share a field. The service interpolates the survey's
+    pixels, so that their noise is correlated, and cutouts from a shared field are interpolated once
+    more; their fluxes are multiplied by the ratio of the pixel areas.
 
     Publications acknowledge the service beside the survey: "This research has made use of the
     hips2fits, a tool developed at CDS, Strasbourg, France".

@@ -41,6 +41,10 @@ BATCH = 1024
 # Speed of services; see `astro_morph.cutouts.services.fields`.
 PIXELS_A_SECOND = 500_000
 
+# Version of the cutouts in the cache, part of their key. Raise it when requests are answered with
+# other pixels: cutouts that were cached before are then not mixed with new ones.
+PIXELS_VERSION = 2
+
 # Size of a pixel on the network: a float, or a part of a colour JPEG.
 BYTES_A_PIXEL = {'flux': 4, 'picture': 0.5}
 
@@ -376,7 +380,7 @@ class RemoteSource(CutoutSource):
         return builder, Places(np.arange(len(table)), coords.ra.deg, coords.dec.deg, scale, side)
 
     def _keys(self, layer, places):
-        origin = self._origin(layer)
+        origin = f'{self._origin(layer)} v{PIXELS_VERSION}'
         positions = zip(*(a.tolist() for a in (places.ra, places.dec, places.scale)), strict=True)
         return [
             CutoutKey(origin, layer, ra, dec, places.side, scale) for ra, dec, scale in positions
@@ -396,7 +400,7 @@ class RemoteSource(CutoutSource):
         if len(rows) == 0:
             return []
         requests = []
-        # All layers of a row are on one grid, so the fields are chosen for all.
+        # Fields are chosen for all layers of a row, which some services send in one answer.
         for request in self._requests(places.select(rows), self._layers):
             wanted = [is_missing[band][request.rows] for band in _bands_of(request)]
             is_wanted = np.any(wanted, axis=0)

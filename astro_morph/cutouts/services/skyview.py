@@ -11,7 +11,7 @@ from astro_morph.cutouts.fetching.downloads import fetch_image
 from astro_morph.cutouts.fetching.failures import FetchError
 from astro_morph.cutouts.services.fields import share_fields
 from astro_morph.cutouts.services.remote import RemoteSource
-from astro_morph.images.reading import NotAnImageError
+from astro_morph.images.errors import NotAnImageError
 from astro_morph.utils.messages import as_written
 
 __all__ = ['SkyView']
@@ -24,9 +24,10 @@ class SkyView(RemoteSource):
     """
     Cutouts of a survey that SkyView has.
 
-    All bands of a cutout are on one grid, north up and east left. The service interpolates the
-    survey's pixels, whose noise is then correlated; their fluxes are multiplied by the ratio of the
-    pixel areas. SkyView draws the images of all bands in answer to one form, and links to each; if
+    All bands of a cutout are on one grid, north up and east left, centred on the source. The
+    service interpolates the survey's pixels, whose noise is then correlated, and cutouts from a
+    shared field are interpolated once more; their fluxes are multiplied by the ratio of the pixel
+    areas. SkyView draws the images of all bands in answer to one form, and links to each; if
     one can't be read, the others are not used. Publications acknowledge SkyView
     (https://skyview.gsfc.nasa.gov) as well as the survey.
 

@@ -55,17 +55,13 @@ def test_a_cutout_is_centred_on_its_source(sky, monkeypatch, size):
     np.testing.assert_allclose(cutouts.images.mean(axis=(2, 3)), np.stack([X, Y], 1), atol=2e-3)
 
 
-def test_sources_in_a_shared_field_are_centred_to_half_a_pixel(sky):
+def test_sources_in_a_shared_field_are_centred_too(sky):
     rng = np.random.default_rng(1)
     x, y = rng.uniform(600, 900, (2, 20))
     with serve(sky) as server:
         cutouts = make_source(server).fetch(coords_at(sky, x, y), size=32)
         assert len(server.requests) == 2
-    offsets = cutouts.images.mean(axis=(2, 3)) - np.stack([x, y], axis=1)
-    assert np.abs(offsets).max() < 0.501
-    # Whole pixels of one grid.
-    steps = np.diff(cutouts.images.mean(axis=(2, 3)), axis=0)
-    np.testing.assert_allclose(steps, np.rint(steps), atol=0.02)
+    np.testing.assert_allclose(cutouts.images.mean(axis=(2, 3)), np.stack([x, y], 1), atol=5e-3)
 
 
 def test_pixels_are_those_of_the_sky():

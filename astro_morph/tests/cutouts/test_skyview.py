@@ -84,8 +84,9 @@ def test_galaxies_that_lie_together_share_an_image(source, sky, server):
     cutouts = source.fetch(together, size=32)
     assert (cutouts.status == 'ok').all()
     assert (count(server, QUERY), count(server, IMAGES)) == (1, 3)
-    # Cut at the nearest pixels of one image, they show the same ones.
-    np.testing.assert_array_equal(cutouts.images[0, :, 10:], cutouts.images[2, :, :-10])
+    # They are as they would be alone, but for the second interpolation.
+    alone = source.fetch(together[[1]], size=32).images[0]
+    assert np.std(cutouts.images[1] - alone) < 0.02 * np.ptp(alone)
 
 
 def test_the_form_is_read_once(source, sky, server):
