@@ -54,7 +54,8 @@ def rgb(images):
     signal = np.nan_to_num(chosen / (noise or 1))
     # Astropy divides by the brightness of each pixel before it excludes zeros.
     with np.errstate(invalid='ignore'):
-        return np.array([make_lupton_rgb(*bands, Q=SOFTENING, stretch=STRETCH) for bands in signal])
+        drawn = [make_lupton_rgb(*bands, Q=SOFTENING, stretch=STRETCH) for bands in signal]
+    return np.array(drawn, np.uint8).reshape(len(images), *images.shape[2:], 3)
 
 
 def pictures(cutouts):
