@@ -14,7 +14,8 @@ from astro_morph.catalog.flags import BITS
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS, CutoutSet
 from astro_morph.cutouts.sizes import framing_of
 from astro_morph.cutouts.source import CutoutSource
-from astro_morph.images.reading import ImageError, read_image
+from astro_morph.images.errors import ImageError
+from astro_morph.images.reading import read_image
 from astro_morph.utils.messages import as_written
 
 __all__ = ['ImageFiles']

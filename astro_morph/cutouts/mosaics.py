@@ -19,7 +19,7 @@ from astro_morph.catalog.bands import sort_bands
 from astro_morph.cutouts.cutout_set import CutoutSet
 from astro_morph.cutouts.sizes import framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
-from astro_morph.images.reading import ImageError
+from astro_morph.images.errors import ImageError
 from astro_morph.images.stitching import (
     LATTICE,
     STENCIL,
@@ -272,7 +272,7 @@ def _find_tiles(files, bands, hdu):
     for band, paths in files.items():
         for path in paths:
             try:
-                image = (RemoteImage if is_url(path) else SkyImage)(path, hdu)
+                images = (RemoteImage if is_url(path) else SkyImage).open_all(path, hdu)
             except ImageError as error:
                 warnings.warn(
                     f'{path} is left out: {error}; repair or remove it',
@@ -280,8 +280,9 @@ def _find_tiles(files, bands, hdu):
                     stacklevel=3,
                 )
                 continue
-            for plane, name in enumerate(_name_planes(image, band, bands)):
-                tiles.setdefault(name, []).append(Tile(image, plane))
+            for image in images:
+                for plane, name in enumerate(_name_planes(image, band, bands)):
+                    tiles.setdefault(name, []).append(Tile(image, plane))
     lost = [band for band in files if band not in tiles] if None not in files else []
     if lost or not tiles:
         msg = (

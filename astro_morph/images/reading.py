@@ -1,75 +1,37 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Decode one image file of any format; errors set the status of its row: not_found, truncated..."""
+"""Read one image file of any format: FITS, NumPy, JPEG, PNG or TIFF."""
 
 import bz2
 import functools
 import gzip
 import io
+import itertools
+import math
 import re
 import threading
-from contextlib import contextmanager, suppress
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from astropy import log
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 
-__all__ = ['ImageError', 'TruncatedImageError', 'read_fits', 'read_image']
+from astro_morph.images.companions import rank_names
+from astro_morph.images.errors import NotAnImageError, TruncatedImageError, image_errors
+from astro_morph.images.picture_files import decode_picture
+from astro_morph.utils.messages import cut_list
 
-# A FITS file consists of blocks of this many bytes; any other length means that it was cut off.
+__all__ = ['find_images', 'read_fits', 'read_image']
+
+# A FITS file consists of blocks of this many bytes.
 _FITS_BLOCK = 2880
 
 # The first bytes of compressed files.
 _DECOMPRESSORS = {b'\x1f\x8b': gzip, b'BZ': bz2}
 
-# The first bytes of formats that Pillow may not recognise in a file that was cut off.
-_PICTURE_SIGNATURES = (b'\xff\xd8\xff', b'\x89PNG', b'II*\0', b'MM\0*')
-
-# Pillow's modes of one band that are not pictures: 16 or 32 bits, or floating point.
-_FLUX_MODES = ('I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
-_GREY_MODES = ('1', 'L', 'LA', 'La')
-_PALETTE_MODES = ('P', 'PA')
-
 _LOG_LOCK = threading.Lock()
-
-
-class ImageError(Exception):
-    """An image can't be read; ``status`` is the status of its row in a cutout set."""
-
-    status = 'unreadable'
-
-
-class ImageNotFoundError(ImageError):
-    """The file does not exist."""
-
-    status = 'not_found'
-
-
-class TruncatedImageError(ImageError):
-    """The file ends before the image does."""
-
-    status = 'truncated'
-
-
-class NotAnImageError(ImageError):
-    """The file is complete, but does not hold an image."""
-
-    status = 'not_an_image'
-
-
-@contextmanager
-def image_errors():
-    """Turn any error about a file into an `ImageError`."""
-    try:
-        yield
-    except ImageError:
-        raise
-    except FileNotFoundError as error:
-        raise ImageNotFoundError(str(error)) from error
-    except EOFError as error:
-        raise TruncatedImageError(str(error)) from error
-    except Exception as error:
-        raise ImageError(str(error)) from error
 
 
 def read_image(path):
@@ -81,13 +43,16 @@ def read_image(path):
     Parameters
     ----------
     path : str or `~pathlib.Path`
-        The file; the extension of a FITS file may be appended, as in ``'image.fits[SCI]'``.
+        The file; the extension of a FITS file may be appended, as in ``'image.fits[SCI]'``. If
+        none is, the first image is read that is not a weight, a mask or the like by its name, and
+        a warning names further ones.
 
     Returns
     -------
     image : `~numpy.ndarray`, shape (band, y, x)
         The pixels. In FITS and NumPy files of three axes, the bands are the first or the last axis,
-        whichever is shorter (a message in Astropy's log reports the last). Transparency is dropped.
+        whichever is shorter (a message in Astropy's log reports the last). The grey pages of a
+        TIFF file are bands. Transparency is dropped.
 
     Raises
     ------
@@ -96,9 +61,13 @@ def read_image(path):
     """
     path, hdu = _split_hdu(path)
     data = _read_bytes(path)
+    if data.startswith(b'SIMPLE'):
+        with image_errors():
+            images = _decode_images(data, hdu)
+            pixels = _bands_first(_first(images).data, report=_log_bands_last)
+        _warn_of_others(images)
+        return pixels
     with image_errors():
-        if data.startswith(b'SIMPLE'):
-            return _bands_first(decode_fits(data, hdu).data, report=_log_bands_last)
         if data.startswith(b'\x93NUMPY'):
             return _bands_first(_decode_numpy(data), report=_log_bands_last)
         return _bands_first(decode_picture(data))
@@ -130,17 +99,67 @@ def read_fits(path, hdu=None):
         return decode_fits(data, hdu).data
 
 
+def find_images(hdus, hdu=None):
+    """
+    Find the images in a FITS file that show the sky.
+
+    Parameters
+    ----------
+    hdus : `~astropy.io.fits.HDUList`
+        The file.
+    hdu : int or str, default=None
+        Number or name of the extension; None for all but weights, masks and the like, which are
+        recognised by their names.
+
+    Returns
+    -------
+    images : dict of int to HDU
+        The images by number.
+
+    Raises
+    ------
+    NotAnImageError
+        If there is none.
+    """
+    asked = hdu.upper() if isinstance(hdu, str) else hdu
+    images = {
+        number: candidate
+        for number, candidate in enumerate(_readable(hdus))
+        if asked in (None, number, candidate.name, (candidate.name, candidate.ver))
+        and candidate.is_image
+        and len(candidate.shape) > 1
+    }
+    if not images:
+        msg = 'no HDU holds an image' if hdu is None else f'no HDU {hdu!r} holds an image'
+        raise NotAnImageError(msg)
+    # Old files of HSC have EXTTYPE instead of EXTNAME.
+    names = [f'{image.name} {image.header.get("EXTTYPE")}' for image in images.values()]
+    ranks = dict(zip(images, rank_names(names), strict=True))
+    return {number: images[number] for number in images if ranks[number] >= 0} or images
+
+
 def find_image_hdu(hdus, hdu=None):
-    """Return the HDU asked for, or the first with an image; raise `NotAnImageError` if none has."""
-    try:
-        candidates = hdus if hdu is None else [hdus[hdu]]
-    except (KeyError, IndexError) as error:
-        raise NotAnImageError(str(error)) from error
-    for candidate in candidates:
-        if candidate.is_image and len(candidate.shape) > 1:
-            return candidate
-    msg = 'no HDU holds an image' if hdu is None else f'the HDU {hdu!r} holds no image'
-    raise NotAnImageError(msg)
+    """Return the first HDU of `find_images`."""
+    return _first(find_images(hdus, hdu))
+
+
+def _first(images):
+    return next(iter(images.values()))
+
+
+def _readable(hdus):
+    """Yield the HDUs of a file; the bytes behind the last may be none."""
+    for number in itertools.count():
+        try:
+            hdu = hdus[number]
+        except IndexError:
+            return
+        except (OSError, EOFError) as error:
+            # Astropy's own errors; those of a disk or a network are of other types.
+            if number == 0 or type(error) not in (OSError, EOFError):
+                raise
+            return
+        yield hdu
 
 
 def read_pixels(hdu):
@@ -212,18 +231,51 @@ def _decompress(data):
 
 def decode_fits(data, hdu=None):
     """Return the HDU of `find_image_hdu` from the bytes of a FITS file, with its pixels."""
-    is_whole = len(data) % _FITS_BLOCK == 0
+    return _first(_decode_images(data, hdu))
+
+
+def _decode_images(data, hdu):
+    """Return the images of `find_images` from the bytes of a FITS file, the first with pixels."""
+    end = _find_end(data)
     try:
-        with fits.HDUList.fromstring(data) as hdus:
-            image = find_image_hdu(hdus, hdu)
-            read_pixels(image)
-            return image
+        images = find_images(fits.HDUList.fromstring(data[:end]), hdu)
+        read_pixels(_first(images))
     except TruncatedImageError:
         raise
     except Exception as error:
-        if not is_whole:
+        if end is None or end > len(data):
             raise TruncatedImageError(str(error)) from error
         raise
+    return images
+
+
+def _find_end(data):
+    """Return where the last HDU in the bytes of a FITS file must end, None if a header is cut."""
+    file = io.BytesIO(data)
+    end = 0
+    while data.startswith((b'SIMPLE', b'XTENSION'), end):
+        file.seek(end)
+        try:
+            header = fits.Header.fromfile(file)
+        except (OSError, EOFError, ValueError):
+            return None
+        shape = [header[f'NAXIS{axis}'] for axis in range(1, header['NAXIS'] + 1)]
+        n_values = header.get('PCOUNT', 0) + math.prod(shape) if shape else 0
+        n_bytes = n_values * header.get('GCOUNT', 1) * abs(header['BITPIX']) // 8
+        end = file.tell() + math.ceil(n_bytes / _FITS_BLOCK) * _FITS_BLOCK
+    return end
+
+
+def _warn_of_others(images):
+    """Name the images of a FITS file that are not read; a warning of one text is shown once."""
+    if len(images) > 1:
+        names = [f'{number} ({image.name})' for number, image in images.items()]
+        warnings.warn(
+            f'FITS files have the images {cut_list(names)}, of which the first is read; name '
+            f"another after the path, as in 'image.fits[{max(images)}]'",
+            AstropyUserWarning,
+            stacklevel=3,
+        )
 
 
 def _decode_numpy(data):
@@ -232,32 +284,6 @@ def _decode_numpy(data):
     except ValueError as error:
         if b"'|O'" in data[:256]:
             raise NotAnImageError(str(error)) from error
-        raise TruncatedImageError(str(error)) from error
-
-
-def decode_picture(data):
-    """
-    Return the pixels of a JPEG, PNG or TIFF file in memory, of shape (y, x) or (y, x, band).
-
-    These files begin with the highest row; it is the last of the array, as in FITS.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            if picture.mode in _FLUX_MODES:
-                return np.asarray(picture)[::-1]
-            if picture.mode in _PALETTE_MODES:  # a palette may have transparent colours
-                picture = picture.convert('RGBA')
-            return np.asarray(picture.convert('L' if picture.mode in _GREY_MODES else 'RGB'))[::-1]
-    except UnidentifiedImageError as error:
-        if data.startswith(_PICTURE_SIGNATURES):
-            raise TruncatedImageError(str(error)) from error
-        raise NotAnImageError(str(error)) from error
-    except Image.DecompressionBombError:
-        raise
-    # Pillow raises many kinds of errors for files that end too early.
-    except Exception as error:
         raise TruncatedImageError(str(error)) from error
 
 

@@ -8,8 +8,8 @@ import astropy.units as u
 import numpy as np
 
 from astro_morph.catalog.flags import BITS
+from astro_morph.images.errors import ImageError
 from astro_morph.images.orientation import orient
-from astro_morph.images.reading import ImageError
 from astro_morph.images.resampling import count_subpixels, cut_stamps, resample_stamps, stamp_box
 from astro_morph.images.tiles import Tile
 
@@ -171,11 +171,11 @@ def _place(tiles, stencils, size):
     reach = 2 * stencils[:, 0].separation(stencils[:, 1]).max(initial=0 * u.rad)
     placements = []
     for tile, rows in find_near(tiles, stencils[:, 0], reach):
-        xy = tile.image.to_pixel(stencils[rows])
-        jacobians = np.stack([xy[:, 1] - xy[:, 2], xy[:, 3] - xy[:, 4]], axis=-1) / size
-        placement = _Placement(tile, rows, xy[:, 0], jacobians, None)
-        coverage = tile.image.contains(placement.to_pixel(LATTICE * (size - 1))).mean(axis=1)
-        placements.append(placement._replace(coverage=coverage).select(coverage > 0))
+        for xy in tile.image.place_grids(stencils[rows]):
+            jacobians = np.stack([xy[:, 1] - xy[:, 2], xy[:, 3] - xy[:, 4]], axis=-1) / size
+            placement = _Placement(tile, rows, xy[:, 0], jacobians, None)
+            coverage = tile.image.contains(placement.to_pixel(LATTICE * (size - 1))).mean(axis=1)
+            placements.append(placement._replace(coverage=coverage).select(coverage > 0))
     return placements
 
 

@@ -6,6 +6,7 @@ import os
 import threading
 import warnings
 from collections import OrderedDict
+from contextlib import suppress
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,13 +18,16 @@ from astropy.utils.exceptions import AstropyUserWarning, AstropyWarning
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_area, wcs_to_celestial_frame
 
-from astro_morph.images.reading import (
+from astro_morph.images.errors import (
     ImageError,
     NotAnImageError,
     TruncatedImageError,
+    image_errors,
+)
+from astro_morph.images.reading import (
     find_decompressor,
     find_image_hdu,
-    image_errors,
+    find_images,
     open_fits,
     read_fits,
     read_pixels,
@@ -36,39 +40,80 @@ _WCS_LOCK = threading.Lock()
 
 _BAND_KEYWORDS = ('FILTER', 'BAND', 'FILTNAM')
 
+# Maps that repeat themselves after 360 degrees of longitude.
+_PERIODIC_PROJECTIONS = ('CAR', 'CEA', 'CYP', 'HPX', 'MER')
+
+# Images whose edges lie as close as this, in pixels, show the same part of the sky.
+_SAME_PLACE = 0.1
+
 
 class SkyImage:
     """
     A FITS image with a celestial WCS; each plane of a cube is a band.
 
-    Only the header is read at first, and the file is closed again.
+    The file is closed again; the pixels are read later.
 
     Parameters
     ----------
     path : str or `~pathlib.Path`
         The file.
-    hdu : int or str, default=None
-        Number or name of the extension; None for the first that holds an image.
+    hdus : `~astropy.io.fits.HDUList`
+        The open file.
+    number : int
+        Number of the HDU.
 
     Raises
     ------
-    ImageError
-        If there is no image with a celestial WCS.
+    NotAnImageError
+        If the image has no celestial WCS.
     """
 
-    def __init__(self, path, hdu=None):
+    def __init__(self, path, hdus, number):
         self.path = path
+        self.name = f'{path}[{hdus[number].name or number}]' if number else str(path)
+        self._hdu = number
+        self._read_header(hdus[number], hdus)
+        self._read_layout(hdus[number])
+
+    @classmethod
+    def open_all(cls, path, hdu=None):
+        """
+        Open the images of a file, such as those of the detectors of a camera.
+
+        Parameters
+        ----------
+        path : str or `~pathlib.Path`
+            The file.
+        hdu : int or str, default=None
+            Number or name of the extension; None for all images of the sky, see
+            `~astro_morph.images.reading.find_images`.
+
+        Returns
+        -------
+        images : list of `SkyImage`
+            Those with a celestial WCS.
+
+        Raises
+        ------
+        ImageError
+            If there is no image with a celestial WCS.
+        """
+        images = []
         # Astropy warns of every unusual header; real problems raise an error here.
         with image_errors(), warnings.catch_warnings():
             warnings.simplefilter('ignore', AstropyWarning)
-            with self._open() as hdus:
-                image = find_image_hdu(hdus, hdu)
-                self._read_header(image, hdus)
-                self._hdu = hdus.index_of(image)
-                self._read_layout(image)
+            with cls._open(path) as hdus:
+                for number in find_images(hdus, hdu):
+                    with suppress(NotAnImageError):
+                        images.append(cls(path, hdus, number))
+        if not images:
+            msg = 'the image has no celestial WCS'
+            raise NotAnImageError(msg)
+        return images
 
-    def _open(self):
-        return open_fits(self.path)
+    @staticmethod
+    def _open(path):
+        return open_fits(path)
 
     def _read_layout(self, hdu):
         self._layout = None if find_decompressor(self.path) else _find_layout(hdu)
@@ -79,6 +124,7 @@ class SkyImage:
             msg = 'the image has no celestial WCS'
             raise NotAnImageError(msg)
         self.wcs = wcs.celestial
+        self._period = _find_period(self.wcs)
         self.frame = wcs_to_celestial_frame(self.wcs)
         self.pixel_scale = np.sqrt(proj_plane_pixel_area(self.wcs)) * u.deg
         self.shape = hdu.shape[-2:]
@@ -87,16 +133,53 @@ class SkyImage:
         self.zero_point = 22.5 if _is_in_nanomaggies(hdu.header) else np.nan
 
     def to_pixel(self, coords):
-        """Turn ICRS positions of shape (...) into pixels (x, y) of shape (..., 2)."""
+        """
+        Turn ICRS positions of shape (...) into pixels (x, y) of shape (..., 2).
+
+        In a map that repeats itself, these are the pixels nearest to the centre of the image.
+        """
         sky = coords.transform_to(self.frame).spherical
         lonlat = np.stack([sky.lon.deg.ravel(), sky.lat.deg.ravel()])
         with _WCS_LOCK:
             # Far from the image, where distortions may not converge, pixels are outside anyway.
             xy = self.wcs.all_world2pix(*lonlat[self._world_order], 0, quiet=True)
-        return np.stack(xy, axis=-1).reshape(*coords.shape, 2)
+        xy = np.stack(xy, axis=-1).reshape(*coords.shape, 2)
+        return self._repeat_near((np.array(self.shape[::-1]) - 1) / 2, xy)
+
+    def place_grids(self, stencils):
+        """
+        Yield the places where the image may show small grids of positions.
+
+        Parameters
+        ----------
+        stencils : `~astropy.coordinates.SkyCoord`, shape (n, p)
+            ICRS positions, p for each grid.
+
+        Yields
+        ------
+        xy : `~numpy.ndarray`, shape (n, p, 2)
+            Their pixels (x, y), at one place; at three in a map that repeats itself, of which one
+            edge continues at the other.
+        """
+        xy = self.to_pixel(stencils)
+        if self._period is None:
+            yield xy
+            return
+        xy = self._repeat_near(xy[:, :1], xy)
+        for turn in (0, -1, 1):
+            yield xy + turn * self._period
+
+    def _repeat_near(self, place, xy):
+        """Shift pixels by the period of the map, to be as near as possible to a place."""
+        if self._period is None:
+            return xy
+        turns = np.round((place - xy) @ self._period / (self._period @ self._period))
+        return xy + turns[..., np.newaxis] * self._period
 
     def to_sky(self, xy):
         """Turn pixels (x, y) of shape (..., 2) into ICRS positions of shape (...)."""
+        # Projections end 180 degrees from their centre.
+        xy = self._repeat_near(self.wcs.wcs.crpix - 1, xy)
         with _WCS_LOCK:
             world = self.wcs.all_pix2world(*xy.reshape(-1, 2).T, 0)
         lon, lat = np.stack(world)[self._world_order].reshape(2, *xy.shape[:-1])
@@ -139,16 +222,25 @@ class SkyImage:
     @cached_property
     def _circle(self):
         """Centre of a circle around the image as a unit vector, and its radius in radians."""
-        ny, nx = self.shape
-        # Centre, corners and middles of the sides: in an image of half the sky, the corners are
-        # nearer than the middles.
-        rim = np.stack(np.meshgrid(np.linspace(0, nx, 3), np.linspace(0, ny, 3)), axis=-1) - 0.5
-        sky = self.to_sky(rim)
+        sky = self.to_sky(self._rim)
         centre = sky[1, 1].cartesian.xyz.value
         radius = sky[1, 1].separation(sky).rad.max()
         # The corners, or even the centre, of an all-sky projection may be off the sky.
         is_known = np.isfinite(radius) and np.isfinite(centre).all()
         return (centre, radius) if is_known else (np.array([0, 0, 1]), np.pi)
+
+    @property
+    def _rim(self):
+        """Pixels of shape (3, 3, 2): centre, corners and middles of the sides."""
+        # In an image of half the sky, the corners are nearer to the centre than the middles.
+        ny, nx = self.shape
+        return np.stack(np.meshgrid(np.linspace(0, nx, 3), np.linspace(0, ny, 3)), axis=-1) - 0.5
+
+    def shows_same_sky(self, other):
+        """Check whether another image has the same edges on the sky, to a tenth of a pixel."""
+        xy = self.to_pixel(other.to_sky(other._rim))
+        # Points off the sky, which are NaN, tell nothing.
+        return not (np.abs(xy - self._rim) > _SAME_PLACE).any()
 
     def read(self):
         """Return the pixels of shape (plane, y, x), memory-mapped if the file allows it."""
@@ -227,7 +319,7 @@ class TilePixels:
                 self._open[image] = image.read()
             except ImageError as error:
                 warnings.warn(
-                    f'{image.path} is {error.status}: {error}; its galaxies have no image until it '
+                    f'{image.name} is {error.status}: {error}; its galaxies have no image until it '
                     'is replaced',
                     AstropyUserWarning,
                     stacklevel=2,
@@ -315,6 +407,14 @@ def _find_layout(hdu):
         zero=header.get('BZERO', 0),
         blank=header.get('BLANK') if bitpix > 0 else None,
     )
+
+
+def _find_period(wcs):
+    """Return the shift (x, y) in pixels after which a map repeats itself, None if it does not."""
+    axis = wcs.wcs.lng
+    if wcs.wcs.ctype[axis][5:8] not in _PERIODIC_PROJECTIONS:
+        return None
+    return np.linalg.solve(wcs.pixel_scale_matrix, 360 * np.eye(2)[axis])
 
 
 def _is_in_nanomaggies(header):

@@ -7,7 +7,7 @@ import os
 import numpy as np
 from astropy.io import fits
 
-from astro_morph.images.reading import TruncatedImageError, image_errors
+from astro_morph.images.errors import TruncatedImageError, image_errors
 from astro_morph.images.tiles import SkyImage
 
 __all__ = ['RemoteImage', 'find_files', 'is_url', 'locate']
@@ -81,20 +81,16 @@ class RemoteImage(SkyImage):
     ----------
     path : str
         A URL that ``fsspec`` can open: ``https://``, ``s3://``, ``gs://``...
-    hdu : int or str, default=None
-        Number or name of the extension; None for the first that holds an image.
-
-    Raises
-    ------
-    ImageError
-        If there is no image with a celestial WCS.
+    hdus, number
+        As in `~astro_morph.images.tiles.SkyImage`.
     """
 
     # Its blocks count towards the memory limit of TilePixels.
     is_mapped = False
 
-    def _open(self):
-        return fits.open(_open_in_blocks(self.path, _HEADER_BLOCK))
+    @staticmethod
+    def _open(path):
+        return fits.open(_open_in_blocks(path, _HEADER_BLOCK))
 
     def _read_layout(self, hdu):
         info = hdu.fileinfo()

@@ -3,7 +3,7 @@
 
 from astropy import log
 
-from astro_morph.images.reading import ImageError
+from astro_morph.images.errors import ImageError
 
 __all__ = ['FetchError', 'OutageError', 'as_failure', 'network_failure']
 

@@ -12,6 +12,7 @@ import pytest
 from astropy import log
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
+from astropy.utils.exceptions import AstropyUserWarning
 from PIL import Image
 
 from astro_morph import decode_flags
@@ -103,7 +104,8 @@ def test_extensions_of_fits_files(tmp_path):
     table = fits.BinTableHDU(Table({'a': [1, 2]}), name='T')
     fits.HDUList([fits.PrimaryHDU(), table, *hdus]).writeto(tmp_path / 'a.fits')
     names = ['a.fits', 'a.fits[3]', 'a.fits[C]', 'a.fits[9]', 'a.fits[X]', 'a.fits[T]']
-    cutouts = fetch(tmp_path, *names)
+    with pytest.warns(AstropyUserWarning, match=r"2 \(A\).*3 \(B\).*as in 'image.fits\[4\]'"):
+        cutouts = fetch(tmp_path, *names)
     assert cutouts.status.tolist() == ['ok'] * 3 + ['not_an_image'] * 3
     np.testing.assert_array_equal(cutouts.images[:3, 0], FLUX)
 

@@ -18,7 +18,7 @@ from astropy.table import Table
 from astro_morph import conf, decode_flags
 from astro_morph.cutouts import CutoutCache, FetchError, OutageError, RemoteSource
 from astro_morph.cutouts.services import remote
-from astro_morph.images.reading import TruncatedImageError
+from astro_morph.images.errors import TruncatedImageError
 
 SIDE = 16
 

@@ -15,7 +15,8 @@ from astropy.wcs import WCS
 from astro_morph.cutouts import Mosaics
 from astro_morph.cutouts.services.fields import Places, share_fields
 from astro_morph.cutouts.services.reprojection import cut_for_request, cut_from_images
-from astro_morph.images.reading import ImageError, decode_fits_file
+from astro_morph.images.errors import ImageError
+from astro_morph.images.reading import decode_fits_file
 
 CENTRE = SkyCoord(150, 30, unit='deg')
 EAST_ARCSEC = CENTRE.spherical_offsets_by(1 * u.arcsec, 0 * u.arcsec)

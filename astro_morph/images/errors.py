@@ -1,0 +1,58 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Errors of image files; each has the status of its row: not_found, truncated..."""
+
+from contextlib import contextmanager
+
+__all__ = [
+    'ImageError',
+    'ImageNotFoundError',
+    'NotAnImageError',
+    'TruncatedImageError',
+    'UnsupportedImageError',
+    'image_errors',
+]
+
+
+class ImageError(Exception):
+    """An image can't be read; ``status`` is the status of its row in a cutout set."""
+
+    status = 'unreadable'
+
+
+class ImageNotFoundError(ImageError):
+    """The file does not exist."""
+
+    status = 'not_found'
+
+
+class TruncatedImageError(ImageError):
+    """The file ends before the image does."""
+
+    status = 'truncated'
+
+
+class NotAnImageError(ImageError):
+    """The file is complete, but does not hold an image."""
+
+    status = 'not_an_image'
+
+
+class UnsupportedImageError(ImageError):
+    """The file is complete, but no decoder at hand reads its pixels without loss."""
+
+    status = 'unsupported'
+
+
+@contextmanager
+def image_errors():
+    """Turn any error about a file into an `ImageError`."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageNotFoundError(str(error)) from error
+    except EOFError as error:
+        raise TruncatedImageError(str(error)) from error
+    except Exception as error:
+        raise ImageError(str(error)) from error
