@@ -97,7 +97,8 @@ class ImageFiles(CutoutSource):
         if path is None:
             return 'no_path'
         try:
-            image = read_image(os.path.join(self.folder or '', path))
+            folder = os.path.expanduser(self.folder or '')
+            image = read_image(os.path.join(folder, os.path.expanduser(path)))
         except ImageError as error:
             return error.status
         return image if np.isfinite(image).any() else 'all_nan'

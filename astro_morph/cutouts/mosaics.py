@@ -19,6 +19,7 @@ from astro_morph.catalog.bands import sort_bands
 from astro_morph.cutouts.cutout_set import CutoutSet
 from astro_morph.cutouts.sizes import framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
+from astro_morph.images.companions import keep_images, keep_one_a_place, rank_names
 from astro_morph.images.errors import ImageError
 from astro_morph.images.stitching import (
     LATTICE,
@@ -29,7 +30,7 @@ from astro_morph.images.stitching import (
     north_up,
 )
 from astro_morph.images.tiles import SkyImage, Tile, TilePixels
-from astro_morph.images.urls import RemoteImage, find_files, is_url, locate
+from astro_morph.images.urls import RemoteImage, bracket_readings, find_files, is_url, locate
 
 __all__ = ['Mosaics']
 
@@ -253,24 +254,30 @@ def _expand(paths):
 
 def _find_bands(pattern):
     """Return the bands in place of {band} in the files that match, in order of wavelength."""
-    regex = fnmatch.translate(pattern.replace('{band}', 'BAND'))
-    regex = regex.replace('BAND', r'(?P<band>\w+)', 1).replace('BAND', '(?P=band)')
     files = _expand(pattern.replace('{band}', '*'))
-    found = {match['band'] for match in map(re.compile(regex).match, files) if match}
+    regexes = [_band_regex(reading) for reading in bracket_readings(pattern)]
+    matches = (regex.match(file) for regex in regexes for file in files)
+    found = list({match['band'] for match in matches if match})
     if not found:
         msg = (
             f'paths: {files[0]!r} matches {pattern!r}, but a name of letters and digits is '
             'expected in place of {band}; pass a mapping of bands to files'
         )
         raise ValueError(msg)
-    return sort_bands(found)
+    ranks = dict(zip(found, rank_names(found), strict=True))
+    return sort_bands([band for band in found if ranks[band] >= 0] or found)
+
+
+def _band_regex(pattern):
+    regex = fnmatch.translate(pattern.replace('{band}', 'BAND'))
+    return re.compile(regex.replace('BAND', r'(?P<band>\w+)', 1).replace('BAND', '(?P=band)'))
 
 
 def _find_tiles(files, bands, hdu):
     """Read the headers of all files, and return the tiles of each band."""
     tiles = {}
     for band, paths in files.items():
-        for path in paths:
+        for path in keep_images(paths):
             try:
                 images = (RemoteImage if is_url(path) else SkyImage).open_all(path, hdu)
             except ImageError as error:
@@ -290,7 +297,7 @@ def _find_tiles(files, bands, hdu):
             '; check the files, and use ImageFiles for images of single galaxies'
         )
         raise ValueError(msg)
-    return tiles
+    return {name: keep_one_a_place(its_tiles, name) for name, its_tiles in tiles.items()}
 
 
 def _name_planes(image, band, bands):

@@ -2,8 +2,16 @@
 """Tell images of the sky from their companions, such as weights and masks, by their names."""
 
 import re
+import warnings
 
-__all__ = ['rank_names']
+import astropy.units as u
+from astropy import log
+from astropy.utils.exceptions import AstropyUserWarning
+from scipy.spatial import cKDTree
+
+from astro_morph.utils.messages import cut_list
+
+__all__ = ['keep_images', 'keep_one_a_place', 'rank_names']
 
 # Words in the names of files and extensions. Legacy Surveys (legacysurvey.org/dr10/files): image,
 # invvar, maskbits, nexp...; HST and JWST: SCI, ERR, DQ, WHT, CTX, CON, VAR_POISSON; HSC and LSST:
@@ -43,6 +51,107 @@ def rank_names(names):
     words = [set(re.split(r'[\W_]+', name.lower())) for name in names]
     shared = set.intersection(*words) if len(words) > 1 else set()
     return [_rank(its_words - shared) for its_words in words]
+
+
+def keep_images(paths):
+    """
+    Leave out the companions among files, if the names of others say that these are images.
+
+    Parameters
+    ----------
+    paths : list of str
+        The files of one band.
+
+    Returns
+    -------
+    paths : list of str
+        Those that are no companions by their names; all of them if no name says that it is an
+        image. Astropy's log lists those left out.
+    """
+    ranks = rank_names(paths)
+    if 1 not in ranks:
+        return paths
+    return _leave_out(paths, paths, [number for number, rank in enumerate(ranks) if rank < 0])
+
+
+def keep_one_a_place(tiles, band):
+    """
+    Keep one of the tiles that show exactly the same part of the sky; overlapping tiles do not.
+
+    Parameters
+    ----------
+    tiles : list of `~astro_morph.images.tiles.Tile`
+        The tiles of one band.
+    band : str
+        Its name.
+
+    Returns
+    -------
+    tiles : list of `~astro_morph.images.tiles.Tile`
+        The image by its name of each place; Astropy's log lists those left out. Of the extensions
+        of one file it is the first, and a warning names the others.
+
+    Raises
+    ------
+    ValueError
+        If the names of files that show the same part of the sky do not tell which is the image.
+    """
+    names = [tile.image.name for tile in tiles]
+    ranks = rank_names(names)
+    left_out = set()
+    for alike in _group_by_place([tile.image for tile in tiles]):
+        best = max(ranks[number] for number in alike)
+        images = [number for number in alike if ranks[number] == best]
+        if len(images) > 1:
+            _check_alike([tiles[number].image for number in images], band)
+        left_out.update(alike)
+        left_out.remove(images[0])
+        if best >= 0 > min(ranks[number] for number in alike):
+            # So are companions whose image is not there.
+            left_out.update(number for number, rank in enumerate(ranks) if rank < 0)
+    return _leave_out(tiles, names, left_out)
+
+
+def _group_by_place(images):
+    """Return the numbers of images that show the same part of the sky, for each such part."""
+    centres = cKDTree([image.centre for image in images])
+    # The centres of such images lie much closer than the pixels.
+    reach = max(image.pixel_scale.to_value(u.rad) for image in images)
+    groups = {}
+    group_of = {}
+    for number, near in enumerate(centres.query_ball_point(centres.data, reach)):
+        firsts = dict.fromkeys(group_of[other] for other in near if other in group_of)
+        alike = (first for first in firsts if images[first].shows_same_sky(images[number]))
+        group_of[number] = next(alike, number)
+        groups.setdefault(group_of[number], []).append(number)
+    return list(groups.values())
+
+
+def _check_alike(images, band):
+    """Warn of extensions of one file, or raise an error for files, that show the same sky."""
+    names = cut_list(image.name for image in images)
+    if len({image.path for image in images}) == 1:
+        warnings.warn(
+            f'{names} show the same part of the sky in band {band!r}; the first is used: name '
+            'another with hdu=',
+            AstropyUserWarning,
+            stacklevel=5,
+        )
+        return
+    msg = (
+        f'paths: {names} show the same part of the sky in band {band!r}, expected one image of '
+        'each part; make the pattern match the images only, or pass several exposures as sources '
+        'of FirstOf'
+    )
+    raise ValueError(msg)
+
+
+def _leave_out(items, names, numbers):
+    """Return items without those of some numbers, whose names are logged."""
+    if numbers:
+        left_out = cut_list(names[number] for number in sorted(numbers))
+        log.info(f'left out as weights, masks, models or the like of other images: {left_out}')
+    return [item for number, item in enumerate(items) if number not in numbers]
 
 
 def _rank(words):

@@ -26,7 +26,8 @@ def orient(jacobians):
         mirrored.
     """
     # Off the sky there is none.
-    parity = -np.nan_to_num(np.sign(np.linalg.det(jacobians))).astype(np.int8)
+    with np.errstate(invalid='ignore'):
+        parity = -np.nan_to_num(np.sign(np.linalg.det(jacobians))).astype(np.int8)
     (east_x, east_y), (north_x, north_y) = np.moveaxis(jacobians, 0, -1)
     # The nearest rotation of a grid that distortions shear.
     rotation = np.arctan2(east_y + parity * north_x, north_y - parity * east_x)

@@ -238,9 +238,9 @@ class SkyImage:
 
     def shows_same_sky(self, other):
         """Check whether another image has the same edges on the sky, to a tenth of a pixel."""
-        xy = self.to_pixel(other.to_sky(other._rim))
+        distances = np.abs(self.to_pixel(other.to_sky(other._rim)) - self._rim)
         # Points off the sky, which are NaN, tell nothing.
-        return not (np.abs(xy - self._rim) > _SAME_PLACE).any()
+        return np.isfinite(distances).any() and not (distances > _SAME_PLACE).any()
 
     def read(self):
         """Return the pixels of shape (plane, y, x), memory-mapped if the file allows it."""

@@ -10,7 +10,7 @@ from astropy.io import fits
 from astro_morph.images.errors import TruncatedImageError, image_errors
 from astro_morph.images.tiles import SkyImage
 
-__all__ = ['RemoteImage', 'find_files', 'is_url', 'locate']
+__all__ = ['RemoteImage', 'bracket_readings', 'find_files', 'is_url', 'locate']
 
 # Bytes requested at a time to read headers; most are shorter.
 _HEADER_BLOCK = 2**16
@@ -29,14 +29,35 @@ def is_url(path):
 
 
 def locate(path):
-    """Return a path or URL in the form of `find_files`; a ``file://`` URL becomes a path."""
+    """Return a path without ``~``, or a URL as in `find_files`; a ``file://`` URL is a path."""
     if not is_url(path):
-        return os.fspath(path)
+        return os.path.expanduser(os.fspath(path))
     from fsspec.implementations.local import LocalFileSystem
 
     store, place = _find_store(path)
     # A local file can be mapped into memory.
     return place if isinstance(store, LocalFileSystem) else store.unstrip_protocol(place)
+
+
+def bracket_readings(pattern):
+    """
+    Return what a pattern with brackets may mean.
+
+    Parameters
+    ----------
+    pattern : str
+        The pattern of a path.
+
+    Returns
+    -------
+    readings : list of str
+        Patterns in which brackets are parts of names, parts of the names of folders, and sets of
+        characters; in the order in which they are tried.
+    """
+    folder, name = os.path.split(pattern)
+    plain_folder = glob.escape(folder) if os.path.isdir(folder) else folder.replace('[', '[[]')
+    readings = [(plain_folder, name.replace('[', '[[]')), (plain_folder, name), (folder, name)]
+    return list(dict.fromkeys(os.path.join(*reading) for reading in readings))
 
 
 def find_files(pattern):
@@ -47,6 +68,7 @@ def find_files(pattern):
     ----------
     pattern : str or `~pathlib.Path`
         The pattern; on a web server it requires a page that lists the files of the folder.
+        Brackets are taken as parts of names where there are such names, else as sets of characters.
 
     Returns
     -------
@@ -55,8 +77,10 @@ def find_files(pattern):
     """
     pattern = locate(pattern)
     if not is_url(pattern):
-        is_file = os.path.exists(pattern)
-        return [pattern] if is_file else sorted(glob.glob(pattern, recursive=True))
+        if os.path.exists(pattern):
+            return [pattern]
+        found = (glob.glob(reading, recursive=True) for reading in bracket_readings(pattern))
+        return sorted(next(filter(None, found), []))
     store, place = _find_store(pattern)
     places = [place] if _is_there(store, place) else sorted(store.glob(place))
     return [store.unstrip_protocol(place) for place in places]
