@@ -50,6 +50,7 @@ FLAGS = (
     Flag(4096, 'measures_small', 'the Petrosian radius is below 8 pixels'),
     Flag(8192, 'measures_off_centre', 'no centre of symmetry was found near the centroid'),
     Flag(16384, 'novel', 'more unusual than 99 % of the training galaxies'),
+    Flag(32768, 'other_brightness', 'noise or brightness unlike that of all training images'),
 )
 
 #: Bit value by flag name.
