@@ -55,7 +55,7 @@ class FirstOf(CutoutSource):
         for source in self.sources[1:]:
             rows = np.flatnonzero(~cutouts.is_ok)
             if len(rows):
-                side = cutouts.shape[-1] if size is None else size
+                side = cutouts.shape[-1] if size is None and cutouts.is_ok.any() else size
                 cutouts = _fill(cutouts, rows, source.fetch(table[rows], size=side))
         return cutouts
 
@@ -65,14 +65,21 @@ class FirstOf(CutoutSource):
 
 def _fill(cutouts, rows, others):
     """Return the cutouts with the images of another source in rows that had none."""
+    is_better = others.is_ok | np.isin(cutouts.status[rows], NOT_SEARCHED)
+    status = cutouts.status.copy()
+    status[rows[is_better]] = others.status[is_better]
+    # A source that found no image does not know the bands.
+    if not others.is_ok.any():
+        return cutouts.replace(status=status)
+    if not cutouts.is_ok.any():
+        return others.replace(status=status)
     first, other = ((c.bands, c.shape[2:], c.kind) for c in (cutouts, others))
-    if others.is_ok.any() and first != other:
+    if first != other:
         msg = (
             f'sources have different bands, size and kind: {first} and {other}; make them agree '
             'with bands=, size= and pixel_scale='
         )
         raise ValueError(msg)
-    is_better = others.is_ok | np.isin(cutouts.status[rows], NOT_SEARCHED)
     better, others = rows[is_better], others[is_better]
     filled = {name: np.array(getattr(cutouts, name)) for name in _EACH_ROW}
     for name, values in filled.items():

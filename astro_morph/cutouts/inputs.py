@@ -234,7 +234,12 @@ def _keep_bands(cutouts, bands):
     if not cutouts.is_ok.any():
         # A source that found no image does not know the bands.
         n, _, ny, nx = cutouts.shape
-        return cutouts.replace(images=np.full((n, len(bands), ny, nx), np.nan), bands=bands)
+        return cutouts.replace(
+            images=np.full((n, len(bands), ny, nx), np.nan),
+            bands=bands,
+            kind='picture' if bands == PICTURE_BANDS else cutouts.kind,
+            zero_point=None,
+        )
     if bands == PICTURE_BANDS:
         cutouts = as_pictures(cutouts)
     return cutouts.select_bands(bands)

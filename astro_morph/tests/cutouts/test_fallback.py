@@ -51,6 +51,19 @@ def test_the_second_source_gives_the_size_of_the_first():
 
 
 def test_sources_that_differ_are_an_error():
-    first, second = Lookup(1, ['no_path'] * 4), Lookup(2, ['ok'] * 4, bands='riz')
+    first, second = Lookup(1, ['ok', *['no_path'] * 3]), Lookup(2, ['ok'] * 4, bands='riz')
     with pytest.raises(ValueError, match=r"'g', 'r'.*'r', 'i', 'z'"):
         FirstOf(first, second).fetch(TABLE)
+
+
+def test_a_source_without_any_image_does_not_say_bands_and_size():
+    found, lost = Lookup(1, ['ok'] * 4), Lookup(2, ['not_found'] * 4, bands='riz')
+    for sources in ((found, lost), (lost, found)):
+        cutouts = FirstOf(*sources).fetch(TABLE)
+        assert cutouts.is_ok.all()
+        assert cutouts.bands == ('g', 'r')
+        assert cutouts.shape == found.fetch(TABLE).shape
+    partly = FirstOf(Lookup(1, ['ok', 'no_path', 'ok', 'truncated']), lost).fetch(TABLE)
+    assert partly.status.tolist() == ['ok', 'not_found', 'ok', 'truncated']
+    nothing = FirstOf(Lookup(1, ['truncated', 'no_path'] * 2), lost).fetch(TABLE)
+    assert nothing.status.tolist() == ['truncated', 'not_found'] * 2
