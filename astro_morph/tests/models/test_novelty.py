@@ -35,6 +35,38 @@ def test_of_known_galaxies_a_share_p_falls_below_p(n):
     assert (np.mean(shares, axis=0) > [0.02, 0.13, 0.4] - 3 * error).all()
 
 
+@pytest.mark.parametrize('heavy_tailed', [False, True])
+@pytest.mark.parametrize('n', [10, 20, 30, 60])
+def test_few_galaxies_have_p_values_that_are_not_extrapolated(n, heavy_tailed):
+    fractions = []
+    for random_state in range(80):
+        random = np.random.default_rng(random_state)
+        shape = (n + 200, 16)
+        features = random.standard_t(4, shape) if heavy_tailed else random.normal(size=shape)
+        p = p_values(fit_novelty(features[:n], random_state=0), features[n:])
+        assert p.min() >= 1 / (n + 1)
+        fractions.append([np.mean(p < level) for level in (0.05, 0.1, 0.2)])
+    error = np.std(fractions, axis=0) / np.sqrt(80)
+    assert (np.mean(fractions, axis=0) < [0.055, 0.11, 0.22] + 3 * error).all()
+
+
+@pytest.mark.parametrize(('n', 'is_flagged'), [(99, False), (100, True)])
+def test_more_unusual_than_99_percent_takes_100_galaxies(n, is_flagged):
+    far = draw(1, 1) + 1000
+    assert (p_values(fit_novelty(draw(n, 0), random_state=0), far)[0] < 0.01) == is_flagged
+
+
+def test_p_value_is_conformal():
+    novelty = fit_novelty(draw(40, 0), random_state=0)
+    others = torch.from_numpy(draw(200, 1))
+    distance = novelty.distance(others)[:, None]
+    n_as_far = (novelty.held_out >= distance).sum(1)
+    p = novelty(others)
+    # It is interpolated towards the next smaller value, and not beyond it.
+    assert (p <= (n_as_far + 1) / 41 + 1e-4).all()
+    assert (p >= n_as_far.clamp(min=1) / 41 - 1e-6).all()
+
+
 def test_galaxies_elsewhere_are_novel_and_ordered():
     known = draw(400, 0)
     novelty = fit_novelty(known, random_state=0)
@@ -99,7 +131,8 @@ def test_noise_is_novel_and_galaxies_are_not(fitted):
     noise = blobs.replace(images=np.random.default_rng(0).normal(0, 0.05, blobs.shape))
     known, odd = (np.array(fitted.annotate(c)['morph_novelty']) for c in (blobs, noise))
     assert np.median(known) > 0.2
-    assert np.median(odd) < 0.01
+    # The smallest p-value of 80 galaxies.
+    assert np.median(odd) == pytest.approx(1 / 81, rel=2e-3)
 
 
 def test_saved_and_loaded_classifier_is_the_same(fitted, tmp_path):
