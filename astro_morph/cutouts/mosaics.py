@@ -34,6 +34,9 @@ from astro_morph.images.urls import RemoteImage, bracket_readings, find_files, i
 
 __all__ = ['Mosaics']
 
+# Zero points with a smaller difference are taken as equal.
+_SAME_MAGNITUDE = 0.001
+
 # Pixel scales with a smaller relative difference are taken as equal, as in tiles of one survey.
 _SAME_SCALE = 0.01
 
@@ -46,8 +49,9 @@ class Mosaics(CutoutSource):
     leave gaps; bands need not share a pixel grid. All bands of a cutout are on one grid, centred
     on the source. Without ``pixel_scale`` it is the pixel grid of the first band's image there, and
     images on that grid are cut without resampling, centred to half a pixel as in
-    `~astropy.nddata.Cutout2D`. All others are resampled by cubic splines with conserved flux:
-    values are fluxes per pixel, and multiplied by the ratio of the pixel areas.
+    `~astropy.nddata.Cutout2D`. All others are resampled by cubic splines. Fluxes per pixel are
+    multiplied by the ratio of the pixel areas, so that flux is conserved; surface brightness, which
+    is recognised by the unit in BUNIT, such as MJy/sr, keeps its values.
 
     Where tiles overlap, a cutout is taken from the one that covers most of it, and its gaps are
     filled from the next. Pixels without any image are NaN, and flagged. A source whose centre lies
@@ -72,8 +76,14 @@ class Mosaics(CutoutSource):
         Angle a pixel of the cutouts, which are then north up and east left. If None, that of the
         first image of the first band, to which images of another scale are resampled.
     zero_point : float or sequence of float, default=None
-        AB magnitude of a flux of one, for all bands or one a band. If None, 22.5 if the headers
-        give the unit as nanomaggies, else it is not known.
+        AB magnitude of a value of one in a pixel of the images, for all bands or one a band. If
+        None, it follows from the unit in the headers if that is a flux density, such as nanomaggies
+        or MJy/sr, else it is not known. Cutouts in surface brightness have the zero point of their
+        own pixels, NaN if these have several sizes.
+    zero_point_scale : `~astropy.units.Quantity`, default=None
+        Angle of the pixels that fluxes and ``zero_point`` refer to, for all bands or one a band;
+        that of the images if None. Set it for images that another tool has reprojected to other
+        pixels without conserving flux, to the pixel scale of the originals.
     coord_columns : str or (str, str), default=None
         The columns of the position, see `astro_morph.catalog.read_positions`.
     hdu : int or str, default=None
@@ -117,17 +127,18 @@ class Mosaics(CutoutSource):
         bands=None,
         pixel_scale=None,
         zero_point=None,
+        zero_point_scale=None,
         coord_columns=None,
         hdu=None,
     ):
         files = _files_by_band(paths, bands)
-        self._tiles = _find_tiles(files, bands, hdu)
+        self._tiles = _set_flux_scale(_find_tiles(files, bands, hdu), zero_point_scale)
         self._own_grid = pixel_scale is None
         first_image = next(iter(self._tiles.values()))[0].image
         scale = first_image.pixel_scale if pixel_scale is None else u.Quantity(pixel_scale)
         self.pixel_scale = scale.to(u.arcsec)
         self.bands = tuple(self._tiles)
-        self.zero_point = _find_zero_points(self._tiles) if zero_point is None else zero_point
+        self.zero_point = zero_point
         self.coord_columns = coord_columns
 
     def __repr__(self):
@@ -175,7 +186,7 @@ class Mosaics(CutoutSource):
             bands=self.bands,
             pixel_scale=scale,
             framing=framing_of(size),
-            zero_point=self.zero_point,
+            zero_point=self._find_zero_points(scale),
             status=status,
             flags=_spread(flags, rows, len(table), fill=0),
             table=table,
@@ -183,6 +194,15 @@ class Mosaics(CutoutSource):
             parity=_spread(parity, rows, len(table), fill=0),
             centers=_spread(centers, rows, len(table), fill=(side - 1) / 2),
         )
+
+    def _find_zero_points(self, scale):
+        """Return the zero point of each band, NaN if it is unknown or its images differ."""
+        given = _each_band('zero_point', self.zero_point, len(self.bands))
+        found = [
+            [tile.zero_point(scale, of_band) for tile in tiles]
+            for tiles, of_band in zip(self._tiles.values(), given, strict=True)
+        ]
+        return [points[0] if np.ptp(points) < _SAME_MAGNITUDE else np.nan for points in found]
 
     def _find_stencils(self, coords, side, scale):
         """Return five positions that define the grid of each cutout, of shape (n, 5)."""
@@ -195,7 +215,8 @@ class Mosaics(CutoutSource):
         """Align cutouts with the pixels of the first band's images of the right scale."""
         lonlat = np.stack([stencils.ra.deg, stencils.dec.deg], axis=-1)
         best = np.zeros(len(coords))
-        for (image, _), rows in find_near(self._tiles[self.bands[0]], coords):
+        for tile, rows in find_near(self._tiles[self.bands[0]], coords):
+            image = tile.image
             if abs(image.pixel_scale / self.pixel_scale - 1) > _SAME_SCALE:
                 continue
             xy = image.to_pixel(coords[rows])
@@ -210,10 +231,24 @@ class Mosaics(CutoutSource):
         return SkyCoord(lonlat[..., 0], lonlat[..., 1], unit=u.deg)
 
 
-def _find_zero_points(tiles):
-    """Return the zero point of each band, NaN if it is unknown or its images differ."""
-    found = [{tile.image.zero_point for tile in its_tiles} for its_tiles in tiles.values()]
-    return [points.pop() if len(points) == 1 else np.nan for points in found]
+def _set_flux_scale(tiles, zero_point_scale):
+    """Return the tiles of each band, with the pixel scale that their fluxes refer to."""
+    scales = _each_band('zero_point_scale', zero_point_scale, len(tiles))
+    return {
+        band: [tile._replace(flux_scale=scale) for tile in its_tiles]
+        for (band, its_tiles), scale in zip(tiles.items(), scales, strict=True)
+    }
+
+
+def _each_band(name, value, n_bands):
+    """Return an argument that is None, one for all bands or one a band, as one a band."""
+    if np.shape(value) not in ((), (n_bands,)):
+        msg = (
+            f'{name} has {len(value)} values, expected one, or one for each of {n_bands} bands; '
+            'pass one of these'
+        )
+        raise ValueError(msg)
+    return value if np.ndim(value) else [value] * n_bands
 
 
 def _spread(values, rows, n, *, fill):

@@ -80,13 +80,12 @@ def count_subpixels(jacobians):
     return np.maximum(1, np.ceil(np.sqrt(areas) - 0.1)).astype(int)
 
 
-def resample_stamps(stamps, jacobians, centres, size):
+def resample_stamps(stamps, jacobians, centres, size, *, conserve_flux=True):
     """
-    Resample stamps to a grid of another scale, angle or parity, and keep their flux.
+    Resample stamps to a grid of another scale, angle or parity.
 
     The pixels are interpolated by a cubic spline, which is averaged over a new pixel that is larger
-    than the old ones. The values are multiplied by the ratio of the pixel areas, so that they stay
-    fluxes per pixel. A new pixel is NaN if the old pixel at its centre is.
+    than the old ones. A new pixel is NaN if the old pixel at its centre is.
 
     Parameters
     ----------
@@ -98,13 +97,16 @@ def resample_stamps(stamps, jacobians, centres, size):
         The pixel (x, y) of the stamp at the centre of the new grid.
     size : int
         Side of the new grid.
+    conserve_flux : bool, default=True
+        Whether the values are fluxes per pixel, to be multiplied by the ratio of the pixel areas;
+        surface brightness keeps its values.
 
     Returns
     -------
     images : `~numpy.ndarray` of float32, shape (n, y, x)
         The stamps on the new grid.
     """
-    areas = np.abs(np.linalg.det(jacobians))
+    factors = np.abs(np.linalg.det(jacobians)) if conserve_flux else np.ones(len(stamps))
     n_sub = count_subpixels(jacobians).max()
     # SciPy's order is (y, x), and its origin the centre of the first sub-pixel.
     matrices = jacobians[:, ::-1, ::-1] / n_sub
@@ -119,7 +121,7 @@ def resample_stamps(stamps, jacobians, centres, size):
         if has_gaps:
             stamp = _fill_from_nearest(stamp, is_missing)
         fine = _sample(stamp, matrices[i], offsets[i], n_sub * size, order=3)
-        images[i] = fine.reshape(size, n_sub, size, n_sub).mean(axis=(1, 3)) * areas[i]
+        images[i] = fine.reshape(size, n_sub, size, n_sub).mean(axis=(1, 3)) * factors[i]
         if has_gaps:
             matrix, offset = matrices[i] * n_sub, offsets[i] + matrices[i].sum(1) * (n_sub - 1) / 2
             missing = _sample(is_missing.astype(np.float32), matrix, offset, size, order=0)

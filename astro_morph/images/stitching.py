@@ -66,7 +66,7 @@ def locate_grids(stencils, coords, size):
     Returns
     -------
     rotation, parity
-        See `~astro_morph.images.orientation.orient`.
+        As `~astro_morph.images.orientation.orient` returns them.
     centers : `~numpy.ndarray`, shape (n, 2)
         The pixels (x, y) of the positions.
     """
@@ -74,12 +74,13 @@ def locate_grids(stencils, coords, size):
     jacobians = np.stack([right - left, up - down], axis=-1) / size
     offsets = _offsets(stencils[:, 0], coords)[..., np.newaxis]
     centers = (size - 1) / 2 + np.linalg.solve(jacobians, offsets)[..., 0]
-    return *orient(jacobians), centers
+    rotation, parity, _ = orient(jacobians)
+    return rotation, parity, centers
 
 
 def _offsets(origins, coords):
     """Return the angles to the east and north from origins to positions near them."""
-    angles, distances = origins.position_angle(coords).rad, origins.separation(coords).rad
+    angles, distances = origins.position_angle(coords).rad, origins.separation(coords).deg
     return np.stack([distances * np.sin(angles), distances * np.cos(angles)], axis=-1)
 
 
@@ -232,8 +233,14 @@ def _cut_from_tile(tile, placement, size):
         rest = placement.select(~is_aligned)
         corners, box_size = stamp_box(rest.jacobians, rest.centres, size)
         stamps = cut_stamps(tile, corners, box_size)
-        images[~is_aligned] = resample_stamps(stamps, rest.jacobians, rest.centres - corners, size)
-    return images
+        images[~is_aligned] = resample_stamps(
+            stamps,
+            rest.jacobians,
+            rest.centres - corners,
+            size,
+            conserve_flux=not placement.tile.image.unit.is_surface_brightness,
+        )
+    return images * np.float32(placement.tile.n_flux_pixels)
 
 
 def _find_gaps(images, placements):

@@ -32,6 +32,7 @@ from astro_morph.images.reading import (
     read_fits,
     read_pixels,
 )
+from astro_morph.images.units import ImageUnit
 
 __all__ = ['DownloadedImage', 'SkyImage', 'Tile', 'TilePixels']
 
@@ -130,7 +131,7 @@ class SkyImage:
         self.shape = hdu.shape[-2:]
         self.n_planes = int(np.prod(hdu.shape[:-2]))
         self.bands = _read_bands(hdu.header, self.n_planes)
-        self.zero_point = 22.5 if _is_in_nanomaggies(hdu.header) else np.nan
+        self.unit = ImageUnit(hdu.header.get('BUNIT', ''))
 
     def to_pixel(self, coords):
         """
@@ -289,6 +290,39 @@ class Tile(NamedTuple):
 
     image: SkyImage
     plane: int
+    flux_scale: u.Quantity | None = None  # of the pixels that fluxes are per, if not its own
+
+    @property
+    def n_flux_pixels(self):
+        """Number of pixels that fluxes are per in a pixel of the image; 1 of surface brightness."""
+        if self.flux_scale is None or self.image.unit.is_surface_brightness:
+            return 1
+        return float((self.image.pixel_scale / self.flux_scale).to_value(u.one)) ** 2
+
+    def zero_point(self, pixel_scale, given=None):
+        """
+        Return the AB magnitude of a value of one in cutouts of a pixel scale.
+
+        Parameters
+        ----------
+        pixel_scale : `~astropy.units.Quantity`
+            Angle a pixel of the cutouts, for all or one each.
+        given : float, default=None
+            That of a value of one in a pixel of the image; from its unit if None.
+
+        Returns
+        -------
+        zero_point : float
+            NaN if it is not known, or if it differs between cutouts in surface brightness.
+        """
+        unit = self.image.unit
+        if given is None:
+            return unit.zero_point(pixel_scale)
+        if not unit.is_surface_brightness:
+            return given
+        own_scale = self.image.pixel_scale if self.flux_scale is None else self.flux_scale
+        ratios = np.unique((pixel_scale / own_scale).to_value(u.one))
+        return given - 5 * np.log10(ratios[0]) if len(ratios) == 1 else np.nan
 
 
 class TilePixels:
@@ -415,10 +449,6 @@ def _find_period(wcs):
     if wcs.wcs.ctype[axis][5:8] not in _PERIODIC_PROJECTIONS:
         return None
     return np.linalg.solve(wcs.pixel_scale_matrix, 360 * np.eye(2)[axis])
-
-
-def _is_in_nanomaggies(header):
-    return 'nanomaggy' in str(header.get('BUNIT')).lower()
 
 
 def _read_bands(header, n_planes):

@@ -99,7 +99,10 @@ class Survey:
         AB magnitude 22.5 has a flux of one nanomaggy.
     zero_point : float or `~numpy.ndarray`, default=None
         AB magnitude of a flux of one in the images of ``service``, for all bands or for each; None
-        if it differs between images, or if the images are not linear in flux.
+        if it differs between images, if the images are not linear in flux, or if ``unit`` says it.
+    unit : str, default=''
+        Unit of the images, as BUNIT in a FITS header, where the images do not name it. Surface
+        brightness, such as ``'MJy/sr'``, keeps its values at any pixel scale.
     service : str, default='Hips2Fits'
         The class of `astro_morph.cutouts` that fetches the images by default.
     hips : dict, default={}
@@ -138,6 +141,7 @@ class Survey:
     psf_fwhm: u.Quantity = None
     sky_noise: np.ndarray = None
     zero_point: float = None
+    unit: str = ''
     service: str = 'Hips2Fits'
     hips: dict = field(default_factory=dict)
     hips_color: str = None

@@ -106,14 +106,14 @@ class Hips2Fits(RemoteSource):
         if response.status_code != 200:
             raise FetchError(status=f'http_{response.status_code}', message=response.text)
         read = _read_picture if is_picture else _read_flux
-        planes, centre = read(response.content)
+        planes, centre, unit = read(response.content)
         if planes.shape[1:] != (ny, nx):
             msg = f'asked for {ny} x {nx} pixels, got an image of shape {planes.shape}'
             raise FetchError(status='wrong_size', message=msg)
         images = np.stack([request.cut(plane, centre) for plane in planes], axis=1)
         # The sky has noise; all zeros mean that the service has no tile.
         images[(images == 0).all(axis=(1, 2, 3))] = np.nan
-        return images if is_picture else self._per_new_pixel(images[:, 0], request)
+        return images if is_picture else self._per_new_pixel(images[:, 0], request, unit)
 
 
 def _field_of_view(n_pixels, scale):
@@ -123,19 +123,20 @@ def _field_of_view(n_pixels, scale):
 
 
 def _read_flux(content):
-    """Return an image of shape (1, y, x), and the pixel (x, y) at its centre."""
+    """Return an image of shape (1, y, x), the pixel (x, y) at its centre, and its unit."""
     with image_errors():
         # Astropy warns of other content, and its errors are unclear.
         if not content.startswith(b'SIMPLE'):
             msg = f'the answer begins with {content[:40]!r}'
             raise NotAnImageError(msg)
         hdu = decode_fits(content)
-        return hdu.data[np.newaxis], (hdu.header['CRPIX1'] - 1, hdu.header['CRPIX2'] - 1)
+        centre = hdu.header['CRPIX1'] - 1, hdu.header['CRPIX2'] - 1
+        return hdu.data[np.newaxis], centre, hdu.header.get('BUNIT', '')
 
 
 def _read_picture(content):
-    """Return a picture of shape (3, y, x), and its centre."""
+    """Return a picture of shape (3, y, x), its centre, and no unit."""
     with image_errors():
         picture = decode_picture(content)
     ny, nx = picture.shape[:2]
-    return np.moveaxis(picture, -1, 0), (nx / 2 - 1, ny / 2 - 1)
+    return np.moveaxis(picture, -1, 0), (nx / 2 - 1, ny / 2 - 1), ''

@@ -15,6 +15,7 @@ from astro_morph.cutouts.services.fields import share_fields
 from astro_morph.cutouts.services.remote import RemoteSource
 from astro_morph.cutouts.services.reprojection import MARGIN, cut_for_request
 from astro_morph.images.reading import read_pixels
+from astro_morph.images.units import ImageUnit
 
 __all__ = ['MastCutouts']
 
@@ -123,17 +124,30 @@ def _scale_of(image):
 
 def _calibrate(image, primary_header):
     """
-    Convert electrons a second to nanomaggies, and the zeros of drizzling to NaN.
+    Convert an image to nanomaggies per pixel, and the zeros of drizzling to NaN.
 
-    The AB magnitude of one electron a second follows from the inverse sensitivity and the pivot
-    wavelength (Sirianni et al. 2005, PASP 117, 1049, with the zero point of ABmag in f_lambda).
+    The unit may be a flux density, such as MJy/sr of the James Webb Space Telescope.
     """
     header = ChainMap(image.header, primary_header)
+    zero_point = ImageUnit(header.get('BUNIT', '')).zero_point(_scale_of(image) * u.deg)
+    if np.isnan(zero_point):
+        zero_point = _zero_point_of_electrons(header)
+    counts = read_pixels(image)
+    flux = counts * np.float32(10 ** (0.4 * (22.5 - zero_point)))
+    calibrated = fits.ImageHDU(np.where(counts == 0, np.float32(np.nan), flux), image.header)
+    calibrated.header['BUNIT'] = 'nanomaggy'
+    return calibrated
+
+
+def _zero_point_of_electrons(header):
+    """
+    Return the AB magnitude of one electron a second.
+
+    It follows from the inverse sensitivity and the pivot wavelength (Sirianni et al. 2005, PASP
+    117, 1049, with the zero point of ABmag in f_lambda).
+    """
     try:
         inverse_sensitivity, pivot_wavelength = header['PHOTFLAM'], header['PHOTPLAM']
     except KeyError as error:
         raise FetchError(status='not_calibrated', message=str(error)) from error
-    zero_point = -2.5 * np.log10(inverse_sensitivity) - 5 * np.log10(pivot_wavelength) - 2.408
-    counts = read_pixels(image)
-    flux = counts * np.float32(10 ** (0.4 * (22.5 - zero_point)))
-    return fits.ImageHDU(np.where(counts == 0, np.float32(np.nan), flux), image.header)
+    return -2.5 * np.log10(inverse_sensitivity) - 5 * np.log10(pivot_wavelength) - 2.408

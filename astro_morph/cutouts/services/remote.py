@@ -23,6 +23,7 @@ from astro_morph.cutouts.fetching.failures import FetchError, OutageError, as_fa
 from astro_morph.cutouts.services.fields import Places, share_fields
 from astro_morph.cutouts.sizes import framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
+from astro_morph.images.units import ImageUnit
 from astro_morph.utils.messages import as_written
 from astro_morph.utils.threads import work_in_threads
 
@@ -243,8 +244,14 @@ class RemoteSource(CutoutSource):
         """Return the text that identifies the source of a layer's images in the cache."""
         return ' '.join([type(self).__name__, self.survey.name, *self._servers])
 
-    def _per_new_pixel(self, images, request):
-        """Convert fluxes per pixel of the survey to fluxes per pixel of the cutout."""
+    def _per_new_pixel(self, images, request, unit=''):
+        """
+        Convert fluxes per pixel of the survey to fluxes per pixel of the cutout.
+
+        Surface brightness stays as it is. ``unit`` is the BUNIT of the images, if they have it.
+        """
+        if ImageUnit(unit or self.survey.unit).is_surface_brightness:
+            return images
         return images * (request.scale / self.survey.pixel_scale.to_value(u.arcsec)) ** 2
 
     @property
@@ -326,15 +333,17 @@ class RemoteSource(CutoutSource):
     def _layers(self):
         return ('rgb',) if self.kind == 'picture' else self.bands
 
-    @property
-    def _zero_point(self):
-        """AB magnitude of a flux of one in each band, None if it is not known."""
-        is_known = self.survey.zero_point is not None and self.survey.service == type(self).__name__
+    def _zero_point(self, pixel_scale):
+        """AB magnitude of a value of one in each band, None if it is not known."""
+        zero_point = self.survey.zero_point
+        if zero_point is None and self.survey.unit:
+            zero_point = ImageUnit(self.survey.unit).zero_point(pixel_scale)
+        is_known = zero_point is not None and self.survey.service == type(self).__name__
         # A service may have filters that the survey does not name.
         is_named = set(self.bands) <= set(self.survey.bands)
         if self.kind == 'picture' or not (is_known and is_named):
             return None
-        of_all = np.broadcast_to(self.survey.zero_point, len(self.survey.bands))
+        of_all = np.broadcast_to(zero_point, len(self.survey.bands))
         return of_all[[self.survey.bands.index(band) for band in self.bands]]
 
     @cached_property
@@ -373,7 +382,7 @@ class RemoteSource(CutoutSource):
             side=side,
             pixel_scale=pixel_scale,
             framing=framing_of(size),
-            zero_point=self._zero_point,
+            zero_point=self._zero_point(pixel_scale),
             rotation=0 * u.deg,
             parity=1,
         )

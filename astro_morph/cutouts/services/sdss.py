@@ -73,8 +73,7 @@ class SdssFrames(RemoteSource):
     def __init__(self, survey='sdss-dr9', **options):
         super().__init__(survey, **options)
 
-    @property
-    def _zero_point(self):
+    def _zero_point(self, pixel_scale):
         return 22.5  # frames are in nanomaggies
 
     def _make_client(self):

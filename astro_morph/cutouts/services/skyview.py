@@ -6,6 +6,7 @@ from functools import cache
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 
 from astro_morph.cutouts.fetching.downloads import fetch_image
 from astro_morph.cutouts.fetching.failures import FetchError
@@ -93,22 +94,26 @@ class SkyView(RemoteSource):
         if len(urls) != len(request.band):
             msg = f'asked for {len(request.band)} images, got links to {len(urls)}'
             raise NotAnImageError(msg)
-        images = [request.cut(_download(url, request, client)) for url in urls]
-        return self._per_new_pixel(np.concatenate(images), request)
+        images = [self._cut(_download(url, request, client), request) for url in urls]
+        return np.concatenate(images)
+
+    def _cut(self, image, request):
+        unit = image.header.get('BUNIT', '')
+        return self._per_new_pixel(request.cut(image.data), request, unit)
 
 
 def _download(url, request, client):
-    """Return an image of the shape of the request."""
+    """Return the HDU of an image of the shape of the request."""
     try:
         # Without the session, the client would download files to its own cache for ever.
-        image = fetch_image(url, client._session).data
+        image = fetch_image(url, client._session)
     except FetchError as error:
         if error.status != 'http_404':
             raise
         # SkyView links to an image also where the survey has none (astroquery #572).
-        return np.full(request.shape, np.nan)
-    if image.shape != request.shape:
-        msg = f'asked for an image of shape {request.shape}, got {image.shape}'
+        return fits.ImageHDU(np.full(request.shape, np.nan))
+    if image.data.shape != request.shape:
+        msg = f'asked for an image of shape {request.shape}, got {image.data.shape}'
         raise NotAnImageError(msg)
     return image
 
