@@ -15,10 +15,14 @@ from astro_morph.cutouts.cutout_set import PICTURE_BANDS, CutoutSet
 from astro_morph.cutouts.sizes import framing_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.errors import ImageError
+from astro_morph.images.orientation import orient, read_jacobian
 from astro_morph.images.reading import read_image
 from astro_morph.utils.messages import as_written
 
 __all__ = ['ImageFiles']
+
+# Pixel scales with a smaller relative difference are one: projections change it within a survey.
+SAME_SCALE = 0.01
 
 
 class ImageFiles(CutoutSource):
@@ -74,34 +78,35 @@ class ImageFiles(CutoutSource):
 
     def fetch(self, X, *, size=None):
         table = as_table(X)
-        images = self._read(table)
-        return self._assemble(table, images, self._common_sort(images), size)
+        images, headers = self._read(table)
+        return self._assemble(table, images, headers, self._common_sort(images), size)
 
     def stream(self, X, *, size=None, batch_size=1024):
         table = as_table(X)
         sort = None
         for start in range(0, len(table), batch_size):
             batch = table[start : start + batch_size]
-            images = self._read(batch)
+            images, headers = self._read(batch)
             sort = sort or self._common_sort(images)
-            yield self._assemble(batch, images, sort, size)
+            yield self._assemble(batch, images, headers, sort, size)
 
     def _read(self, table):
+        """Return the image of each row, or its status if it has none, and its FITS header."""
         paths = _read_paths(table, self._find_column(table))
         # Decoders release Python's lock, so that threads read several images at once.
         with ThreadPoolExecutor() as pool:
-            return list(pool.map(self._read_one, paths))
+            read = list(pool.map(self._read_one, paths))
+        return [image for image, _ in read], [header for _, header in read]
 
     def _read_one(self, path):
-        """Return the image, or the status of a row without one."""
         if path is None:
-            return 'no_path'
+            return 'no_path', None
         try:
             folder = os.path.expanduser(self.folder or '')
-            image = read_image(os.path.join(folder, os.path.expanduser(path)))
+            image, header = read_image(os.path.join(folder, os.path.expanduser(path)))
         except ImageError as error:
-            return error.status
-        return image if np.isfinite(image).any() else 'all_nan'
+            return error.status, None
+        return (image if np.isfinite(image).any() else 'all_nan'), header
 
     def _find_column(self, table):
         column = find_image_column(table) if self.column is None else self.column
@@ -131,7 +136,7 @@ class ImageFiles(CutoutSource):
             raise ValueError(msg)
         return next(s for s, _ in sorts.most_common() if (s.kind, s.n_bands) == (kind, n_bands))
 
-    def _assemble(self, table, images, sort, size):
+    def _assemble(self, table, images, headers, sort, size):
         if sort is None:
             n_bands = 1 if self.bands is None else len(self.bands)
             sort = _Sort('flux', n_bands, (size or 1, size or 1))
@@ -143,7 +148,12 @@ class ImageFiles(CutoutSource):
             if status[row] == 'ok':
                 pixels[row] = cut_centre(image, size)
         return as_cutout_set(
-            pixels, status, bands=self._name_bands(sort), kind=sort.kind, table=table
+            pixels,
+            status,
+            bands=self._name_bands(sort),
+            kind=sort.kind,
+            table=table,
+            **_locate(headers, status == 'ok', size, sort.shape),
         )
 
     def _name_bands(self, sort):
@@ -171,6 +181,21 @@ class _Sort(NamedTuple):
         if (other.kind, other.n_bands) != (self.kind, self.n_bands):
             return 'wrong_bands'
         return 'ok' if other.shape == self.shape else 'wrong_size'
+
+
+def _locate(headers, has_image, size, shape):
+    """Return how the cutouts lie on the sky, as far as their FITS headers say so."""
+    middle = [(length - size) // 2 + (size - 1) / 2 for length in shape[::-1]]
+    jacobians = np.full((len(headers), 2, 2), np.nan)
+    for row in np.flatnonzero(has_image):
+        if headers[row] is not None:
+            jacobians[row] = read_jacobian(headers[row], middle)
+    if np.isnan(jacobians).all():
+        return {}
+    rotation, parity, scale = orient(jacobians)
+    if np.nanmax(scale) < (1 + SAME_SCALE) * np.nanmin(scale):
+        scale = np.nanmedian(scale)
+    return {'rotation': rotation, 'parity': parity, 'pixel_scale': scale}
 
 
 def kind_of(image):

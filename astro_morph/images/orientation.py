@@ -1,21 +1,57 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """How images lie on the sky: rotation, parity, position angles, and which way up they are shown."""
 
+import warnings
+
 import astropy.units as u
 import numpy as np
+from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
+from astropy.wcs.utils import pixel_to_skycoord
 
-__all__ = ['as_seen', 'orient', 'position_angle', 'tangential_wcs']
+__all__ = ['as_seen', 'orient', 'position_angle', 'read_jacobian', 'tangential_wcs']
+
+
+def read_jacobian(header, pixel):
+    """
+    Return the change of the position on the sky by one pixel, from a FITS header.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        The header of the image.
+    pixel : (float, float)
+        The pixel (x, y), counted from 0, at which it is needed.
+
+    Returns
+    -------
+    jacobian : `~numpy.ndarray`, shape (2, 2)
+        Derivatives of the offsets to the east and north, in degrees, by the pixels x and y; NaN
+        without a celestial coordinate system that can be read.
+    """
+    x, y = pixel
+    with warnings.catch_warnings():
+        # Astropy warns of every unusual header.
+        warnings.simplefilter('ignore', AstropyWarning)
+        try:
+            wcs = WCS(header).celestial
+            sky = pixel_to_skycoord([x, x + 1, x], [y, y, y + 1], wcs).icrs
+        except Exception:
+            # What wcslib can't read it reports in many ways; the image is usable without.
+            return np.full((2, 2), np.nan)
+    ra, dec = sky.ra.deg, sky.dec.deg
+    east = (ra[1:] - ra[0] + 180) % 360 - 180
+    return np.stack([east * np.cos(np.radians(dec[0])), dec[1:] - dec[0]])
 
 
 def orient(jacobians):
     """
-    Return rotation and parity of pixel grids.
+    Return rotation, parity and pixel scale of pixel grids.
 
     Parameters
     ----------
     jacobians : `~numpy.ndarray`, shape (n, 2, 2)
-        Derivatives of the offsets to the east and north by the pixels x and y.
+        Derivatives of the offsets to the east and north, in degrees, by the pixels x and y.
 
     Returns
     -------
@@ -23,15 +59,16 @@ def orient(jacobians):
         Position angle, north through east, of the direction in which y increases.
     parity : `~numpy.ndarray` of int, shape (n,)
         1 where east is 90 degrees counterclockwise of north, as on the sky; -1 where the grid is
-        mirrored.
+        mirrored; 0 where the jacobian is NaN, off the sky.
+    pixel_scale : `~astropy.units.Quantity`, shape (n,)
+        Square root of the area of a pixel.
     """
-    # Off the sky there is none.
-    with np.errstate(invalid='ignore'):
-        parity = -np.nan_to_num(np.sign(np.linalg.det(jacobians))).astype(np.int8)
     (east_x, east_y), (north_x, north_y) = np.moveaxis(jacobians, 0, -1)
+    determinant = east_x * north_y - east_y * north_x
+    parity = -np.nan_to_num(np.sign(determinant)).astype(np.int8)
     # The nearest rotation of a grid that distortions shear.
     rotation = np.arctan2(east_y + parity * north_x, north_y - parity * east_x)
-    return np.degrees(rotation) * u.deg, parity
+    return np.degrees(rotation) * u.deg, parity, np.sqrt(np.abs(determinant)) * u.deg
 
 
 def position_angle(angle, rotation, parity):

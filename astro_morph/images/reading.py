@@ -50,9 +50,11 @@ def read_image(path):
     Returns
     -------
     image : `~numpy.ndarray`, shape (band, y, x)
-        The pixels. In FITS and NumPy files of three axes, the bands are the first or the last axis,
-        whichever is shorter (a message in Astropy's log reports the last). The grey pages of a
-        TIFF file are bands. Transparency is dropped.
+        The pixels, the lowest row first. In FITS and NumPy files of three axes, the bands are the
+        first or the last axis, whichever is shorter (a message in Astropy's log reports the last).
+        The grey pages of a TIFF file are bands. Transparency is dropped.
+    header : `~astropy.io.fits.Header` or None
+        The header of a FITS image, None in other formats.
 
     Raises
     ------
@@ -64,13 +66,14 @@ def read_image(path):
     if data.startswith(b'SIMPLE'):
         with image_errors():
             images = _decode_images(data, hdu)
-            pixels = _bands_first(_first(images).data, report=_log_bands_last)
+            image = _first(images)
+            pixels = _bands_first(image.data, report=_log_bands_last)
         _warn_of_others(images)
-        return pixels
+        return pixels, image.header
     with image_errors():
         if data.startswith(b'\x93NUMPY'):
-            return _bands_first(_decode_numpy(data), report=_log_bands_last)
-        return _bands_first(decode_picture(data))
+            return _bands_first(_decode_numpy(data), report=_log_bands_last), None
+        return _bands_first(decode_picture(data)), None
 
 
 def read_fits(path, hdu=None):

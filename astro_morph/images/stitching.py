@@ -79,7 +79,7 @@ def locate_grids(stencils, coords, size):
 
 
 def _offsets(origins, coords):
-    """Return the angles to the east and north from origins to positions near them."""
+    """Return the angles in degrees to the east and north from origins to positions near them."""
     angles, distances = origins.position_angle(coords).rad, origins.separation(coords).deg
     return np.stack([distances * np.sin(angles), distances * np.cos(angles)], axis=-1)
 

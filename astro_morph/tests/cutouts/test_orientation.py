@@ -248,7 +248,7 @@ def test_labelling_page(cutouts, tmp_path):
 
 
 def test_report(cutouts, tmp_path):
-    train = np.random.default_rng(0).normal(size=(8, 3, SIDE, SIDE))
+    train = 0.03 * np.random.default_rng(0).normal(size=(8, 3, SIDE, SIDE))
     classifier = MorphologyClassifier(strategy='linear', encoder='random', device='cpu', verbose=0)
     classifier.fit(CutoutSet(train, bands='gri'), np.tile(['a', 'b'], 4))
     table = cutouts.table.copy()
@@ -309,3 +309,29 @@ def test_unknown_orientation(tmp_path):
         known.replace(table=None).wcs(1)
     with pytest.raises(ValueError, match=r'rotation has the shape \(3,\), there are 2 images'):
         images.replace(rotation=[1, 2, 3] * u.deg)
+
+
+@pytest.mark.parametrize('parity', [1, -1])
+@pytest.mark.parametrize('rotation', [0, 90, 200])
+def test_fits_files_with_coordinates(tmp_path, rotation, parity):
+    galaxy = SkyCoord(150, 2, unit='deg')
+    wcs = turned_wcs(galaxy, rotation, parity)
+    for name, image in (('a.fits', gaussian(200)), ('b.fits', gaussian(200, x=3))):
+        fits.writeto(tmp_path / name, image.astype('f4'), wcs.to_header())
+    np.save(tmp_path / 'c.npy', gaussian(200))
+    table = Table({'path': ['a.fits', 'lost.fits', 'b.fits', 'c.npy']})
+    cutouts = ImageFiles(folder=tmp_path).fetch(table, size=32)
+    found = np.exp(1j * cutouts.rotation.to_value(u.rad))
+    expected = np.exp(1j * np.radians(rotation))
+    np.testing.assert_allclose(found, [expected, np.nan, expected, np.nan], atol=1e-4)
+    assert cutouts.parity.tolist() == [parity, 0, parity, 0]
+    assert cutouts.pixel_scale.to_value(u.arcsec) == pytest.approx(0.4, rel=1e-4)
+
+
+def test_image_files_of_different_scales(tmp_path):
+    for name, factor in (('a.fits', 1), ('b.fits', 2)):
+        wcs = turned_wcs(SkyCoord(150, 2, unit='deg'), 0, 1)
+        wcs.wcs.cd *= factor
+        fits.writeto(tmp_path / name, gaussian(32).astype('f4'), wcs.to_header())
+    cutouts = ImageFiles(folder=tmp_path).fetch(Table({'path': ['a.fits', 'b.fits', 'lost.fits']}))
+    np.testing.assert_allclose(cutouts.pixel_scale.value, [0.4, 0.8, np.nan], rtol=1e-3)
