@@ -29,7 +29,7 @@ def run_batches(model, samples, *, bar=None):
     Returns
     -------
     logits : ndarray, shape (n, n_classes)
-        Logits; NaN in the rows without an image.
+        Logits; NaN in the rows without an image, and where a number overflows in the model.
     features : ndarray, shape (n, d)
         Features, likewise.
     novelty : ndarray, shape (n,) or (n, d2)
@@ -62,8 +62,10 @@ def run_batches(model, samples, *, bar=None):
         results = model.run(array[batch].astype(float_type, copy=False))
         if outputs is None:
             outputs = [np.full((len(array), *r.shape[1:]), np.nan, r.dtype) for r in results]
+        logits, features, _ = results
+        is_finite = np.isfinite(logits).all(axis=1) & np.isfinite(features).all(axis=1)
         for output, result in zip(outputs, results, strict=True):
-            output[batch] = result
+            output[batch[is_finite]] = result[is_finite]
         if bar is not None:
             bar.update(len(batch))
     return outputs

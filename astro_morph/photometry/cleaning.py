@@ -46,6 +46,10 @@ LEAST_SKY = 0.3
 # Width of the halo of faint light around a segment, as a fraction of the side.
 HALO = 1 / 8
 
+# Light is cut at this many times the noise: no galaxy is as bright, and sums of squares stay in the
+# range of single precision.
+LARGEST = 1e12
+
 # Largest ratio of the brightness of the two sides of a galaxy.
 BRIGHTER = 2
 
@@ -182,7 +186,7 @@ class Cleaner:
         is_missing = find_missing(images)
         images = fill_small_holes(images, is_missing)
         sky = measure_sky(images)
-        light = images - sky.level
+        light = _limit(images - sky.level, sky.noise)
         is_bright = light > BRIGHT * sky.noise[..., np.newaxis, np.newaxis]
         is_saturated = find_saturated(
             images, is_bright, is_missing=is_missing, level=self.saturation
@@ -303,6 +307,13 @@ def _chunks(cutouts):
     """Split the rows with an image into chunks."""
     rows = np.flatnonzero(cutouts.is_ok)
     return np.split(rows, range(CHUNK, len(rows), CHUNK)) if len(rows) else []
+
+
+def _limit(light, noise):
+    """Cut light of shape (n, band, y, x) at ``LARGEST`` times the noise, if there is noise."""
+    largest = LARGEST * np.where(noise > 0, noise, np.inf).astype(float)
+    largest = largest.clip(max=np.finfo(np.float32).max).astype(np.float32)
+    return light.clip(-largest[..., np.newaxis, np.newaxis], largest[..., np.newaxis, np.newaxis])
 
 
 def _flag(name, is_set):

@@ -116,6 +116,14 @@ class TestAdaptBands:
 
 
 class TestStretch:
+    def test_extreme_flux_stays_finite_and_in_order(self):
+        flux = torch.tensor([0.0, 1e3, 1e10, 1e20, 1e30, 3e38])
+        for sign in (1, -1):
+            images = (sign * flux).view(-1, 1, 1, 1).expand(-1, 3, 1, 1)
+            stretched = sign * FluxStretch([1e-3] * 3)(images)[:, :, 0, 0]
+            assert torch.isfinite(stretched).all()
+            assert (stretched.diff(dim=0) >= 0).all()
+
     def test_flux_is_stretched_as_the_formula_says(self):
         flux = np.random.default_rng(0).normal(scale=30, size=(6, 3, 5, 5))
         noise, beta, gain = np.array([0.5, 1, 4]), 3, 0.7

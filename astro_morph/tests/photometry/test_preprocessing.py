@@ -325,6 +325,16 @@ class TestFrame:
 
 
 class TestDefects:
+    @pytest.mark.parametrize('value', [1e20, 1e30, 3e38, -3e38])
+    @pytest.mark.parametrize('unit', [1e-3, 1.0])
+    def test_extreme_block_leaves_finite_pixels(self, value, unit):
+        images = np.random.default_rng(0).normal(size=(2, 2, SIDE, SIDE)).astype(np.float32)
+        images = unit * (images + 50 * gaussian(SIDE, sigma=3)).astype(np.float32)
+        images[1, :, 10:16, 40:46] = value
+        clean = Preprocessor(recentre=3).transform(CutoutSet(images, bands='gr'))
+        assert np.isfinite(clean.images).all()
+        np.testing.assert_allclose(clean.images[0].std(), images[0].std(), rtol=0.1)
+
     @pytest.fixture
     def cutouts(self, apart):
         return apart.cutouts[:6].replace(images=apart.cutouts.images[:6].copy())

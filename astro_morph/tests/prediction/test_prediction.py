@@ -241,6 +241,42 @@ class TestPreprocessing:
         assert ModelSpec.from_json('{}').preprocessing is None
 
 
+class TestOverflow:
+    """A model in which a number overflows for one of four images."""
+
+    class Model(BrightnessModel):
+        def __init__(self, spec=SPEC, *, broken):
+            super().__init__(spec)
+            self.broken = broken
+
+        def run(self, samples):
+            outputs = super().run(samples)
+            for output, value in zip(outputs, self.broken, strict=True):
+                output[samples[:, 0, 0, 0] > 10] = value
+            return outputs
+
+    CUTOUTS = cutouts_of([1.0, 20.0, 2.0, 3.0], status=['ok', 'ok', 'truncated', 'ok'])
+
+    @pytest.mark.parametrize('broken', [(np.nan, 1, 0.5), (np.inf, 1, 0.5), (1, np.inf, 0.5)])
+    def test_is_a_status(self, broken):
+        model = self.Model(broken=broken)
+        predictions = predict(model, self.CUTOUTS, with_features=True)
+        assert predictions.status.tolist() == ['ok', 'not_finite', 'truncated', 'ok']
+        for values in predictions[:3]:
+            is_nan = np.isnan(values.reshape(4, -1))
+            assert (is_nan.T == [False, True, True, False]).all()
+        annotated = annotate(model, self.CUTOUTS)
+        assert annotated['morph_status'].tolist() == predictions.status.tolist()
+        for name in ('morph_class', 'morph_p_bright', 'morph_confidence', 'morph_novelty'):
+            assert annotated[name].mask.tolist() == [False, True, True, False]
+
+    def test_masks_the_class_of_a_predictor(self):
+        predictor = predictor_of(self.Model(broken=(np.nan, np.nan, np.nan)))
+        classes = predictor.predict(self.CUTOUTS)
+        assert classes.tolist() == ['bright', None, None, 'bright']
+        assert np.isnan(predictor.predict_proba(self.CUTOUTS)[1]).all()
+
+
 def test_specification_survives_json():
     spec = dataclasses.replace(SPEC, classes=(0, 1, 5), pixel_scale=None)
     assert ModelSpec.from_json(spec.to_json()) == spec
