@@ -3,11 +3,12 @@
 
 from typing import NamedTuple
 
+import astropy.units as u
 import numpy as np
 from astropy.table import Column, MaskedColumn, QTable, vstack
-from astropy.utils.masked import Masked
 
 from astro_morph.catalog.flags import BITS
+from astro_morph.images.orientation import position_angle
 from astro_morph.photometry.cleaning import KRON, LEAST_SKY
 from astro_morph.photometry.defects import find_cosmic_rays, find_missing
 from astro_morph.photometry.segmentation import segment
@@ -38,6 +39,9 @@ SMALLEST_RADIUS = 8
 # Cutouts that photutils gets as one image: a catalogue of one source takes as long as one of many.
 TILES = 64
 
+# Units of columns that are not converted, because the pixel scale or the zero point is not known.
+IMAGE_UNITS = (u.pix, None)
+
 
 class _Measure(NamedTuple):
     """One column of the table of measures."""
@@ -56,11 +60,13 @@ _MEASURES = (
     _Measure('smoothness', None, 'src.morph.param', 'Smoothness S, fraction of light in clumps'),
     _Measure('ellipticity', None, 'src.ellipticity', 'Ellipticity 1 - b / a, from second moments'),
     _Measure('elongation', None, 'src.morph.param', 'Elongation a / b, from second moments'),
-    _Measure('orientation', 'deg', 'pos.posAng', 'Angle of the major axis from x to y'),
+    _Measure('orientation', 'deg', 'pos.posAng', 'Position angle of major axis, N through E'),
+    _Measure('orientation_image', 'deg', 'src.morph.param', 'Angle of major axis, from x to y'),
     _Measure('petrosian_radius', 'pix', 'phys.angSize;src', 'Circular Petrosian radius'),
     _Measure('kron_radius', 'pix', 'phys.angSize.smajAxis;src', 'Semi-major axis of Kron aperture'),
     _Measure('half_light_radius', 'pix', 'phys.angSize;src', 'Radius with half of the Kron flux'),
     _Measure('segment_flux', None, 'phot.flux;src', 'Flux in the segment, in image units'),
+    _Measure('segment_mag', 'mag', 'phot.mag;src', 'AB magnitude of segment_flux'),
     _Measure('segment_snr', None, 'stat.snr;phot.flux', 'Signal-to-noise ratio of segment_flux'),
 )
 
@@ -138,25 +144,21 @@ def measure(cutouts, *, band=None):
             flags[row] |= record.get('flags', 0)
             if 'gini' not in record:
                 status[row] = 'no_petrosian_radius'
-    return _as_table(records, flags, status, cutouts.pixel_scale)
+    return _as_table(records, flags, status, cutouts.select_bands([band]))
 
 
 def stack(tables):
-    """Stack the measures of batches; the units of radii may differ in one without any source."""
-    has_source = [not table['segment_flux'].mask.all() for table in tables]
-    units = {
-        column.info.name: column.info.unit for column in tables[np.argmax(has_source)].itercols()
-    }
-    return vstack([_in_units(table, units) for table in tables])
-
-
-def _in_units(table, units):
-    """Return a table with these units; columns of other units, which are empty, are masked."""
-    table = table.copy()
-    for name, unit in units.items():
-        if table[name].info.unit != unit:
-            table[name] = Masked(np.full(len(table), np.nan, np.float32), mask=True) * unit
-    return table
+    """Stack the measures of batches; image units are masked where another batch has known ones."""
+    with_source = [table for table in tables if not table['segment_flux'].mask.all()] or tables
+    tables = [table.copy() for table in tables]
+    for name in tables[0].colnames:
+        infos = [table[name].info for table in with_source]
+        best = next((info for info in infos if info.unit not in IMAGE_UNITS), infos[0])
+        for table in tables:
+            if table[name].info.unit != best.unit:
+                nothing = np.full(len(table), np.nan)
+                table[name] = _masked(nothing, best.unit, best.description, best.meta)
+    return vstack(tables)
 
 
 def _default_band(bands):
@@ -207,7 +209,7 @@ def _photometry(images, noise, segments):
         yield {
             'ellipticity': catalog.ellipticity[i].value,
             'elongation': catalog.elongation[i].value,
-            'orientation': catalog.orientation[i].value % 180,
+            'orientation_image': catalog.orientation[i].value % 180,
             'kron_radius': KRON * (catalog.kron_radius[i] * catalog.semimajor_axis[i]).value,
             'half_light_radius': half_light_radius[i],
             'segment_flux': catalog.segment_flux[i],
@@ -270,21 +272,22 @@ def _ellipse(image, is_galaxy, centre):
     return {'elongation': major / minor, 'orientation': np.arctan2(2 * xy, xx - yy) / 2}
 
 
-def _as_table(records, flags, status, pixel_scale):
-    """Build the table of measures from a record per row."""
+def _as_table(records, flags, status, cutouts):
+    """Build the table of measures from a record per row of cutouts in one band."""
+    values = {
+        column.name: np.array([record.get(column.name, np.nan) for record in records], float)
+        for column in _MEASURES
+    }
+    zero_point = np.nan if cutouts.zero_point is None else cutouts.zero_point[0]
+    values['segment_mag'] = zero_point - 2.5 * np.log10(values['segment_flux'])
+    angle = values['orientation_image'] * u.deg
+    angle = position_angle(angle, cutouts.rotation, cutouts.parity)
+    values['orientation'] = angle.to_value(u.deg) % 180
     table = QTable()
     for column in _MEASURES:
-        values = np.array([record.get(column.name, np.nan) for record in records], float)
-        unit = column.unit
-        if unit == 'pix' and pixel_scale is not None:
-            values, unit = values * pixel_scale.to_value('arcsec'), 'arcsec'
-        table[column.name] = MaskedColumn(
-            values.astype(np.float32),
-            mask=np.isnan(values),
-            fill_value=np.nan,
-            unit=unit,
-            description=column.description,
-            meta={'ucd': column.ucd},
+        factor, column = _calibrate(column, cutouts.pixel_scale, zero_point)
+        table[column.name] = _masked(
+            factor * values[column.name], column.unit, column.description, {'ucd': column.ucd}
         )
     table['measure_flags'] = Column(
         flags,
@@ -297,3 +300,25 @@ def _as_table(records, flags, status, pixel_scale):
         meta={'ucd': 'meta.code.status'},
     )
     return table
+
+
+def _masked(values, unit, description, meta):
+    """Build a column of numbers that is masked where they are NaN."""
+    return MaskedColumn(
+        values.astype(np.float32),
+        mask=np.isnan(values),
+        fill_value=np.nan,
+        unit=unit,
+        description=description,
+        meta=meta,
+    )
+
+
+def _calibrate(column, pixel_scale, zero_point):
+    """Return a factor that converts from image units where that is possible, and the new column."""
+    if column.unit == 'pix' and pixel_scale is not None:
+        return pixel_scale.to_value('arcsec'), column._replace(unit='arcsec')
+    if column.name == 'segment_flux' and np.isfinite(zero_point):
+        factor = (zero_point * u.ABmag).to_value(u.uJy)
+        return factor, column._replace(unit='uJy', description='Flux in the segment')
+    return 1, column

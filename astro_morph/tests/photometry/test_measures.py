@@ -6,18 +6,22 @@ import warnings
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.io.votable.ucd import parse_ucd
 from astropy.table import QTable, Table
+from astropy.wcs import WCS
 from scipy.optimize import brentq
 
-from astro_morph import CutoutSet, decode_flags
+from astro_morph import CutoutSet, conf, decode_flags
 from astro_morph.catalog import write_predictions
 from astro_morph.catalog.io.tables import read_table, write_table
+from astro_morph.cutouts import Hips2Fits, Mosaics
 from astro_morph.photometry import measure
 from astro_morph.photometry.measures import stack
 from astro_morph.photometry.segmentation import segment
 from astro_morph.photometry.sky import measure_sky
-from astro_morph.simulation import SimulatedSurvey
+from astro_morph.simulation import SimulatedSurvey, serve
 from astro_morph.tests.helpers import gaussian
 
 NOISE = 0.01
@@ -58,7 +62,8 @@ def test_shape_and_flux_of_gaussians(measures):
     # Moments inside the segment lack the wings.
     np.testing.assert_allclose(measures['elongation'][:2], [1, 2], rtol=0.05)
     np.testing.assert_allclose(measures['ellipticity'][:2], [0, 0.5], atol=0.03)
-    assert float(measures['orientation'][1].to_value('rad')) == pytest.approx(0.6, abs=0.05)
+    angle = measures['orientation_image'][1].to_value('rad')
+    assert float(angle) == pytest.approx(0.6, abs=0.05)
     expected = 2 * np.pi * SIGMA**2 * np.array([1, 0.5])
     np.testing.assert_allclose(measures['segment_flux'][:2], expected, rtol=0.02)
     area = np.pi * (3 * SIGMA) ** 2  # nearly where the Gaussian meets the noise
@@ -94,6 +99,36 @@ def test_uniform_disc_has_no_gini_and_one_bright_pixel_has():
     # The filter that outlines the galaxy lets in some pixels of sky.
     assert gini[0] < 0.2
     assert gini[1] > 0.4
+
+
+@pytest.mark.parametrize('zero_point', [22.5, 25.3, [21, 25.3, 29]])
+def test_flux_has_a_unit_and_a_magnitude_where_the_zero_point_is_known(galaxies, zero_point):
+    alone = galaxies[:1].replace(zero_point=zero_point)
+    measures = measure(alone)
+    counts = measure(galaxies[:1])['segment_flux'][0]
+    of_band = np.broadcast_to(zero_point, 3)[1]
+    expected = u.Magnitude(of_band - 2.5 * np.log10(counts), u.ABmag)
+    flux = measures['segment_flux'][:1].unmasked
+    assert float(flux[0].to_value(u.uJy)) == pytest.approx(expected.to_value(u.uJy), rel=1e-5)
+    assert float(measures['segment_mag'][0].value) == pytest.approx(expected.value, abs=1e-5)
+    assert measures['segment_mag'].unit == u.mag
+    assert measures['segment_snr'][0] == measure(galaxies[:1])['segment_snr'][0]
+
+
+@pytest.mark.parametrize('zero_point', [None, np.nan, [22.5, np.nan, 22.5]])
+def test_flux_has_no_unit_where_the_zero_point_is_not_known(galaxies, zero_point):
+    measures = measure(galaxies[:1].replace(zero_point=zero_point))
+    assert measures['segment_flux'].unit is None
+    assert 'image units' in measures['segment_flux'].description
+    assert not measures['segment_flux'].mask.any()
+    assert measures['segment_mag'].mask.all()
+
+
+def test_magnitude_of_a_star_of_known_brightness():
+    # In nanomaggies: 22.5 - 2.5 log10(100).
+    star = gaussian(SIZE, sigma=2)
+    cutouts = make_cutouts(100 * star / star.sum(), noise=1e-4, zero_point=22.5)
+    assert float(measure(cutouts)['segment_mag'][0].value) == pytest.approx(17.5, abs=0.01)
 
 
 def test_radii_are_pixels_where_the_scale_is_unknown(galaxies, measures):
@@ -145,10 +180,13 @@ def test_no_rows_and_no_images_give_the_same_columns(galaxies, measures):
 
 
 def test_many_cutouts_are_measured_as_each_alone(galaxies):
-    alone = measure(galaxies[[0]])
-    many = measure(galaxies[np.zeros(70, int)])
+    alone = Table(measure(galaxies[[0]]))
+    many = Table(measure(galaxies[np.zeros(70, int)]))
     for name in alone.colnames:
-        np.testing.assert_array_equal(many[name], np.repeat(alone[name], 70))
+        if alone[name].dtype.kind == 'f':
+            np.testing.assert_allclose(many[name].data, np.repeat(alone[name].data, 70), rtol=1e-4)
+        else:
+            assert set(many[name]) == set(alone[name])
 
 
 def test_galaxy_that_fills_the_cutout_has_flux_but_no_petrosian_radius():
@@ -200,6 +238,81 @@ def test_pictures_and_unknown_bands_are_refused(galaxies):
         measure(galaxies, band='z')
 
 
+@pytest.mark.parametrize(
+    ('rotation', 'parity', 'expected'),
+    [
+        # The major axis is 0.6 rad = 34.4 deg from x towards y.
+        (0, 1, 124.4),
+        (30, 1, 154.4),
+        (-100, 1, 24.4),
+        (0, -1, 55.6),
+        (30, -1, 85.6),
+        (200, -1, 75.6),
+    ],
+)
+def test_orientation_is_a_position_angle(galaxies, rotation, parity, expected):
+    measures = measure(galaxies[[1]].replace(rotation=rotation * u.deg, parity=parity))
+    assert float(measures['orientation'][0].to_value(u.deg)) == pytest.approx(expected, abs=3)
+    assert measures['orientation'].info.meta['ucd'] == 'pos.posAng'
+    assert measures['orientation_image'].info.meta['ucd'] != 'pos.posAng'
+
+
+def test_orientation_is_masked_where_it_is_not_known(galaxies, measures):
+    assert measures['orientation'].mask.all()
+    some = measure(galaxies.replace(rotation=[0, 0, 0] * u.deg, parity=[0, 1, 1]))
+    assert some['orientation'].mask.tolist() == [True, False, True]
+    assert some['orientation_image'].mask.tolist() == [False, False, True]
+
+
+# Position angle, north through east, of a galaxy on the sky.
+ANGLE = 30
+
+
+@pytest.fixture(scope='module')
+def frame(tmp_path_factory):
+    """Write an image of a galaxy in a frame that is turned, and mirrored or not."""
+
+    def write(rotation, *, is_mirrored=False):
+        # To the east and to the north, for a pixel along x and along y.
+        sine, cosine = np.sin(np.radians(rotation)), np.cos(np.radians(rotation))
+        axes = np.array([[-cosine, sine], [sine, cosine]]) * [-1 if is_mirrored else 1, 1]
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = 'RA---TAN', 'DEC--TAN'
+        wcs.wcs.crval, wcs.wcs.crpix = (150, 2), (100.5, 100.5)
+        wcs.wcs.cd = 0.4 / 3600 * axes
+        center = SkyCoord(150, 2, unit='deg')
+        tip = center.directional_offset_by(ANGLE * u.deg, 10 * u.arcsec)
+        x, y = np.subtract(wcs.world_to_pixel(tip), wcs.world_to_pixel(center))
+        galaxy = gaussian(200, sigma=6, axis_ratio=0.4, angle=np.arctan2(y, x))
+        galaxy += np.random.default_rng(0).normal(scale=NOISE, size=galaxy.shape)
+        path = tmp_path_factory.mktemp('frames') / 'frame.fits'
+        fits.PrimaryHDU(galaxy.astype(np.float32), wcs.to_header()).writeto(path)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize('rotation', [0, 33, 190])
+@pytest.mark.parametrize('is_mirrored', [False, True])
+@pytest.mark.parametrize('pixel_scale', [None, 0.4 * u.arcsec])
+def test_position_angle_in_any_frame(frame, rotation, is_mirrored, pixel_scale):
+    path = frame(rotation, is_mirrored=is_mirrored)
+    mosaics = Mosaics(path, bands=['r'], pixel_scale=pixel_scale)
+    measures = measure(mosaics.fetch(SkyCoord([150], [2], unit='deg'), size=SIZE))
+    assert float(measures['orientation'][0].to_value(u.deg)) == pytest.approx(ANGLE, abs=1)
+
+
+def test_position_angles_from_a_service_are_those_of_the_sky():
+    survey = SimulatedSurvey(n_galaxies=6, kinds=['edge_on'], bands='r', crowding=0)
+    with serve(survey) as server, conf.set_temp('requests_per_second', 1000.0):
+        url = f'{server.url}/hips-image-services/hips2fits'
+        source = Hips2Fits('sdss-dr9', bands='r', server=url, cache=False)
+        measures = measure(source.fetch(survey.catalogue, size=SIZE))
+    difference = measures['orientation'] - survey.catalogue['position_angle']
+    off = np.abs((difference.to_value(u.deg) + 90) % 180 - 90)
+    assert np.median(off) < 3
+
+
 def test_inputs_stay_as_they_are(galaxies, measures):
     images, status, table = galaxies.images.copy(), galaxies.status.copy(), measures.copy()
     measure(galaxies)
@@ -209,13 +322,27 @@ def test_inputs_stay_as_they_are(galaxies, measures):
     assert (measures['segment_flux'][:2] == table['segment_flux'][:2]).all()
 
 
-def test_batches_stack_whatever_the_unit_of_one_without_images(galaxies, measures):
-    nothing = measure(galaxies.replace(pixel_scale=None, status=['not_found'] * 3))
-    for tables in ([nothing, measures], [measures, nothing]):
+@pytest.mark.parametrize('status', ['not_found', 'ok'])
+def test_batches_stack_in_known_units(galaxies, status):
+    known = measure(galaxies.replace(zero_point=22.5))
+    unknown = measure(galaxies.replace(pixel_scale=None, status=[status] * 3))
+    for tables in ([unknown, known], [known, unknown]):
         stacked = stack(tables)
-        assert stacked['kron_radius'].unit == u.arcsec
-        assert stacked['kron_radius'].mask.sum() == 4
         assert len(stacked) == 6
+        for name, unit in {'kron_radius': u.arcsec, 'segment_flux': u.uJy}.items():
+            assert stacked[name].unit == unit
+            assert stacked[name].info.description == known[name].info.description
+            assert stacked[name].mask.sum() == 4
+        assert stacked['gini'].mask.sum() == (4 if status == 'not_found' else 2)
+
+
+def test_batches_without_known_units_keep_those_of_the_images(galaxies):
+    unknown = galaxies.replace(pixel_scale=None)
+    nothing = galaxies.replace(zero_point=22.5, status=['not_found'] * 3)
+    stacked = stack([measure(nothing), measure(unknown)])
+    assert stacked['kron_radius'].unit == u.pix
+    assert stacked['segment_flux'].unit is None
+    assert stacked['segment_flux'].mask.sum() == 4
 
 
 @pytest.mark.parametrize('table_class', [Table, QTable])
