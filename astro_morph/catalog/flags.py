@@ -51,6 +51,8 @@ FLAGS = (
     Flag(8192, 'measures_off_centre', 'no centre of symmetry was found near the centroid'),
     Flag(16384, 'novel', 'more unusual than 99 % of the training galaxies'),
     Flag(32768, 'other_brightness', 'noise or brightness unlike that of all training images'),
+    # In the column measure_flags.
+    Flag(65536, 'companion_split', 'a companion connected with the galaxy was split off and masked'),
 )
 
 #: Bit value by flag name.
