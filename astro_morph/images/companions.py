@@ -99,16 +99,17 @@ def keep_one_a_place(tiles, band):
     names = [tile.image.name for tile in tiles]
     ranks = rank_names(names)
     left_out = set()
+    has_companions = False
     for alike in _group_by_place([tile.image for tile in tiles]):
         best = max(ranks[number] for number in alike)
-        images = [number for number in alike if ranks[number] == best]
-        if len(images) > 1:
-            _check_alike([tiles[number].image for number in images], band)
-        left_out.update(alike)
-        left_out.remove(images[0])
-        if best >= 0 > min(ranks[number] for number in alike):
-            # So are companions whose image is not there.
-            left_out.update(number for number, rank in enumerate(ranks) if rank < 0)
+        first, *others = [number for number in alike if ranks[number] == best]
+        if others:
+            _check_alike([tiles[number].image for number in (first, *others)], band)
+        left_out.update(set(alike) - {first})
+        has_companions |= min(ranks[number] for number in alike) < 0 <= best
+    if has_companions:
+        # So are those without an image beside them.
+        left_out.update(number for number, rank in enumerate(ranks) if rank < 0)
     return _leave_out(tiles, names, left_out)
 
 
