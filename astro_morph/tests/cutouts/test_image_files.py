@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Tests of `ImageFiles`: every format, and every fault of a file."""
 
+import bz2
+import gzip
 import os
 import pickle
 import time
@@ -159,6 +161,47 @@ def test_a_fits_file_cut_between_blocks_is_truncated(tmp_path):
     data = (tmp_path / 'a.fits').read_bytes()
     (tmp_path / 'a.fits').write_bytes(data[: 4 * 2880])
     assert fetch(tmp_path, 'a.fits').status == ['truncated']
+
+
+@pytest.mark.parametrize('tail', [b'\0' * 100, b'\0' * 2880, b' ' * 2880, b'junk', b'junk' * 720])
+@pytest.mark.parametrize('name', ['a.fits', 'a.fits.fz', 'a.fits.gz', 'a.fits.bz2'])
+def test_bytes_behind_the_last_fits_block_are_ignored(tmp_path, name, tail):
+    path = tmp_path / name.removesuffix('.gz').removesuffix('.bz2')
+    if name.endswith('fz'):
+        fits.CompImageHDU(FLUX[0], compression_type='GZIP_2', quantize_level=0).writeto(path)
+    else:
+        fits.PrimaryHDU(FLUX[0]).writeto(path)
+    content = path.read_bytes() + tail
+    compress = {'gz': gzip.compress, 'bz2': bz2.compress}.get(name.split('.')[-1], bytes)
+    (tmp_path / name).write_bytes(compress(content))
+    cutouts = fetch(tmp_path, name, f'{name}[7]')
+    assert cutouts.status.tolist() == ['ok', 'not_an_image']
+    np.testing.assert_array_equal(cutouts.images[0, 0], FLUX[0])
+
+
+def test_fits_file_without_padding_is_whole(tmp_path):
+    fits.PrimaryHDU(FLUX).writeto(tmp_path / 'a.fits')
+    path = tmp_path / 'a.fits'
+    path.write_bytes(path.read_bytes()[: 2880 + FLUX.nbytes])
+    cutouts = fetch(tmp_path, 'a.fits')
+    np.testing.assert_array_equal(cutouts.images[0], FLUX)
+
+
+@pytest.mark.parametrize('names', [['ERR', 'SCI', 'DQ'], ['VARIANCE', 'IMAGE'], ['WHT', '']])
+def test_weights_and_masks_in_fits_files_are_passed_over(tmp_path, names):
+    hdus = [fits.ImageHDU(plane, name=name) for plane, name in zip(FLUX, names, strict=False)]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(tmp_path / 'a.fits')
+    images = fetch(tmp_path, 'a.fits', f'a.fits[{names[0]}]').images
+    np.testing.assert_array_equal(images[:, 0], FLUX[[1, 0]])
+
+
+def test_tilde_is_the_home_of_the_user(tmp_path, monkeypatch):
+    (tmp_path / 'sub').mkdir()
+    np.save(tmp_path / 'sub' / 'a.npy', FLUX)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.setenv('USERPROFILE', str(tmp_path))
+    assert fetch('~/sub', 'a.npy').is_ok.all()
+    assert fetch(None, '~/sub/a.npy').is_ok.all()
 
 
 def test_files_that_hold_no_image(tmp_path):

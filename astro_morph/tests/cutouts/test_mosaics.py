@@ -20,7 +20,7 @@ from astropy.wcs.utils import proj_plane_pixel_area
 from scipy.ndimage import map_coordinates
 
 from astro_morph import decode_flags
-from astro_morph.cutouts import Mosaics
+from astro_morph.cutouts import Mosaics, as_source
 from astro_morph.images.tiles import SkyImage, Tile, TilePixels
 
 CENTRE = SkyCoord(150, 30, unit='deg')
@@ -598,6 +598,35 @@ def test_only_the_file_in_use_takes_memory(tmp_path):
     assert [resident_bytes(path) > 0 for path in paths] == [False, False, True]
     pixels.release()
     assert resident_bytes(paths[-1]) == 0
+
+
+@pytest.mark.parametrize(
+    ('names', 'pattern'),
+    [
+        (['run[1]/a-g', 'run[1]/a-r', 'run1/a-z'], 'run[1]/a-{band}'),
+        (['a[1]-g', 'a[1]-r', 'a1-z'], 'a[1]-{band}'),
+        (['run[1]/a1-g', 'run[1]/a2-r', 'run[1]/a3-z'], 'run[1]/a[12]-{band}'),
+        (['run[1]/a[12]-g', 'run[1]/a[12]-r'], 'run[1]/a[12]-{band}'),
+        (['a1-g', 'a2-r', 'a3-z'], 'a[12]-{band}'),
+        (['run*/a-g', 'run*/a-r', 'run1/a-z'], 'run*/a-{band}'),
+        (['run1/a-g', 'run2/a-r', 'walk/a-z'], 'run[12]/a-{band}'),
+    ],
+)
+def test_brackets_are_of_names_where_there_are_such(tmp_path, names, pattern):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(tmp_path / f'{name}.fits', make_noise((20, 20)), make_wcs(shape=(20, 20)))
+    assert Mosaics(tmp_path / f'{pattern}.fits').bands == ('g', 'r')
+    assert Mosaics(tmp_path / f'{pattern}.fits', bands='r').bands == ('r',)
+
+
+def test_tilde_is_the_home_of_the_user(tmp_path, monkeypatch):
+    write(tmp_path / 'a-g.fits', make_noise(), make_wcs())
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.setenv('USERPROFILE', str(tmp_path))
+    for paths in ('~/a-{band}.fits', '~/*-{band}.fits', {'g': '~/a-g.fits'}, {'g': ['~/*g.fits']}):
+        assert Mosaics(paths).fetch(CENTRE).is_ok.all()
+    assert type(as_source('~/a-{band}.fits', None)) is Mosaics
 
 
 def test_file_without_a_name_of_a_band_is_refused(tmp_path):

@@ -29,7 +29,17 @@ def value_of(mosaics):
 FAMILIES = {
     'legacysurvey-0001m002-{}-g.fits': [
         ['image'],
-        ['chi2', 'invvar', 'maskbits', 'nexp', 'depth', 'galdepth', 'psfsize', 'model', 'blobmodel'],
+        [
+            'chi2',
+            'invvar',
+            'maskbits',
+            'nexp',
+            'depth',
+            'galdepth',
+            'psfsize',
+            'model',
+            'blobmodel',
+        ],
     ],
     'hlsp_hlf_hst_acs_goodss_g_v2.0_{}.fits': [['sci'], ['wht', 'exp', 'rms']],
     'ceers_nircam_g_drz_{}.fits': [['sci'], ['err', 'wht', 'dq', 'var']],
@@ -92,7 +102,9 @@ def test_companion_without_its_image_is_left_out_too(tmp_path):
 def test_one_sky_under_names_that_do_not_tell_is_an_error(tmp_path, names, other):
     write_flat(tmp_path / f'{names[0]}.fits', 1)
     write_flat(tmp_path / f'{names[1]}.fits', 2, **other)
-    message = rf"^paths: .*{names[0]}\.fits.*{names[1]}\.fits.* the same part of the sky in band '0'"
+    message = (
+        rf"^paths: .*{names[0]}\.fits.*{names[1]}\.fits.* the same part of the sky in band '0'"
+    )
     with pytest.raises(ValueError, match=message):
         Mosaics(tmp_path / '*.fits')
 
