@@ -30,10 +30,13 @@ class ImageFiles(CutoutSource):
     Images in files that a column of a table names.
 
     JPEG, PNG, TIFF, NumPy and FITS files are read, FITS also compressed by gzip, bzip2 or fpack,
-    and with the name of an extension after the path, as in ``'image.fits[SCI]'``. In FITS and
-    NumPy files of three axes the bands are the first or the last axis, whichever is shorter; the
-    last is reported in Astropy's log.
+    and with the name of an extension after the path, as in ``'image.fits[SCI]'``; if none is named,
+    the first image is read that is no weight, mask or the like. In FITS and NumPy files of three
+    axes the bands are the first or the last axis, whichever is shorter; the last is reported in
+    Astropy's log. The grey pages of a TIFF file are bands.
     Images of unsigned 8-bit integers are pictures from 0 to 255, all others are taken as flux.
+    PNG and TIFF files with more bits a pixel than can be read, such as 16 bits a colour, get the
+    status ``'unsupported'``.
 
     Most images determine the kind, bands and size of all: a row with another number of bands, or
     with a picture among flux images, gets the status ``'wrong_bands'``; a row with an image of

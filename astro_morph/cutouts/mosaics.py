@@ -63,6 +63,10 @@ class Mosaics(CutoutSource):
     cutouts are read; this needs ``fsspec`` and its package for the service, and files that are
     plain or tile-compressed. The planes of a cube are bands.
 
+    Weights, masks, models and the like, which are recognised by words such as ``invvar`` or ``wht``
+    in the names of files and extensions, are left out where images are there. All other images of a
+    file are used, such as those of several detectors.
+
     Parameters
     ----------
     paths : str, `~pathlib.Path`, list of these, or dict
@@ -87,14 +91,16 @@ class Mosaics(CutoutSource):
     coord_columns : str or (str, str), default=None
         The columns of the position, see `astro_morph.catalog.read_positions`.
     hdu : int or str, default=None
-        Number or name of the extension with the image; the first image if None.
+        Number or name of the extension with the image; all images of the sky if None.
 
     Raises
     ------
     FileNotFoundError
         If no file matches.
     ValueError
-        If no file is an image with a celestial WCS, or the bands don't fit the files.
+        If no file is an image with a celestial WCS, if the bands don't fit the files, or if files
+        of one band show exactly the same part of the sky and their names don't tell which is the
+        image.
 
     Examples
     --------

@@ -134,17 +134,14 @@ class SkyImage:
         self.unit = ImageUnit(hdu.header.get('BUNIT', ''))
 
     def to_pixel(self, coords):
-        """
-        Turn ICRS positions of shape (...) into pixels (x, y) of shape (..., 2).
-
-        In a map that repeats itself, these are the pixels nearest to the centre of the image.
-        """
+        """Turn ICRS positions of shape (...) into pixels (x, y) of shape (..., 2)."""
         sky = coords.transform_to(self.frame).spherical
         lonlat = np.stack([sky.lon.deg.ravel(), sky.lat.deg.ravel()])
         with _WCS_LOCK:
             # Far from the image, where distortions may not converge, pixels are outside anyway.
             xy = self.wcs.all_world2pix(*lonlat[self._world_order], 0, quiet=True)
         xy = np.stack(xy, axis=-1).reshape(*coords.shape, 2)
+        # In a map that repeats itself, those nearest to the centre are inside if any are.
         return self._repeat_near((np.array(self.shape[::-1]) - 1) / 2, xy)
 
     def place_grids(self, stencils):
