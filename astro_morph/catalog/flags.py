@@ -41,7 +41,7 @@ FLAGS = (
     Flag(16, 'cosmic_ray', 'pixels hit by cosmic rays were filled in'),
     Flag(32, 'no_source', 'no source was detected at the centre'),
     Flag(64, 'low_signal', 'the signal-to-noise ratio of the galaxy is below 20'),
-    Flag(128, 'uncertain_sky', 'too little sky between the sources to measure its level well'),
+    Flag(128, 'uncertain_sky', 'too little sky, or light of the galaxy at the border'),
     Flag(256, 'neighbour_removed', 'neighbouring sources were replaced by sky noise'),
     Flag(512, 'recentred', 'the galaxy was moved to the centre'),
     # In the column measure_flags.

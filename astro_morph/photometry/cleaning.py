@@ -18,6 +18,7 @@ from astro_morph.photometry.defects import (
     fill_small_holes,
     find_cosmic_rays,
     find_missing,
+    find_missing_in_pictures,
     find_saturated,
 )
 from astro_morph.photometry.segmentation import THRESHOLD, grow, segment, signal_to_noise, smooth
@@ -38,10 +39,6 @@ LEAST_SIGNAL = 20
 
 # Signal-to-noise ratio per pixel above which a core may be saturated.
 BRIGHT = 100
-
-# If a smaller fraction of the cutout is sky, its level is off by a fifth of the noise in half of
-# the simulated galaxies.
-LEAST_SKY = 0.3
 
 # Width of the halo of faint light around a segment, as a fraction of the side.
 HALO = 1 / 8
@@ -82,7 +79,7 @@ class Cleaner:
 
     Parameters
     ----------
-    neighbours, recentre, rotate, scale, psf_fwhm, saturation
+    neighbours, recentre, rotate, scale, psf_fwhm, saturation, half_light
         As for `~astro_morph.photometry.Preprocessor`, which validates them.
     """
 
@@ -92,6 +89,7 @@ class Cleaner:
     scale: str | None = None
     psf_fwhm: tuple | None = None
     saturation: float | None = None
+    half_light: str | None = None
 
     def clean(self, cutouts):
         """
@@ -122,12 +120,13 @@ class Cleaner:
             raise ValueError(msg)
         clean = self._clean_flux if cutouts.kind == 'flux' else _clean_pictures
         radii, widths = self._radii(cutouts), self._psf_widths(cutouts)
+        half_light = self._half_light(cutouts)
 
         def work(rows):
-            images[rows], found, zoom[rows] = clean(images[rows], radii[rows], widths[rows])
-            # The source of the cutouts knows where the survey images end.
-            is_partial = flags[rows] & BITS['partial_coverage'] > 0
-            flags[rows] |= np.where(is_partial, found & ~BITS['missing_pixels'], found)
+            images[rows], found, zoom[rows] = clean(
+                images[rows], radii[rows], widths[rows], half_light[rows]
+            )
+            flags[rows] = _add_flags(flags[rows], found)
 
         # numpy and scipy release the global interpreter lock in the slow parts.
         with ThreadPoolExecutor(n_cores()) as pool:
@@ -158,17 +157,18 @@ class Cleaner:
             0 for sky, 1 for the galaxy, 2 and more for its neighbours.
         """
         segments = np.zeros((len(cutouts), *cutouts.shape[2:]), int)
+        half_light = self._half_light(cutouts)
         for rows in _chunks(cutouts):
-            segments[rows] = self._prepare(cutouts.images[rows])[2]
+            segments[rows] = self._prepare(cutouts.images[rows], half_light[rows])[2]
         return segments
 
     @property
     def _sets_frame(self):
         return self.recentre is not None or self.rotate or self.scale is not None
 
-    def _clean_flux(self, images, radii, widths):
+    def _clean_flux(self, images, radii, widths, half_light):
         """Return clean images in flux, their flags, and the factor by which pixels grew."""
-        images, noise, segments, flags = self._prepare(images)
+        images, noise, segments, flags = self._prepare(images, half_light)
         if self.neighbours:
             is_neighbour = grow(segments > 1, GROWTH) & (segments != 1)
             flags |= _flag('neighbour_removed', is_neighbour)
@@ -181,11 +181,11 @@ class Cleaner:
             return self._reframe(images, noise, segments, flags, radii)
         return images, flags, 1
 
-    def _prepare(self, images):
+    def _prepare(self, images, half_light):
         """Fill defects, subtract the sky, and return images, noise, segments and flags."""
         is_missing = find_missing(images)
         images = fill_small_holes(images, is_missing)
-        sky = measure_sky(images)
+        sky = measure_sky(images, half_light=half_light)
         light = _limit(images - sky.level, sky.noise)
         is_bright = light > BRIGHT * sky.noise[..., np.newaxis, np.newaxis]
         is_saturated = find_saturated(
@@ -195,15 +195,13 @@ class Cleaner:
         images = fill_small_holes(light, is_ray | np.isnan(light))
         saddle = SADDLES.get(self.neighbours, 0)
         segments = segment(images, sky.noise, saddle=saddle)
-        is_band_missing = is_missing.all(axis=(2, 3))
         flags = (
-            _flag('missing_pixels', is_missing & ~is_band_missing[..., np.newaxis, np.newaxis])
-            | _flag('missing_band', is_band_missing)
+            _flag_missing(is_missing)
             | _flag('saturated', is_saturated)
             | _flag('cosmic_ray', is_ray)
             | _flag('no_source', ~(segments == 1).any(axis=(1, 2)))
             | _flag('low_signal', _signal_of_galaxy(images, sky.noise, segments) < LEAST_SIGNAL)
-            | _flag('uncertain_sky', sky.fraction < LEAST_SKY)
+            | _flag('uncertain_sky', sky.is_uncertain)
         )
         return images, sky.noise, segments, flags
 
@@ -215,7 +213,7 @@ class Cleaner:
         images = images.copy()
         for i in np.flatnonzero(is_neighbour.any(axis=(1, 2))):
             mask = is_neighbour[i]
-            random = np.random.default_rng(zlib.crc32(images[i].tobytes()))
+            random = _generator(images[i])
             normal = random.standard_normal((len(noise[i]), np.count_nonzero(mask)), np.float32)
             images[i][:, mask] = noise[i][:, np.newaxis] * normal
         centres = _centres(signal, segments[overlaps])
@@ -258,16 +256,17 @@ class Cleaner:
 
     def _radii(self, cutouts):
         """Return the radii in the table column ``scale``, in pixels; NaN if there are none."""
-        radii = np.full(len(cutouts), np.nan)
         if self.scale in (None, 'kron', 'petrosian'):
-            return radii
-        if cutouts.table is None or cutouts.pixel_scale is None:
-            msg = (
-                f'scale is {self.scale!r}, a column of the table, but the cutouts have no table or '
-                "no pixel scale; set scale='kron' or scale='petrosian'"
-            )
-            raise ValueError(msg)
-        return (read_sizes(cutouts.table, self.scale) / cutouts.pixel_scale).to_value(u.one)
+            return np.full(len(cutouts), np.nan)
+        return _sizes_in_pixels(
+            cutouts, 'scale', self.scale, "set scale='kron' or scale='petrosian'"
+        )
+
+    def _half_light(self, cutouts):
+        """Return the radii in the table column ``half_light``, in pixels; NaN if there are none."""
+        if self.half_light is None:
+            return np.full(len(cutouts), np.nan)
+        return _sizes_in_pixels(cutouts, 'half_light', self.half_light, 'leave it out')
 
     def _psf_widths(self, cutouts):
         """Return the FWHM of the point-spread function of each row and band, in pixels."""
@@ -293,14 +292,37 @@ def preprocess(cutouts, settings):
     cutouts : `~astro_morph.CutoutSet`
         The cutouts.
     settings : dict or None
-        As returned by `~astro_morph.photometry.Preprocessor.settings`; None for no cleaning.
+        As returned by `~astro_morph.photometry.Preprocessor.settings`; None for no cleaning:
+        missing pixels are only flagged.
 
     Returns
     -------
     cutouts : `~astro_morph.CutoutSet`
         The clean cutouts.
     """
-    return cutouts if settings is None else Cleaner(**settings).clean(cutouts)
+    return _only_flag(cutouts) if settings is None else Cleaner(**settings).clean(cutouts)
+
+
+def _only_flag(cutouts):
+    """Return the cutouts as they are, with the flags of missing pixels."""
+    find = find_missing if cutouts.kind == 'flux' else find_missing_in_pictures
+    flags, status = cutouts.flags.copy(), cutouts.status.copy()
+    for rows in _chunks(cutouts):
+        is_missing = find(cutouts.images[rows])
+        flags[rows] = _add_flags(flags[rows], _flag_missing(is_missing))
+        status[rows[is_missing.all(axis=(1, 2, 3))]] = 'all_nan'
+    return cutouts.replace(flags=flags, status=status)
+
+
+def _sizes_in_pixels(cutouts, argument, column, remedy):
+    """Return the sizes in a column of the table in pixels."""
+    if cutouts.table is None or cutouts.pixel_scale is None:
+        msg = (
+            f'{argument} is {column!r}, a column of the table, but the cutouts have no table or '
+            f'no pixel scale; {remedy}'
+        )
+        raise ValueError(msg)
+    return (read_sizes(cutouts.table, column) / cutouts.pixel_scale).to_value(u.one)
 
 
 def _chunks(cutouts):
@@ -321,9 +343,23 @@ def _flag(name, is_set):
     return BITS[name] * is_set.reshape(len(is_set), -1).any(axis=1)
 
 
+def _add_flags(flags, found):
+    """Add the flags that were found in images to those of their source."""
+    # The source knows where the survey images end.
+    is_partial = flags & BITS['partial_coverage'] > 0
+    return flags | np.where(is_partial, found & ~BITS['missing_pixels'], found)
+
+
+def _flag_missing(is_missing):
+    """Return the flags of missing pixels of shape (n, band, y, x)."""
+    is_band_missing = is_missing.all(axis=(2, 3), keepdims=True)
+    is_in_band = is_missing & ~is_band_missing
+    return _flag('missing_pixels', is_in_band) | _flag('missing_band', is_band_missing)
+
+
 def _clean_pictures(images, *_):
-    is_missing = ~np.isfinite(images)
-    return fill_small_holes(images, is_missing), _flag('missing_pixels', is_missing), 1
+    is_missing = find_missing_in_pictures(images)
+    return fill_small_holes(images, is_missing), _flag_missing(is_missing), 1
 
 
 def _signal_of_galaxy(images, noise, segments):
@@ -383,10 +419,16 @@ def _resample(image, noise, centre, angle, zoom):
     offsets = np.indices((side, side))[::-1] - middle
     old = np.tensordot(jacobian, offsets, axes=1) + np.reshape(centre, (2, 1, 1))
     is_outside = (np.abs(old - middle) > side / 2).any(axis=0)
-    random = np.random.default_rng(zlib.crc32(image.tobytes()))
+    random = _generator(image)
     normal = random.standard_normal((n_bands, np.count_nonzero(is_outside)))
     resampled[:, is_outside] = zoom * noise[:, np.newaxis] * normal
     return resampled
+
+
+def _generator(image):
+    """Return the generator of random numbers of an image: the same one in any unit of flux."""
+    brightest = np.nan_to_num(image, nan=-np.inf).argmax(axis=-1)
+    return np.random.default_rng(zlib.crc32(brightest.tobytes()))
 
 
 def _match_psf(images, widths):

@@ -9,7 +9,7 @@ from astropy.table import Column, MaskedColumn, QTable, vstack
 
 from astro_morph.catalog.flags import BITS
 from astro_morph.images.orientation import position_angle
-from astro_morph.photometry.cleaning import KRON, LEAST_SKY
+from astro_morph.photometry.cleaning import KRON
 from astro_morph.photometry.defects import find_cosmic_rays, find_missing
 from astro_morph.photometry.segmentation import segment
 from astro_morph.photometry.sky import measure_sky
@@ -133,7 +133,7 @@ def measure(cutouts, *, band=None):
     status = cutouts.status.copy()
     if rows.size:
         sky = measure_sky(cutouts.images[rows])
-        flags[rows] = BITS['uncertain_sky'] * (sky.fraction < LEAST_SKY)
+        flags[rows] = BITS['uncertain_sky'] * sky.is_uncertain
         images, noise, segments = _prepare(cutouts.images[rows], sky, cutouts.bands.index(band))
         flux = np.sum(images, axis=(1, 2), where=(segments == 1) & np.isfinite(images))
         is_seen = flux > 0

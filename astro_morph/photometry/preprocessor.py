@@ -47,6 +47,10 @@ class Preprocessor(TransformerMixin, BaseEstimator):
     saturation : float, default=None
         Flux from which a pixel is flagged as saturated. By default, pixels are saturated if
         several pixels of a bright core share the highest value.
+    half_light : str, default=None
+        A column of the table with half-light radii (in arcsec if it has no unit). They tell the
+        sky from the outskirts of galaxies that fill their cutouts: without them, it is more often
+        uncertain.
 
     See Also
     --------
@@ -74,6 +78,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         'scale': [str, None],
         'psf_fwhm': ['array-like', None],
         'saturation': [Real, None],
+        'half_light': [str, None],
     }
 
     def __init__(
@@ -85,6 +90,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         scale=None,
         psf_fwhm=None,
         saturation=None,
+        half_light=None,
     ):
         self.neighbours = neighbours
         self.recentre = recentre
@@ -92,6 +98,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         self.scale = scale
         self.psf_fwhm = psf_fwhm
         self.saturation = saturation
+        self.half_light = half_light
 
     def fit(self, X=None, y=None):
         """

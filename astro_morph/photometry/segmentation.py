@@ -6,7 +6,15 @@ import math
 import numpy as np
 from scipy.ndimage import gaussian_filter, label, maximum_filter
 
-__all__ = ['detect', 'grow', 'quantiles', 'segment', 'signal_to_noise', 'smooth']
+__all__ = [
+    'central_label',
+    'detect',
+    'grow',
+    'quantiles',
+    'segment',
+    'signal_to_noise',
+    'smooth',
+]
 
 # Standard deviation of the filter in pixels: a FWHM of 3, about that of ground-based seeing.
 SMOOTHING = 1.27
@@ -23,6 +31,9 @@ LEAST_NOISE = 1e-3
 # that the clumps of a halo are not separate sources.
 THRESHOLD = 4.5
 FAINT = 3.0
+
+# Largest signal-to-noise ratio of a pixel: sums of its square over a cutout are float32 numbers.
+BRIGHTEST = 1e12
 
 # Number of pixels of the smallest source.
 SMALLEST = 5
@@ -64,7 +75,10 @@ def signal_to_noise(images, noise):
     """
     noise = np.asarray(noise, np.float32)[..., np.newaxis, np.newaxis]
     is_known = np.isfinite(images) & (noise > 0)
-    signal = np.where(is_known, images, np.float32(0)) / np.where(noise > 0, noise, 1)
+    with np.errstate(over='ignore', invalid='ignore'):
+        signal = images / np.where(noise > 0, noise, 1)
+    signal[~is_known] = 0
+    signal = signal.clip(-BRIGHTEST, BRIGHTEST)
     n_bands = is_known.sum(axis=1, dtype=np.float32)
     return signal.sum(axis=1, dtype=np.float32) / np.sqrt(n_bands.clip(1))
 
@@ -106,10 +120,10 @@ def quantiles(values, probabilities):
     quantiles : ndarray, shape (n_probabilities, ...)
         The next higher values; NaN if all values are missing.
     """
-    # Ten times as fast as numpy.nanquantile; NaNs are sorted to the end.
-    values = np.sort(values)
     n_known = np.isfinite(values).sum(axis=-1, keepdims=True)
     rank = (np.asarray(probabilities) * n_known).astype(int)
+    # Many times faster than numpy.nanquantile; NaNs come last.
+    values = np.partition(values, np.unique(rank))
     return np.moveaxis(np.take_along_axis(values, rank, axis=-1), -1, 0)
 
 
@@ -264,14 +278,31 @@ def _number(peaks):
     return np.where(labels > 0, labels - before, 0)
 
 
-def _central_first(labels):
-    """Move the label 1 to the central source, and shift those of the others."""
+def central_label(labels):
+    """
+    Return the label of the source nearest to the centre of each cutout.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n, y, x)
+        The label of the source that each pixel belongs to; 0 for sky.
+
+    Returns
+    -------
+    label : ndarray of int, shape (n, 1, 1)
+        The label; 0 in cutouts without a source near the centre.
+    """
     n, ny, nx = labels.shape
     y, x = np.ogrid[:ny, :nx]
     distance = np.hypot(y - (ny - 1) / 2, x - (nx - 1) / 2)
     is_near = distance <= max(REACH * min(ny, nx), 1)
     nearest_first = np.argsort(distance[is_near], kind='stable')
     near = labels[:, is_near][:, nearest_first]
-    central = near[np.arange(n), np.argmax(near > 0, axis=1)][:, np.newaxis, np.newaxis]
+    return near[np.arange(n), np.argmax(near > 0, axis=1)][:, np.newaxis, np.newaxis]
+
+
+def _central_first(labels):
+    """Move the label 1 to the central source, and shift those of the others."""
+    central = central_label(labels)
     others = labels + ((labels > 0) & (labels < central))
     return np.where(central > 0, np.where(labels == central, labels > 0, others), 0)

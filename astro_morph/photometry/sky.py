@@ -16,6 +16,7 @@ from astro_morph.photometry.segmentation import (
     signal_to_noise,
     smooth,
 )
+from astro_morph.photometry.wings import fit_wings, separate
 
 __all__ = ['Sky', 'border_noise', 'measure_sky']
 
@@ -41,9 +42,10 @@ DARK, DARK_SIGMA = 0.1, -1.2816
 MEDIAN_DIFFERENCE = 0.9539
 LAG = 4
 
-# Number of times that sources are detected and masked, each time above a better sky; a third time
-# gains nothing.
-ROUNDS = 2
+# Sources are detected and masked twice, the second time above a better sky; a third time gains
+# nothing. These are the numbers of fits to what is left, each with the outliers of the last one
+# clipped.
+FITS = (1, 2)
 
 # Pixels by which masks of sources are grown: the seeing spreads light there.
 GROWTH = 3
@@ -52,9 +54,8 @@ GROWTH = 3
 # half-light radii; an exponential disc has little light there.
 HALO_SLOPE = -3
 
-# Sigma clipping of the fit: threshold in units of the noise, and number of iterations.
+# Threshold of sigma clipping in units of the noise.
 CLIPPED = 3
-CLIPPINGS = 2
 
 # In nine of ten galaxies, the error of the level in units of the noise is below this number divided
 # by the square of the fraction of sky. Most surveys publish sky-subtracted images, so a level
@@ -63,6 +64,20 @@ UNCERTAINTY = 0.06
 
 # Smallest fraction of sky pixels to which the sky can be fitted.
 LEAST_FITTED = 0.02
+
+# Pixels further from the fit, in units of the noise, are no sky.
+OUTLIER = 5
+
+# In nine of ten normal variables, the error is below this number of standard errors.
+NINE_OF_TEN = 1.64
+
+# The level is uncertain if a smaller fraction of the cutout is sky, or if its standard error, in
+# units of the noise, is larger.
+LEAST_SKY = 0.3
+LARGEST_ERROR = 0.1
+
+# Largest brightness of a pixel in units of the noise: its square summed over a cutout is a float32.
+BRIGHTEST = np.float32(1e12)
 
 # Width in pixels of the border of a cutout, which is mostly sky.
 BORDER = 4
@@ -80,14 +95,18 @@ class Sky(NamedTuple):
         Standard deviation of a sky pixel; NaN in a band without pixels.
     fraction : ndarray, shape (n,)
         Fraction of the pixels that are sky.
+    is_uncertain : ndarray of bool, shape (n,)
+        Whether the sources leave too little sky to measure its level well, or the light of the
+        galaxy reaches the border.
     """
 
     level: np.ndarray
     noise: np.ndarray
     fraction: np.ndarray
+    is_uncertain: np.ndarray
 
 
-def measure_sky(images):
+def measure_sky(images, *, half_light=None):
     r"""
     Measure the level and the noise of the sky.
 
@@ -96,19 +115,26 @@ def measure_sky(images):
 
     .. math:: a + b x + c y + d\, r^{-3}, \quad d \ge 0,
 
-    are fitted to these pixels by least squares with sigma clipping, and the plane is the sky. In
-    cutouts with a side of at least ``MESH_FROM`` pixels, `photutils.background.Background2D` is
-    fitted to the residuals and added. A level smaller than its error is set to zero.
+    are fitted to these pixels by least squares with sigma clipping. The constant :math:`a` is then
+    measured together with the profile of the galaxy (`astro_morph.photometry.wings`). In cutouts
+    with a side of at least ``MESH_FROM`` pixels, `photutils.background.Background2D` is fitted to
+    the residuals and added.
+
+    A level smaller than its error is set to zero. A positive level that is uncertain is lowered by
+    its error, so that the light of the galaxy is kept.
 
     Parameters
     ----------
     images : array_like, shape (n, band, y, x)
-        Cutouts in flux; NaN where there is no pixel.
+        Cutouts in flux, of any unit; NaN where there is no pixel.
+    half_light : array_like, shape (n,), default=None
+        Half-light radius of each galaxy in pixels, NaN where it is not known. It makes the sky
+        around large galaxies more certain.
 
     Returns
     -------
     sky : `Sky`
-        Its level, its noise, and the fraction of sky pixels.
+        Its level and noise, the fraction of sky pixels, and whether it is uncertain.
 
     Examples
     --------
@@ -121,21 +147,39 @@ def measure_sky(images):
     100.0 [[5.]]
     """
     images = np.asarray(images, np.float32)
-    level, noise = _first_estimate(images)
-    for _ in range(ROUNDS):
-        light = images - level
-        is_source = grow(_find_sources(light, noise), GROWTH)
-        is_sky = np.isfinite(images) & ~is_source[:, np.newaxis]
-        plane, halo, fitted_noise = _fit_plane(light, is_sky)
+    # In units of the noise, squares neither overflow nor vanish.
+    light, dark, unit, noise = _in_units_of_noise(images)
+    level = np.zeros_like(light)
+    for n_fits in FITS:
+        signal = smooth(signal_to_noise(light - level, noise))
+        is_source = detect(signal)
+        is_covered = grow(is_source, GROWTH)
+        is_sky = np.isfinite(images) & ~is_covered[:, np.newaxis]
+        plane, halo, fitted_noise = _fit_plane(light - level, is_sky, n_fits)
         has_sky = is_sky.mean(axis=(2, 3)) > LEAST_FITTED
         noise = np.where(has_sky, fitted_noise, noise)
-        level = level + np.where(has_sky[..., np.newaxis, np.newaxis], plane, 0)
+        level += plane * has_sky[..., np.newaxis, np.newaxis]
+    wings = _measure_wings(light - level, halo, noise, signal, is_source, half_light)
+    level += wings.sky.astype(np.float32)[..., np.newaxis, np.newaxis]
+    noise = np.where(wings.noise > 0, wings.noise, noise)
     if min(images.shape[2:]) >= MESH_FROM:
-        level = level + _measure_curve(images - level, noise, halo)
-    fraction = 1 - is_source.mean(axis=(1, 2))
-    error = noise * UNCERTAINTY / fraction.clip(LEAST_FITTED)[:, np.newaxis] ** 2
+        level = level + _measure_curve(light - level, noise, halo)
+    fraction = 1 - is_covered.mean(axis=(1, 2))
+    is_uncertain = (fraction < LEAST_SKY)[:, np.newaxis] | (wings.error > LARGEST_ERROR * noise)
+    level += (dark / unit)[..., np.newaxis, np.newaxis]
+    unknown = NINE_OF_TEN * wings.error
+    error = np.fmax(unknown, noise * UNCERTAINTY / fraction.clip(LEAST_FITTED)[:, np.newaxis] ** 2)
     is_significant = np.sqrt(np.mean(level**2, axis=(2, 3))) > error
-    return Sky(np.where(is_significant[..., np.newaxis, np.newaxis], level, 0), noise, fraction)
+    # Never subtract more than is known.
+    excess = np.minimum(unknown, level.mean(axis=(2, 3)).clip(0))
+    level -= np.where(is_uncertain, excess, 0).astype(np.float32)[..., np.newaxis, np.newaxis]
+    level *= np.where(is_significant, unit, 0).astype(np.float32)[..., np.newaxis, np.newaxis]
+    return Sky(
+        level,
+        (noise * unit).astype(np.float32),
+        fraction,
+        is_uncertain.any(axis=1),
+    )
 
 
 def border_noise(images):
@@ -171,26 +215,48 @@ def border_noise(images):
 
 
 def _first_estimate(images):
-    """Estimate level, shape (n, band, 1, 1), and noise, shape (n, band), before any detection."""
+    """Estimate level and noise, both of shape (n, band), before any detection."""
     shape = (*images.shape[:2], -1)
     # Galaxies are smooth, so that nearby pixels differ by noise. A subset of the pairs is enough.
-    difference = np.abs(images[..., ::2, LAG:] - images[..., ::2, :-LAG])[..., ::2]
+    with np.errstate(over='ignore'):
+        difference = np.abs(images[..., ::2, LAG:] - images[..., ::2, :-LAG])[..., ::2]
     noise = quantiles(difference.reshape(shape), [0.5])[0] / np.float32(MEDIAN_DIFFERENCE)
     dark = quantiles(images.reshape(shape), [DARK])[0]
     level = dark - np.float32(DARK_SIGMA) * noise
-    return level[..., np.newaxis, np.newaxis], noise
+    return level, noise
+
+
+def _in_units_of_noise(images):
+    """Return the light above a first level in units of the noise, level, unit and noise."""
+    level, noise = _first_estimate(images)
+    with np.errstate(over='ignore'):
+        light = images - level[..., np.newaxis, np.newaxis]
+        # Without noise, the brightest pixel is the unit.
+        brightest = np.fmax.reduce(np.abs(light), axis=(2, 3), initial=0)
+        unit = np.where(noise > 0, noise, np.where(brightest > 0, brightest, 1))
+        light = (light / unit[..., np.newaxis, np.newaxis]).clip(-BRIGHTEST, BRIGHTEST)
+    return light, level, unit, np.where(noise > 0, 1, noise)
 
 
 def _find_sources(images, noise):
     return detect(smooth(signal_to_noise(images, noise)))
 
 
-def _fit_plane(images, is_sky):
+def _measure_wings(light, halo, noise, signal, is_source, half_light):
+    """Measure the sky that is left together with the wings of the galaxies."""
+    galaxy, is_other = separate(signal, is_source)
+    # Cosmic rays and faint neighbours are no sky.
+    is_outlier = np.abs(light - halo) > OUTLIER * noise[..., np.newaxis, np.newaxis]
+    is_used = ((galaxy > 0)[:, np.newaxis] | ~is_outlier) & ~is_other[:, np.newaxis]
+    return fit_wings(light, noise, is_used, galaxy, half_light=half_light)
+
+
+def _fit_plane(images, is_sky, n_fits):
     """Fit a plane and a halo to the sky of each band; return plane, halo and noise."""
     terms = _terms(*images.shape[2:])
     pixels = np.nan_to_num(images.reshape(*images.shape[:2], -1))
     weight = is_sky.reshape(pixels.shape).astype(np.float32)
-    for _ in range(CLIPPINGS):
+    for _ in range(n_fits):
         coefficients, n_pixels = _least_squares(pixels, weight, terms)
         residual = pixels - coefficients @ terms
         noise = np.sqrt(np.vecdot(weight * residual, residual) / n_pixels)
@@ -216,11 +282,13 @@ def _least_squares(pixels, weight, terms):
     n_terms = len(terms)
     upper = np.triu_indices(n_terms)
     normal = np.zeros((*weight.shape[:2], n_terms, n_terms))
-    normal[..., *upper] = normal[..., *upper[::-1]] = weight @ (terms[upper[0]] * terms[upper[1]]).T
+    # vecdot is three times as fast as a product of matrices, here with few rows.
+    products = np.vecdot(weight[..., np.newaxis, :], terms[upper[0]] * terms[upper[1]])
+    normal[..., *upper] = normal[..., *upper[::-1]] = products
     n_pixels = np.where(normal[..., 0, 0] > 0, normal[..., 0, 0], np.nan).astype(np.float32)
     # So small that it matters only in bands without pixels.
     normal += 1e-6 * np.eye(n_terms)
-    moments = ((weight * pixels) @ terms.T)[..., np.newaxis]
+    moments = np.vecdot((weight * pixels)[..., np.newaxis, :], terms)[..., np.newaxis]
     full = np.linalg.solve(normal, moments)[..., 0]
     plane = np.linalg.solve(normal[..., :-1, :-1], moments[..., :-1, :])[..., 0]
     plane = np.pad(plane, [(0, 0), (0, 0), (0, 1)])
@@ -235,7 +303,7 @@ def _measure_curve(light, noise, halo):
     known = np.isfinite(light[rows])
     # At first only the galaxy is masked: a varying sky can be detected as sources.
     is_source = is_galaxy[rows]
-    for _ in range(ROUNDS):
+    for _ in FITS:
         is_sky = known & ~is_source[:, np.newaxis]
         curve[rows] = _fit_mesh((light - halo)[rows], is_sky)
         others = _find_sources((light - curve)[rows], noise[rows])
