@@ -272,7 +272,7 @@ def _find_end(data):
 def _warn_of_others(images):
     """Name the images of a FITS file that are not read; a warning of one text is shown once."""
     if len(images) > 1:
-        names = [f'{number} ({image.name})' for number, image in images.items()]
+        names = [f'{number} {image.name}'.strip() for number, image in images.items()]
         warnings.warn(
             f'FITS files have the images {cut_list(names)}, of which the first is read; name '
             f"another after the path, as in 'image.fits[{max(images)}]'",

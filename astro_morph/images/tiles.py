@@ -71,7 +71,7 @@ class SkyImage:
 
     def __init__(self, path, hdus, number):
         self.path = path
-        self.name = f'{path}[{hdus[number].name or number}]' if number else str(path)
+        self.name = f'{path}{_label(hdus[number], number)}'
         self._hdu = number
         self._read_header(hdus[number], hdus)
         self._read_layout(hdus[number])
@@ -438,6 +438,13 @@ def _find_layout(hdu):
         zero=header.get('BZERO', 0),
         blank=header.get('BLANK') if bitpix > 0 else None,
     )
+
+
+def _label(hdu, number):
+    """Return number, name and version of an extension in brackets; nothing for the primary HDU."""
+    name = f' {hdu.name}' if hdu.name else ''
+    version = f',{hdu.ver}' if hdu.ver > 1 else ''
+    return f'[{number}{name}{version}]' if number else ''
 
 
 def _find_period(wcs):

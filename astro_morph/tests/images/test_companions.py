@@ -167,7 +167,9 @@ class TestExtensions:
 
     def test_others_of_the_same_sky_are_named(self, tmp_path):
         path = write_extensions(tmp_path / 'a.fits', ['ONE', None, 'TWO'], [1, 2, 3])
-        with pytest.warns(AstropyUserWarning, match=r'\[ONE\].*\[2\].*\[TWO\].* the first is used'):
+        with pytest.warns(
+            AstropyUserWarning, match=r'\[1 ONE\].*\[2\].*\[3 TWO\].* the first is used'
+        ):
             mosaics = Mosaics(path)
         assert value_of(mosaics) == [1]
 

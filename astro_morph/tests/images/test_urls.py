@@ -57,7 +57,7 @@ class RangeHandler(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Images of one sky as floats, as scaled integers, compressed, and as a cube."""
+    """Images of one sky as floats, as scaled integers, compressed, as a cube, in extensions."""
     folder = tmp_path_factory.mktemp('urls')
     noise, wcs = make_noise(SHAPE), make_wcs(shape=SHAPE)
     write(folder / 'tile-g.fits', noise, wcs)
@@ -67,6 +67,11 @@ def folder(tmp_path_factory):
     compressed = fits.CompImageHDU(noise, wcs.to_header(), tile_shape=(100, 100))
     compressed.writeto(folder / 'tile-i.fits')
     write(folder / 'cube.fits', np.stack([noise, noise + 1])[:, :300], wcs)
+    camera = [fits.PrimaryHDU()]
+    for part in (np.s_[:, :600], np.s_[:, 500:]):
+        for name, pixels in (('SCI', noise), ('ERR', noise + 9)):
+            camera.append(fits.ImageHDU(pixels[part], wcs[part].to_header(), name=name))
+    fits.HDUList(camera).writeto(folder / 'camera.fits')
     return folder
 
 
@@ -103,12 +108,12 @@ def assert_same_as_on_disk(url, folder, pattern):
     np.testing.assert_array_equal(came.status, expected.status)
 
 
-@pytest.mark.parametrize('pattern', ['tile-{band}.fits', 'cub*.fits'])
+@pytest.mark.parametrize('pattern', ['tile-{band}.fits', 'cub*.fits', 'camera.fits'])
 def test_in_memory_as_on_disk(memory, folder, pattern):
     assert_same_as_on_disk(memory, folder, pattern)
 
 
-@pytest.mark.parametrize('pattern', ['tile-{band}.fits', 'cube.fits'])
+@pytest.mark.parametrize('pattern', ['tile-{band}.fits', 'cube.fits', 'camera.fits'])
 def test_on_a_web_server_as_on_disk(server, folder, pattern):
     assert_same_as_on_disk(server.url, folder, pattern)
 
