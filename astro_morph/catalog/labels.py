@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Read the label column of a catalogue: which rows are labelled, masked or empty."""
 
+from numbers import Real
+
 import numpy as np
 
 from astro_morph.catalog.tables import as_text, get_column, is_blank, split_mask
@@ -12,9 +14,9 @@ def read_labels(table, label_column):
     """
     Read the labels of a catalogue, and which rows have one.
 
-    Masked values, empty or blank text, None and NaN are not labels. Text is stripped of surrounding
-    blanks, bytes are decoded, and whole floating-point numbers become integers, because many files
-    store integers with missing values as floating-point numbers.
+    Masked values, empty or blank text, None, NaN and infinity are not labels. Text is stripped of
+    surrounding blanks, bytes are decoded, and whole floating-point numbers become integers, because
+    many files store integers with missing values as floating-point numbers.
 
     Parameters
     ----------
@@ -45,12 +47,13 @@ def read_labels(table, label_column):
     """
     column = get_column(table, label_column, 'label_column')
     values, mask = split_mask(column)
+    is_labelled = ~mask
     if values.dtype.kind in 'SUO':
         values = np.array([as_text(value) for value in values], dtype=object)
-        is_empty = np.array([is_blank(value) for value in values], dtype=bool)
+        # What is under the mask may be of any type.
+        is_labelled[~mask] = [not (is_blank(v) or _is_infinite(v)) for v in values[~mask]]
     else:
-        is_empty = np.isnan(values) if values.dtype.kind == 'f' else np.zeros(len(values), bool)
-    is_labelled = ~(mask | is_empty)
+        is_labelled &= np.isfinite(values)
 
     # From a list, NumPy infers the common type of the labels.
     known = np.array(values[is_labelled].tolist())
@@ -59,3 +62,7 @@ def read_labels(table, label_column):
     labels = np.zeros(len(table), dtype=known.dtype)
     labels[is_labelled] = known
     return labels, is_labelled
+
+
+def _is_infinite(value):
+    return isinstance(value, Real) and not np.isfinite(value)

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 import astro_morph
 from astro_morph.cutouts import CutoutSource, holds_images
@@ -21,7 +21,14 @@ from astro_morph.estimators.trained import TrainedPredictor
 from astro_morph.learning.active import suspect_labels
 from astro_morph.learning.adaptation import adapt
 from astro_morph.learning.fitting import fetch_and_clean, seconds, seeded, survey_of, usable
-from astro_morph.learning.labels import check_classes, encode_labels, has_labels, labels_of
+from astro_morph.learning.labels import (
+    check_classes,
+    check_known,
+    encode_labels,
+    has_labels,
+    labels_of,
+    weights_of,
+)
 from astro_morph.learning.strategies import (
     HEADS,
     Lesson,
@@ -95,7 +102,9 @@ class MorphologyClassifier(TrainedPredictor, ClassPredictor, ClassifierMixin, Ba
         The encoder, where it starts from random weights.
     epochs : int or 'auto', default='auto'
         Passes over the labelled images when fine-tuning, after as many without those that are
-        held out for the calibration; ``'auto'`` depends on the number of images.
+        held out for the calibration; ``'auto'`` depends on the number of images. With fewer than a
+        hundred batches in each part, also because of ``max_time``, the labels held out are not
+        learnt.
     batch_size : int, default=64
         Images a step when fine-tuning.
 
@@ -220,7 +229,8 @@ class MorphologyClassifier(TrainedPredictor, ClassPredictor, ClassifierMixin, Ba
 
         raw, clean, preprocessing = fetch_and_clean(self, X)
         rows = np.flatnonzero(is_labelled & clean.is_ok)
-        lesson, validation = self._lesson(clean, labels, rows, sample_weight, validation)
+        target, weight, validation = self._lesson(clean, labels, rows, sample_weight, validation)
+        lesson = Lesson(clean[rows], np.eye(len(self.classes_))[target], weight)
         self.encoder_ = starting_encoder(self, raw)
         strategy = choose_strategy(self.strategy, len(rows))
         is_pool = ~is_labelled & clean.is_ok
@@ -313,14 +323,12 @@ class MorphologyClassifier(TrainedPredictor, ClassPredictor, ClassifierMixin, Ba
         self.model_ = model
         self.classes_ = np.array(model.spec.classes)
 
-    def _lesson(self, cutouts, labels, rows, sample_weight, validation):
-        """Set the classes; return the labelled galaxies and which of them are held out."""
+    def _lesson(self, X, labels, rows, sample_weight, validation):
+        """Set the classes; return target, weight, and which of the labelled rows are held out."""
         self.classes_, target = encode_labels(labels[rows], of=' of the rows with an image')
-        validation = _held_out(validation, len(cutouts), rows, target)
-        weight = _check_sample_weight(sample_weight, cutouts)[rows]
-        weight = weight * compute_sample_weight(self.class_weight, labels[rows])
-        probabilities = np.eye(len(self.classes_))[target]
-        return Lesson(cutouts[rows], probabilities, weight), validation
+        validation = _held_out(validation, len(X), rows, target)
+        weight = weights_of(sample_weight, X, rows)
+        return target, weight * compute_sample_weight(self.class_weight, labels[rows]), validation
 
     def _training(self):
         """Return the options of the training."""
@@ -338,25 +346,25 @@ class MorphologyClassifier(TrainedPredictor, ClassPredictor, ClassifierMixin, Ba
         if y is None and not has_labels(X, self.label_column):
             return np.full(len(X), -1)
         labels, is_labelled = labels_of(X, y, self.label_column)
+        check_known(labels[is_labelled], self.classes_, is_any_needed=False)
         is_class = labels[:, np.newaxis] == self.classes_
         return np.where(is_labelled & is_class.any(axis=1), is_class.argmax(axis=1), -1)
 
     def _fit_features(self, X, y, sample_weight, validation):
-        if y is None:
-            labels_of(X, y, self.label_column)
-        X, y = validate_data(self, X, y, dtype=np.float64)
-        check_classification_targets(y)
-        weight = _check_sample_weight(sample_weight, X)
-        weight = weight * compute_sample_weight(self.class_weight, y)
-        self.classes_, target = encode_labels(y)
+        X = validate_data(self, X, dtype=np.float64)
+        labels, is_labelled = labels_of(X, y, self.label_column)
+        check_classification_targets(labels[is_labelled])
+        check_classes(labels[is_labelled])
+        rows = np.flatnonzero(is_labelled)
+        target, weight, validation = self._lesson(X, labels, rows, sample_weight, validation)
         with seeded(self.random_state) as seed:
             model = fit_features(
-                X,
+                X[rows],
                 target,
                 classes=tuple(self.classes_.tolist()),
                 sample_weight=weight,
                 seed=seed,
-                validation=_held_out(validation, len(X), np.arange(len(X)), target),
+                validation=validation,
             )
         self.model_ = model.stamped(astro_morph.__version__)
         self.encoder_, self.history_ = None, []

@@ -6,9 +6,10 @@ from astropy.coordinates import SkyCoord
 
 from astro_morph.catalog import as_table, read_labels
 from astro_morph.catalog.numbers import read_numbers
+from astro_morph.catalog.tables import is_blank
 from astro_morph.catalog.vote_tree import VoteTree
 from astro_morph.cutouts import catalog_of, holds_images
-from astro_morph.learning.labels import has_labels, labels_of
+from astro_morph.learning.labels import check_known, has_labels, labels_of, weights_of
 from astro_morph.models.calibration import prediction_sets
 from astro_morph.models.dirichlet import concentrations, expected_fractions, log_likelihood
 from astro_morph.prediction.annotate import annotate
@@ -209,13 +210,23 @@ class ClassPredictor(Predictor):
         -------
         accuracy : float
             Fraction of correct classes.
+
+        Raises
+        ------
+        ValueError
+            If no label is a class of the model.
+
+        Warns
+        -----
+        AstropyUserWarning
+            If some labels are not.
         """
         labels, is_labelled = labels_of(X, y, self.label_column)
+        check_known(labels[is_labelled], self.classes_)
         predicted = self.predict(X)
-        rows = is_labelled & ~np.ma.getmaskarray(predicted)
+        rows = np.flatnonzero(is_labelled & ~np.ma.getmaskarray(predicted))
         is_right = np.asarray(predicted)[rows] == labels[rows]
-        weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
-        return float(np.average(is_right, weights=weight))
+        return float(np.average(is_right, weights=weights_of(sample_weight, X, rows)))
 
     def evaluate(self, X, y=None):
         """
@@ -232,6 +243,16 @@ class ClassPredictor(Predictor):
         -------
         evaluation : `~astro_morph.evaluation.Evaluation`
             Accuracy, calibration, coverage, and more.
+
+        Raises
+        ------
+        ValueError
+            If no label is a class of the model.
+
+        Warns
+        -----
+        AstropyUserWarning
+            If some labels are not.
         """
         from astro_morph.evaluation import evaluate
 
@@ -344,8 +365,8 @@ class VotePredictor(Predictor):
         counts = read_votes(self, X, y, tree)
         rows = (status == 'ok') & counts.any(axis=1)
         refuse_no_votes(rows)
-        weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
         of_galaxy = log_likelihood(counts[rows], alpha[rows], tree).sum(axis=1)
+        weight = weights_of(sample_weight, X, np.flatnonzero(rows))
         return float(np.average(of_galaxy, weights=weight))
 
     def _tree(self):
@@ -377,7 +398,9 @@ def read_votes(estimator, X, y, tree):
     if y is None:
         values = read_numbers(table, tree.columns, 'tree')
     else:
-        values = np.ma.filled(np.ma.asarray(y, float), np.nan)
+        values = np.ma.asarray(y, object)
+        is_none = np.ma.getmaskarray(values) | np.vectorize(is_blank, otypes=[bool])(values.data)
+        values = np.where(is_none, np.nan, values.data).astype(float)
     if len(values) != len(X):
         msg = f'y has {len(values)} rows, X has {len(X)}; pass the votes of each row of X'
         raise ValueError(msg)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import validate_data
 
 import astro_morph
 from astro_morph.catalog.vote_tree import VoteTree
@@ -18,6 +18,7 @@ from astro_morph.estimators.predictor import VotePredictor, read_votes, refuse_n
 from astro_morph.estimators.starting import starting_encoder
 from astro_morph.estimators.trained import TrainedPredictor
 from astro_morph.learning.fitting import fetch_and_clean, seeded, usable
+from astro_morph.learning.labels import weights_of
 from astro_morph.learning.training.devices import choose_device
 from astro_morph.learning.votes import fit_votes_head
 from astro_morph.models.building import build_model
@@ -164,8 +165,10 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
         if not holds_images(X):
             X = validate_data(self, X, dtype=np.float64)
         counts = read_votes(self, X, y, tree)
-        weight = _check_sample_weight(sample_weight, counts)
-        is_voted = counts.any(axis=1) & (weight > 0)
+        is_voted = counts.any(axis=1)
+        weight = np.zeros(len(counts))
+        weight[is_voted] = weights_of(sample_weight, counts, np.flatnonzero(is_voted))
+        is_voted &= weight > 0
         refuse_no_votes(is_voted)
         encode = self._encode_images if holds_images(X) else self._encode_features
         model, features, rows = encode(X, is_voted)

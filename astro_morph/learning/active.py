@@ -1,12 +1,14 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Active learning: rank the galaxies to label next, and find labels that are likely wrong."""
 
+import warnings
+
 import numpy as np
 from astropy.table import Table
 from scipy.stats import entropy
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 from astro_morph.learning.heads import linear_head
@@ -128,6 +130,10 @@ def suspect_labels(features, labels, *, random_state=0):
     """
     Find labels that are likely wrong: a linear head predicts each from the others.
 
+    The only label of a class has no other of its class to be predicted from: it is listed if its
+    galaxy resembles another class more than the average galaxy of that class does. If fewer than two classes have several labels, nothing
+    can be predicted, and no label is listed.
+
     Parameters
     ----------
     features : ndarray, shape (n, d)
@@ -143,11 +149,19 @@ def suspect_labels(features, labels, *, random_state=0):
         As from `confident_learning`, with labels in place of their indices.
     """
     classes, target = np.unique(labels, return_inverse=True)
-    n_folds = min(FOLDS, np.bincount(target).min())
-    folds = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
-    probabilities = cross_val_predict(
-        linear_head(), features, target, cv=folds, method='predict_proba'
-    )
+    counts = np.bincount(target)
+    probabilities = np.eye(len(classes))[target]
+    if np.sum(counts > 1) > 1:
+        n_folds = min(FOLDS, counts[counts > 1].min())
+        folds = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
+        probabilities[:] = 0
+        with warnings.catch_warnings():
+            # A class of fewer labels than folds is absent from some of the folds.
+            warnings.filterwarnings('ignore', 'The least populated class', UserWarning)
+            splits = list(folds.split(features, target))
+        for rows, held_out in splits:
+            head = linear_head().fit(features[rows], target[rows])
+            probabilities[np.ix_(held_out, head.classes_)] = head.predict_proba(features[held_out])
     table = confident_learning(probabilities, target)
     for name in ('label', 'suggested'):
         table[name] = classes[table[name]]

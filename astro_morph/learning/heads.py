@@ -160,18 +160,18 @@ def set_best_head(
     Returns
     -------
     conformity : tuple of float
-        As from `calibrate`. It is empty, and the head is the first one, if a class has a single
-        label, which can't be held out.
+        As from `calibrate`. It is empty, and the head is the first one, if fewer than two classes
+        have several labels, of which some can be held out.
     """
     if validation is None:
-        rows, held_out = slice(None), np.arange(len(target))
-        folds = _folds(features, target, random_state)
+        rows, folds = slice(None), _folds(target, random_state)
     else:
-        rows, held_out = ~validation, np.flatnonzero(validation)
-        folds = [(np.flatnonzero(rows), held_out)]
+        rows = ~validation
+        folds = [(np.flatnonzero(rows), np.flatnonzero(validation))]
     if not folds:
         network.head = fit_head(heads[0], features, target, sample_weight)
         return ()
+    held_out = np.sort(np.concatenate([part for _, part in folds]))
     truth = target[held_out], sample_weight[held_out]
     logits = [
         _predict_held_out(head, folds, features, target, sample_weight)[held_out] for head in heads
@@ -182,12 +182,19 @@ def set_best_head(
     return calibrate(network, logits[best], *truth)
 
 
-def _folds(features, target, random_state):
-    n_folds = min(FOLDS, np.bincount(target).min())
-    if n_folds < 2:
+def _folds(target, random_state):
+    """Split the rows into folds. The only label of a class is learnt from in all of them."""
+    counts = np.bincount(target)
+    is_only = counts[target] == 1
+    several, only = np.flatnonzero(~is_only), np.flatnonzero(is_only)
+    if np.sum(counts > 1) < 2:
         return []
+    n_folds = min(FOLDS, counts[counts > 1].min())
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
-    return list(folds.split(features, target))
+    return [
+        (np.append(several[rows], only), several[held_out])
+        for rows, held_out in folds.split(several, target[several])
+    ]
 
 
 def _predict_held_out(head, folds, features, target, sample_weight):

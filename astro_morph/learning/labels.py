@@ -1,13 +1,24 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Choose the labels to learn from, in y or the catalogue, and encode them as numbers."""
+"""Choose the labels to learn from, in y or the catalogue, check them, and encode them as numbers."""
+
+import difflib
+import warnings
 
 import numpy as np
 from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils.validation import _check_sample_weight
 
-from astro_morph.catalog import read_labels
+from astro_morph.catalog import as_table, read_labels
 from astro_morph.cutouts import catalog_of, holds_images
+from astro_morph.utils.messages import cut_list
 
-__all__ = ['encode_labels', 'labels_of']
+__all__ = ['check_classes', 'check_known', 'encode_labels', 'labels_of', 'weights_of']
+
+# A column of identifiers or measurements has about as many values as rows; with fewer labels than
+# this, a user may well be at the first label of each class.
+FEW_LABELS = 20
 
 
 def has_labels(X, label_column):
@@ -39,7 +50,7 @@ def labels_of(X, y, label_column):
     Raises
     ------
     ValueError
-        If there are no labels, or y has another length than X.
+        If there are no labels, or y has another length than X or several columns.
     """
     table = catalog_of(X) if y is None and holds_images(X) else None
     if y is None and table is None:
@@ -50,15 +61,153 @@ def labels_of(X, y, label_column):
         raise ValueError(msg)
     if y is None:
         return read_labels(table, label_column)
+    y = _as_column(y)
     if len(y) != len(X):
         msg = f'y has {len(y)} labels, X has {len(X)} rows; pass one label a row, masked if unknown'
         raise ValueError(msg)
     return read_labels(Table([y], names=['y']), 'y')
 
 
-def check_classes(labels, *, of=''):
-    """Raise a ValueError if the labels, none of them masked, are of fewer than two classes."""
-    classes = np.unique(labels)
+def _as_column(y):
+    """Return labels with one axis; a second one of length 1 is removed, as scikit-learn does."""
+    if hasattr(y, 'to_frame'):  # a series of pandas, whose missing values become masked
+        return as_table(y.to_frame('y'))['y']
+    y = y if hasattr(y, '__len__') else np.asarray(y)
+    shape = np.shape(y)
+    if len(shape) == 1:
+        return y
+    if len(shape) != 2 or shape[1] != 1:
+        msg = f'y has the shape {shape}, expected ({shape[0]},); pass one label a row'
+        raise ValueError(msg)
+    warnings.warn(
+        f'A column-vector y was passed when a 1d array was expected: y has the shape {shape}, '
+        f'expected ({shape[0]},); pass y.ravel()',
+        DataConversionWarning,
+        stacklevel=4,
+    )
+    return np.ma.asarray(y).ravel()
+
+
+def weights_of(sample_weight, X, rows):
+    """
+    Return the weights of some samples; those of other rows may be masked or NaN.
+
+    Parameters
+    ----------
+    sample_weight : array_like, shape (n,), or None
+        Weight of each sample; equal weights if None.
+    X : object
+        The n samples.
+    rows : ndarray of int, shape (m,)
+        Numbers of the rows that have a label.
+
+    Returns
+    -------
+    weights : ndarray, shape (m,)
+        The weights.
+
+    Raises
+    ------
+    ValueError
+        If there are not n weights, or that of a labelled row is masked or not finite.
+    """
+    if sample_weight is None:
+        return np.ones(len(rows))
+    weights = np.ma.filled(np.ma.asarray(sample_weight, float), np.nan)
+    if weights.shape != (len(X),):
+        msg = (
+            f'sample_weight has the shape {weights.shape}, expected ({len(X)},); pass one weight '
+            'a row'
+        )
+        raise ValueError(msg)
+    return _check_sample_weight(weights[rows], rows)
+
+
+def check_known(labels, classes, *, is_any_needed=True):
+    """
+    Check that labels are classes of a model.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (n,)
+        The labels, without those that are masked.
+    classes : sequence
+        The classes of the model.
+    is_any_needed : bool, default=True
+        Whether at least one label must be.
+
+    Raises
+    ------
+    ValueError
+        If one must be, and none is.
+
+    Warns
+    -----
+    AstropyUserWarning
+        If some are not.
+    """
+    classes = list(np.asarray(classes).tolist())
+    values, counts = np.unique(labels, return_counts=True)
+    is_known = np.array([value in classes for value in values.tolist()], bool)
+    if is_known.all():
+        return
+    unknown = values[~is_known].tolist()
+    spelling = {_plain(name): name for name in classes}
+    near = {
+        value: spelling[match[0]]
+        for value in unknown
+        if (match := difflib.get_close_matches(_plain(value), spelling, n=1))
+    }
+    renamed = ', '.join(f'{value!r} to {name!r}' for value, name in list(near.items())[:10])
+    remedy = f'change {renamed}' if near else 'rename them, or leave them empty'
+    came = f'the labels {cut_list(unknown)} of {counts[~is_known].sum()} of {len(labels)} rows'
+    expected = f'are no classes of the model, expected {cut_list(classes)}'
+    if is_any_needed and not is_known.any():
+        msg = f'{came} {expected}; {remedy}'
+        raise ValueError(msg)
+    warnings.warn(f'{came} {expected}; {remedy}', AstropyUserWarning, stacklevel=3)
+
+
+def _plain(label):
+    """Return the name of a class without case, blanks, hyphens and underscores."""
+    return ''.join(letter for letter in str(label).casefold() if letter not in ' -_')
+
+
+def check_classes(labels):
+    """
+    Check that labels are classes that can be learnt, before images are fetched.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (n,)
+        The labels, without those that are masked.
+
+    Raises
+    ------
+    ValueError
+        If they are of fewer than two classes, or each row has a class of its own.
+
+    Warns
+    -----
+    AstropyUserWarning
+        If most classes have a single row.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    _refuse_single_class(classes)
+    n_alone = np.sum(counts == 1)
+    if len(labels) < FEW_LABELS or n_alone <= len(classes) / 2:
+        return
+    msg = (
+        f'the labels hold {len(classes)} classes {cut_list(classes.tolist())} in {len(labels)} '
+        f'rows, and {n_alone} of the classes have a single row: they look like identifiers or '
+        'measurements, expected several galaxies of each class; name another column of labels'
+    )
+    if n_alone == len(labels):
+        raise ValueError(msg)
+    warnings.warn(msg, AstropyUserWarning, stacklevel=3)
+
+
+def _refuse_single_class(classes, of=''):
     if len(classes) < 2:
         msg = (
             f'the labels{of} hold {len(classes)} class{"es" * (len(classes) != 1)} '
@@ -91,5 +240,6 @@ def encode_labels(labels, *, of=''):
     ValueError
         If there are fewer than two classes.
     """
-    check_classes(labels, of=of)
-    return np.unique(labels, return_inverse=True)
+    classes, target = np.unique(labels, return_inverse=True)
+    _refuse_single_class(classes, of)
+    return classes, target

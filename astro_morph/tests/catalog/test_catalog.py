@@ -277,6 +277,8 @@ class TestReadLabels:
             ([True, False], [True, False], [1, 1]),
             ([1.0, NAN, 0.0], [1, 0], [1, 0, 1]),
             ([0.5, NAN], [0.5], [1, 0]),
+            ([np.inf, 1.0, -np.inf, 0.0], [1, 0], [0, 1, 0, 1]),
+            (np.array([np.inf, 1, None], object), [1], [0, 1, 0]),
             (np.array(['E', None, NAN, b'S', ''], object), ['E', 'S'], [1, 0, 0, 1, 0]),
             (np.array([True, None], object), [True], [1, 0]),
             (MaskedColumn(['E', 'E'], mask=True), [], [0, 0]),

@@ -182,6 +182,7 @@ class TestPredictions:
         decision, p = fitted.decision_function(blobs), fitted.predict_proba(blobs)
         np.testing.assert_allclose(np.exp(decision), p, rtol=1e-5)
 
+    @pytest.mark.filterwarnings('ignore:the labels .* are no classes of the model')
     def test_score_is_the_accuracy_of_the_rows_that_count(self, classifier, blobs):
         predicted = classifier.predict(blobs).copy()
         truth = np.where(np.arange(24) < 6, 'neither', predicted)

@@ -138,3 +138,34 @@ def test_suspects_are_named_by_their_classes():
     labels[4] = 'S'
     table = suspect_labels(features, labels)
     assert list(table[0]['row', 'label', 'suggested']) == [4, 'S', 'E']
+
+
+class TestClassesOfOneLabel:
+    FEATURES = np.repeat([[0.0, 0.0], [5.0, 5.0]], 20, axis=0)
+    FEATURES = FEATURES + np.random.default_rng(0).normal(size=FEATURES.shape)
+
+    def test_misspelt_label_is_suspect(self):
+        labels = np.repeat(['round', 'spiral'], 20).astype('U8')
+        labels[30] = 'sprial'
+        features = self.FEATURES.copy()
+        features[30] = 6.5
+        table = suspect_labels(features, labels)
+        assert table['row'].tolist() == [30]
+        assert table['suggested'].tolist() == ['spiral']
+        assert table['p_label'].tolist() == [0]
+
+    def test_galaxy_unlike_the_others_is_not(self):
+        features = np.vstack([self.FEATURES, [[2.5, 2.5]]])
+        labels = np.append(np.repeat(['round', 'spiral'], 20), 'merger')
+        assert len(suspect_labels(features, labels)) == 0
+
+    @pytest.mark.parametrize('n', [1, 20])
+    def test_nothing_is_predicted_from_one_class(self, n):
+        labels = np.append(['merger'], np.full(n, 'round'))
+        assert len(suspect_labels(self.FEATURES[: n + 1], labels)) == 0
+
+    def test_classifier_takes_them(self, blobs):
+        labels = np.array(blobs.table['morphology']).astype('U8')
+        labels[0] = 'merger'
+        table = MorphologyClassifier(encoder='random', verbose=0).suspect_labels(blobs, labels)
+        assert set(table.colnames) >= {'row', 'label', 'suggested'}
