@@ -285,7 +285,7 @@ def _files_by_band(paths, bands):
 def _expand(paths):
     """Return the files of a path, a pattern or a list of these."""
     if not isinstance(paths, (str, os.PathLike)):
-        return [file for path in paths for file in _expand(path)]
+        return list(dict.fromkeys(file for path in paths for file in _expand(path)))
     files = find_files(paths)
     if not files:
         msg = f'paths: no file matches {os.fspath(paths)!r}; check folder and pattern'

@@ -141,8 +141,8 @@ def _check_alike(images, band):
         return
     msg = (
         f'paths: {names} show the same part of the sky in band {band!r}, expected one image of '
-        'each part; make the pattern match the images only, or pass several exposures as sources '
-        'of FirstOf'
+        'each part; make the pattern match one of them, name their bands in a mapping, or pass '
+        'several exposures as sources of FirstOf'
     )
     raise ValueError(msg)
 

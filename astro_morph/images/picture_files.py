@@ -60,6 +60,11 @@ def decode_picture(data):
     try:
         numbers = _find_pages(data)
         with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+            # Pillow checks the size of each page alone; its limit is None if the user wants none.
+            n_pixels = len(numbers) * picture.width * picture.height
+            if len(numbers) > 1 and n_pixels > (Image.MAX_IMAGE_PIXELS or np.inf):
+                msg = f'{len(numbers)} pages of {picture.width} x {picture.height} pixels'
+                raise Image.DecompressionBombError(msg)
             pages = [_read_page(picture, number) for number in numbers]
     except (TruncatedImageError, UnsupportedImageError, Image.DecompressionBombError):
         raise

@@ -109,6 +109,11 @@ def test_one_sky_under_names_that_do_not_tell_is_an_error(tmp_path, names, other
         Mosaics(tmp_path / '*.fits')
 
 
+def test_file_that_is_listed_twice_is_read_once(tmp_path):
+    path = write_flat(tmp_path / 'a.fits', 1)
+    assert repr(Mosaics([path, tmp_path / '*.fits'])).startswith('<Mosaics: 1 images')
+
+
 @pytest.mark.parametrize(
     'other',
     [

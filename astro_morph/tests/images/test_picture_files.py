@@ -147,6 +147,13 @@ def test_other_pages_are_unsupported(tmp_path, pages):
     assert status_of(tmp_path / 'a.tif') == 'unsupported'
 
 
+def test_pages_that_would_fill_the_memory_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 3 * SHAPE[0] * SHAPE[1])
+    for n_pages, status in ((3, 'ok'), (4, 'unreadable')):
+        (tmp_path / 'a.tif').write_bytes(tiff_of(*[draw('f4')] * n_pages))
+        assert status_of(tmp_path / 'a.tif') == status
+
+
 def test_pages_that_go_round_in_a_circle_end(tmp_path):
     file = bytearray(tiff_of(draw('u2')))
     file[-4:] = file[4:8]
