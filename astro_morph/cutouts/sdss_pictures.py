@@ -7,7 +7,9 @@ import astropy.units as u
 import numpy as np
 
 from astro_morph.catalog.bands import sort_bands
+from astro_morph.catalog.flags import BITS
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
+from astro_morph.images.resampling import find_missing
 from astro_morph.utils.messages import as_written
 
 __all__ = ['as_pictures']
@@ -81,8 +83,16 @@ def as_pictures(cutouts):
         bands=PICTURE_BANDS,
         kind='picture',
         zero_point=None,
+        flags=_flag_zeros(flux),
         status=np.where(flux.is_ok & is_empty, 'all_nan', flux.status),
     )
+
+
+def _flag_zeros(flux):
+    """Return the flags of flux with that of missing pixels, which pictures show as sky."""
+    is_covered = flux.is_ok & (flux.flags & BITS['partial_coverage'] == 0)
+    has_gaps = is_covered & find_missing(flux.images).any(axis=(1, 2, 3))
+    return flux.flags | has_gaps * BITS['missing_pixels']
 
 
 def _find_bands(bands):

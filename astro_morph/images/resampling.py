@@ -4,10 +4,20 @@
 import numpy as np
 from scipy import ndimage
 
-__all__ = ['count_subpixels', 'cut_stamps', 'resample_stamps', 'stamp_box']
+__all__ = ['count_subpixels', 'cut_stamps', 'find_missing', 'resample_stamps', 'stamp_box']
 
 # The weight of a pixel in a cubic spline falls with its distance d as 0.27**d: 3e-5 at this margin.
 _MARGIN = 8
+
+# Side of the smallest block of zeros that is missing data, as some services write it. Single pixels
+# of real numbers are exactly zero once in a million; such a block never is.
+_ZEROS = 2
+
+# Counts in another unit are multiples of a number up to the rounding of float32.
+_ROUNDING = 1e-6
+
+# If more of the other pixels are zero, zeros are measured: single photons are rare in such images.
+_MOST_ZEROS = 0.05
 
 
 def cut_stamps(image, corners, size):
@@ -127,6 +137,50 @@ def resample_stamps(stamps, jacobians, centres, size, *, conserve_flux=True):
             missing = _sample(is_missing.astype(np.float32), matrix, offset, size, order=0)
             images[i][missing > 0] = np.nan
     return images
+
+
+def find_missing(images):
+    """
+    Find the missing pixels.
+
+    Parameters
+    ----------
+    images : ndarray of float32, shape (n, band, y, x)
+        Cutouts in flux.
+
+    Returns
+    -------
+    is_missing : ndarray of bool, shape (n, band, y, x)
+        Pixels that are not finite, or lie in a block of zeros in an image that is not of counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph.images.resampling import find_missing
+    >>> images = np.random.default_rng(0).normal(size=(1, 1, 16, 16))
+    >>> images[0, 0, :, :3] = 0
+    >>> find_missing(images).sum()
+    np.int64(48)
+    """
+    is_missing = ~np.isfinite(images)
+    is_zero = images == 0
+    rows = np.flatnonzero(is_zero.any(axis=(1, 2, 3)))
+    for i in rows:
+        known = images[i][~is_missing[i] & ~is_zero[i]]
+        if _has_counts(known):
+            continue
+        is_block = ndimage.binary_opening(is_zero[i], np.ones((1, _ZEROS, _ZEROS)))
+        if np.sum(is_zero[i] & ~is_block) <= _MOST_ZEROS * np.sum(~is_block):
+            is_missing[i] |= is_block
+    return is_missing
+
+
+def _has_counts(pixels):
+    """Check whether pixels are counts, multiples of the faintest one in any unit of flux."""
+    if not pixels.size:
+        return False
+    counts = pixels.astype(float) / np.abs(pixels).min()
+    return np.allclose(counts, np.round(counts), rtol=_ROUNDING, atol=0)
 
 
 def _sample(stamp, matrix, offset, size, *, order):

@@ -10,7 +10,13 @@ import numpy as np
 from astro_morph.catalog.flags import BITS
 from astro_morph.images.errors import ImageError
 from astro_morph.images.orientation import orient
-from astro_morph.images.resampling import count_subpixels, cut_stamps, resample_stamps, stamp_box
+from astro_morph.images.resampling import (
+    count_subpixels,
+    cut_stamps,
+    find_missing,
+    resample_stamps,
+    stamp_box,
+)
 from astro_morph.images.tiles import Tile
 
 __all__ = ['LATTICE', 'STENCIL', 'cut_tiles', 'find_near', 'locate_grids', 'north_up']
@@ -24,6 +30,10 @@ _STENCIL_ANGLES = np.array([0, 270, 90, 0, 180]) * u.deg  # north up, east to th
 
 #: The 8 x 8 points, corners included, at which the coverage of a cutout by a tile is measured.
 LATTICE = np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 8)] * 2), axis=-1).reshape(-1, 2)
+
+# Least fraction of pixels that are known around missing ones, of those that noise makes negative,
+# and of the median that the lowest one has in a sky that was not subtracted.
+_LEAST_SKY = 0.05
 
 # Pixels resampled at a time, which limits the memory beside the result.
 _BATCH_PIXELS = 4_000_000
@@ -233,6 +243,7 @@ def _cut_from_tile(tile, placement, size):
         rest = placement.select(~is_aligned)
         corners, box_size = stamp_box(rest.jacobians, rest.centres, size)
         stamps = cut_stamps(tile, corners, box_size)
+        _remove_zeros(stamps)
         images[~is_aligned] = resample_stamps(
             stamps,
             rest.jacobians,
@@ -241,6 +252,21 @@ def _cut_from_tile(tile, placement, size):
             conserve_flux=not placement.tile.image.unit.is_surface_brightness,
         )
     return images * np.float32(placement.tile.n_flux_pixels)
+
+
+def _remove_zeros(stamps):
+    """Replace missing pixels that are zero by NaN: a spline would turn them into small numbers."""
+    is_missing = find_missing(stamps[:, np.newaxis])[:, 0]
+    for stamp, is_zero in zip(stamps, is_missing, strict=True):
+        if is_zero.any() and _has_sky(stamp[~is_zero], stamp.size):
+            stamp[is_zero] = np.nan
+
+
+def _has_sky(known, n_pixels):
+    """Check for a sky with noise or a level; that of a drawing is zero, not missing."""
+    if known.size < _LEAST_SKY * n_pixels:
+        return False
+    return np.mean(known < 0) > _LEAST_SKY or np.min(known) > _LEAST_SKY * np.median(known)
 
 
 def _find_gaps(images, placements):

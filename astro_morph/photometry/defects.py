@@ -2,15 +2,37 @@
 """Find defects of images: missing pixels, cosmic rays, saturated cores; and fill small holes."""
 
 import numpy as np
-from scipy.ndimage import binary_opening, gaussian_filter
+from scipy.ndimage import (
+    binary_opening,
+    binary_propagation,
+    gaussian_filter,
+    maximum_filter,
+)
 
+from astro_morph.images.resampling import find_missing
 from astro_morph.photometry.segmentation import grow
 
-__all__ = ['fill_small_holes', 'find_cosmic_rays', 'find_missing', 'find_saturated']
+__all__ = [
+    'fill_small_holes',
+    'find_cosmic_rays',
+    'find_missing',
+    'find_missing_in_pictures',
+    'find_saturated',
+]
 
-# Side of the smallest block of zeros that is missing data, as some services write it. Single pixels
-# of real numbers are exactly zero once in a million; such a block never is.
-ZEROS = 2
+# Shapes of the smallest black border, in pixels. With them, two of 560 pictures of six surveys have
+# one by chance; of strips of 20 pixels that were painted black and compressed, 99 % are found.
+BORDER_SHAPES = ((2, 12), (12, 2), (6, 6))
+JPEG_BLOCK = 8
+
+# Where a larger fraction of the other pixels is black, the sky is. Single bands are so more often.
+MOST_BLACK = 0.3
+MOST_BLACK_IN_A_BAND = 0.05
+
+# Fractions that tell a black border from a black sky around an object: of a side of the image that
+# other pixels reach; and of the box around these that is black.
+LEAST_AT_EDGE = 0.25
+MOST_BLACK_IN_BOX = 0.1
 
 # A cosmic ray exceeds the noise, and the pixels on both sides, by these factors. The seeing spreads
 # the light of stars: adjacent pixels differ at most by a factor of 2 for a FWHM of 2 pixels.
@@ -26,29 +48,56 @@ FILLING = 1.27
 LEAST_WEIGHT = 0.04
 
 
-def find_missing(images):
+def find_missing_in_pictures(pictures):
     """
-    Find the missing pixels.
+    Find the missing pixels of pictures.
+
+    Services and tools fill what they lack with zeros. The sky of a picture may be black too, but
+    for missing pixels the black reaches the edge and ends in a straight line, and hardly any other
+    pixel is black.
 
     Parameters
     ----------
-    images : ndarray of float32, shape (n, band, y, x)
-        Cutouts in flux.
+    pictures : ndarray of float32, shape (n, band, y, x)
+        Pictures from 0 to 255.
 
     Returns
     -------
     is_missing : ndarray of bool, shape (n, band, y, x)
-        Pixels that are not finite, or lie in a block of zeros in an image that is not of counts.
+        Pixels that are not finite, or lie in a black border of all bands or of one.
     """
-    is_missing = ~np.isfinite(images)
-    is_zero = images == 0
-    rows = np.flatnonzero(is_zero.any(axis=(1, 2, 3)))
-    for i in rows:
-        known = images[i][~is_missing[i] & ~is_zero[i]]
-        has_counts = known.size and np.array_equal(known, np.round(known))
-        if not has_counts:
-            is_missing[i] |= binary_opening(is_zero[i], np.ones((1, ZEROS, ZEROS)))
+    is_missing = ~np.isfinite(pictures)
+    is_zero = pictures == 0
+    for i in np.flatnonzero(is_zero.any(axis=(1, 2, 3))):
+        is_missing[i] |= _find_black_border(is_zero[i].all(axis=0), MOST_BLACK)
+        for band, its_zeros in enumerate(is_zero[i]):
+            is_missing[i, band] |= _find_black_border(its_zeros, MOST_BLACK_IN_A_BAND)
     return is_missing
+
+
+def _find_black_border(is_zero, most_black):
+    """Return the black pixels that are a border, not a black sky; of one image."""
+    solid = np.zeros_like(is_zero)
+    for shape in BORDER_SHAPES:
+        solid |= binary_opening(is_zero, np.ones(shape))
+    rim = np.ones_like(is_zero)
+    rim[1:-1, 1:-1] = False
+    border = binary_propagation(solid & rim, mask=solid)
+    if not border.any() or border.all():
+        return border
+    # JPEG compression blurs the edge of the border.
+    is_far = ~maximum_filter(border, 2 * JPEG_BLOCK + 1)
+    is_sky = not is_far.any() or is_zero[is_far].mean() > most_black
+    return border & False if is_sky or _is_around_an_object(border) else border
+
+
+def _is_around_an_object(border):
+    """Check whether the other pixels are neither a box nor cut off by the edge of the image."""
+    known = ~border
+    at_edge = max(line.mean() for line in (known[0], known[-1], known[:, 0], known[:, -1]))
+    y, x = np.nonzero(known)
+    in_box = border[y.min() : y.max() + 1, x.min() : x.max() + 1]
+    return at_edge < LEAST_AT_EDGE and in_box.mean() > MOST_BLACK_IN_BOX
 
 
 def find_cosmic_rays(images, noise):
@@ -75,7 +124,7 @@ def find_cosmic_rays(images, noise):
     along = np.fmax(images[..., :-2, 1:-1], images[..., 2:, 1:-1])
     beside = np.fmax(np.fmin(across, along), noise)
     is_ray = np.zeros(images.shape, bool)
-    is_ray[..., 1:-1, 1:-1] = (inside > RAY_NOISE * noise) & (inside > RAY_CONTRAST * beside)
+    is_ray[..., 1:-1, 1:-1] = (inside > RAY_NOISE * noise) & (inside / RAY_CONTRAST > beside)
     return is_ray & (is_ray.sum(axis=1, keepdims=True) == 1)
 
 
