@@ -71,12 +71,13 @@ _MEASURES = (
 )
 
 
-def measure(cutouts, *, band=None):
+def measure(cutouts, *, band=None, saddle=0):
     """
     Measure the morphology of the galaxies at the centres of cutouts.
 
-    The sky is subtracted; neighbours and defects are masked. Ellipticity, elongation, orientation,
-    Kron and half-light radii and the segment flux are those of
+    The sky is subtracted; neighbours and defects are masked. Sources that are connected with the
+    galaxy are part of it, such as the other galaxy of a merging pair, see ``saddle``. Ellipticity,
+    elongation, orientation, Kron and half-light radii and the segment flux are those of
     `photutils.segmentation.SourceCatalog`. The Gini coefficient is `photutils.morphology.gini` in
     the region of `~astro_morph.photometry.structure.galaxy_region`; the other measures are the
     functions of the same names in `astro_morph.photometry.structure`. Details that the papers
@@ -90,23 +91,35 @@ def measure(cutouts, *, band=None):
     band : str, default=None
         The band to measure in: by default r, the band of most published measures, or the middle
         band if there is no r. All bands together are used to detect the galaxy.
+    saddle : float, default=0
+        A companion that is connected with the galaxy is split off, masked and flagged
+        (``companion_split``) if the light at the saddle between the two is below this fraction of
+        the fainter peak. With 0, no companion is split off, as with
+        `photutils.segmentation.detect_sources`, and mergers keep their asymmetry. With 0.4, stars
+        in the outskirts are split off, and pairs farther apart than about three half-light radii;
+        with 0.8, half of all mergers.
 
     Returns
     -------
     measures : `~astropy.table.QTable`
         A table of n rows with the columns ``gini``, ``m20``, ``concentration``, ``asymmetry``,
-        ``smoothness``, ``ellipticity``, ``elongation``, ``orientation``, ``petrosian_radius``,
-        ``kron_radius``, ``half_light_radius``, ``segment_flux`` and ``segment_snr``, masked where
-        they could not be measured. Radii are in arcsec if the pixel scale is known, else in
-        pixels. ``measure_flags`` has bits for unreliable measures, see `astro_morph.decode_flags`.
-        ``measure_status`` is ``'ok'``, or the reason why there is no image; ``'no_source'`` if
-        there is no source at the centre; or ``'no_petrosian_radius'`` if the galaxy extends beyond
-        the cutout, so that only the measures of photutils are given.
+        ``smoothness``, ``ellipticity``, ``elongation``, ``orientation``, ``orientation_image``,
+        ``petrosian_radius``, ``kron_radius``, ``half_light_radius``, ``segment_flux``,
+        ``segment_mag`` and ``segment_snr``, masked where they could not be measured. The
+        orientation is the position angle of the major axis, north through east; it is masked if
+        the rotation or the parity of the cutout is not known. Radii are in arcsec if the pixel
+        scale is known, else in pixels. The flux is in microjansky if the zero point of the band is
+        known; else it has no unit, and the magnitude is masked. ``measure_flags`` has bits for
+        unreliable measures, see `astro_morph.decode_flags`. ``measure_status`` is ``'ok'``, or the
+        reason why there is no image; ``'no_source'`` if there is no source at the centre; or
+        ``'no_petrosian_radius'`` if the galaxy extends beyond the cutout, so that only the
+        measures of photutils are given.
 
     Raises
     ------
     ValueError
-        If the images are pictures, which are not linear in flux, or the band is missing.
+        If the images are pictures, which are not linear in flux, the band is missing, or
+        ``saddle`` is not between 0 and 1.
 
     Examples
     --------
@@ -125,6 +138,9 @@ def measure(cutouts, *, band=None):
             'fetch bands, not colour pictures'
         )
         raise ValueError(msg)
+    if not 0 <= saddle <= 1:
+        msg = f'saddle is {saddle}, expected a fraction of the fainter peak, from 0 to 1'
+        raise ValueError(msg)
     band = _default_band(cutouts.bands) if band is None else band
     cutouts.select_bands([band])  # raises an error if there is no such band
     rows = np.flatnonzero(cutouts.is_ok)
@@ -134,7 +150,11 @@ def measure(cutouts, *, band=None):
     if rows.size:
         sky = measure_sky(cutouts.images[rows])
         flags[rows] = BITS['uncertain_sky'] * sky.is_uncertain
-        images, noise, segments = _prepare(cutouts.images[rows], sky, cutouts.bands.index(band))
+        images = _prepare(cutouts.images[rows], sky)
+        segments, is_split = _segment(images, sky.noise, saddle)
+        flags[rows] |= BITS['companion_split'] * is_split
+        index = cutouts.bands.index(band)
+        images, noise = images[:, index].astype(float), sky.noise[:, index].astype(float)
         flux = np.sum(images, axis=(1, 2), where=(segments == 1) & np.isfinite(images))
         is_seen = flux > 0
         status[rows[~is_seen]] = 'no_source'
@@ -165,13 +185,18 @@ def _default_band(bands):
     return 'r' if 'r' in bands else bands[len(bands) // 2]
 
 
-def _prepare(images, sky, index):
-    """Return one band, sky-subtracted and NaN in missing pixels, its noise, and the segments."""
+def _prepare(images, sky):
+    """Subtract the sky, and set missing pixels to NaN."""
     images = images - sky.level
     is_defect = find_missing(images) | find_cosmic_rays(images, sky.noise)
-    images = np.where(is_defect, np.nan, images)
-    segments = segment(images, sky.noise)
-    return images[:, index].astype(float), sky.noise[:, index].astype(float), segments
+    return np.where(is_defect, np.nan, images)
+
+
+def _segment(images, noise, saddle):
+    """Return the segments, and whether a source connected with the galaxy is not part of it."""
+    segments = segment(images, noise, saddle=saddle)
+    is_connected = segment(images, noise, saddle=0) == 1
+    return segments, (is_connected & (segments > 1)).any(axis=(1, 2))
 
 
 def _measure_sources(images, noise, segments):
@@ -303,10 +328,12 @@ def _as_table(records, flags, status, cutouts):
 
 
 def _masked(values, unit, description, meta):
-    """Build a column of numbers that is masked where they are NaN."""
+    """Build a column of numbers that is masked where they are NaN or beyond float32."""
+    with np.errstate(over='ignore'):
+        values = values.astype(np.float32)
     return MaskedColumn(
-        values.astype(np.float32),
-        mask=np.isnan(values),
+        values,
+        mask=~np.isfinite(values),
         fill_value=np.nan,
         unit=unit,
         description=description,

@@ -47,8 +47,9 @@ COARSE_FROM, SUBPIXELS = 10, 5
 WORST = 10.0
 
 # Side in pixels of the initial simplex of the search for the centre of symmetry: more than half a
-# pixel, where the interpolation has spurious minima.
-FIRST_STEP = 1.5
+# pixel, where the interpolation has spurious minima, and about that of statmorph, so that the
+# search in close pairs, where each galaxy has a minimum, ends in the same one.
+FIRST_STEP = 2.5
 
 
 def light_inside(image, centre, radius, *, elongation=1.0, orientation=0.0):

@@ -15,12 +15,14 @@ from scipy.optimize import brentq
 
 from astro_morph import CutoutSet, conf, decode_flags
 from astro_morph.catalog import write_predictions
+from astro_morph.catalog.flags import BITS
 from astro_morph.catalog.io.tables import read_table, write_table
 from astro_morph.cutouts import Hips2Fits, Mosaics
 from astro_morph.photometry import measure
 from astro_morph.photometry.measures import stack
 from astro_morph.photometry.segmentation import segment
 from astro_morph.photometry.sky import measure_sky
+from astro_morph.photometry.structure import asymmetry, concentration, petrosian_radius
 from astro_morph.simulation import SimulatedSurvey, serve
 from astro_morph.tests.helpers import gaussian
 
@@ -148,6 +150,64 @@ def test_sky_and_neighbours_do_not_matter(galaxies, measures):
     others = measure(make_cutouts(gaussian(SIZE, sigma=SIGMA), alone))
     for name, tolerance in [('gini', 0.01), ('m20', 0.02), ('concentration', 0.02)]:
         assert measures[name][1] == pytest.approx(others[name][1], abs=tolerance)
+
+
+def make_pair(separation):
+    """Draw a galaxy with a fainter companion, without noise."""
+    galaxy = gaussian(SIZE, sigma=4, axis_ratio=0.7)
+    return galaxy + 0.6 * gaussian(SIZE, sigma=4, x=separation, y=2)
+
+
+@pytest.mark.parametrize('separation', [10, 13, 16])
+def test_close_pairs_keep_their_asymmetry(separation):
+    pair = make_pair(separation)
+    y, x = np.indices(pair.shape)
+    centroid = np.array([np.sum(x * pair), np.sum(y * pair)]) / pair.sum()
+    true, centre = asymmetry(pair, centroid, petrosian_radius(pair, centroid))
+    radius = petrosian_radius(pair, centre)
+    # The mean noise is subtracted also where the two sides differ by more than the noise.
+    measures = measure(make_cutouts(pair, noise=NOISE / 10))
+    assert true > 0.3
+    assert measures['asymmetry'][0] == pytest.approx(true, abs=0.02)
+    expected = concentration(pair, centre, radius)
+    assert measures['concentration'][0] == pytest.approx(expected, abs=0.05)
+    flux = float(measures['segment_flux'][0])
+    assert flux == pytest.approx(pair.sum(), rel=0.03)
+    assert decode_flags(measures['measure_flags'])[0] == []
+
+
+def test_companions_are_split_off_on_request_and_flagged():
+    measures = measure(make_cutouts(make_pair(14)), saddle=0.8)
+    assert measures['asymmetry'][0] < 0.1
+    assert measures['m20'][0] < -1.4
+    assert 'companion_split' in decode_flags(measures['measure_flags'])[0]
+
+
+def test_lower_saddles_split_only_what_is_farther_apart():
+    cutouts = make_cutouts(make_pair(13), make_pair(18))
+    is_split = {
+        saddle: measure(cutouts, saddle=saddle)['measure_flags'] & BITS['companion_split'] > 0
+        for saddle in (0.1, 0.4, 0.9)
+    }
+    assert is_split[0.1].tolist() == [False, False]
+    assert is_split[0.4].tolist() == [False, True]
+    assert is_split[0.9].tolist() == [True, True]
+
+
+@pytest.mark.parametrize('saddle', [0, 0.8])
+def test_neighbours_with_sky_between_are_masked_and_no_companions(saddle):
+    galaxy = gaussian(SIZE, sigma=SIGMA)
+    neighbour = gaussian(SIZE, sigma=3, x=-30, y=8)
+    alone, beside = measure(make_cutouts(galaxy, galaxy + neighbour), saddle=saddle)
+    for name, tolerance in [('asymmetry', 0.02), ('m20', 0.02), ('concentration', 0.02)]:
+        assert beside[name] == pytest.approx(alone[name], abs=tolerance)
+    assert decode_flags(beside['measure_flags']) == []
+
+
+@pytest.mark.parametrize('saddle', [-0.1, 1.2, np.nan])
+def test_saddle_is_a_fraction(galaxies, saddle):
+    with pytest.raises(ValueError, match=f'saddle is {saddle}, expected .* from 0 to 1'):
+        measure(galaxies, saddle=saddle)
 
 
 def test_band_is_r_or_the_middle_one_or_the_one_named():
