@@ -20,10 +20,13 @@ __all__ = ['keep_images', 'keep_one_a_place', 'rank_names']
 # int, unc, cov.
 _IMAGES = 'image img sci science bgsub bkgsub int ooi osi'
 _WEIGHTS = (
-    'weight weights wht wgt wei wt invvar ivar var variance err error errors rms std sigma unc '
-    'uncert uncertainty noise oow osw'
+    'weight weights weightmap wht wgt wei wt invvar ivar var variance err error errors rms std '
+    'sigma snr unc uncert uncertainty noise oow osw'
 )
-_MASKS = 'mask masks msk maskbits bitmask flag flags dq ood osd quality seg segm segmentation blobs'
+_MASKS = (
+    'mask masks msk maskbits bitmask bpm flag flags flg dq ood osd quality seg segm segmentation '
+    'blobs'
+)
 _DEPTHS = (
     'nexp exp expmap exptime expwt num numexp cov coverage conf con ctx depth galdepth psfdepth '
     'psf psfsize'

@@ -150,6 +150,7 @@ class TestExtensions:
             ['MASK', 'IMAGE', 'VARIANCE', None],
             ['WGT', 'SCI', 'MSK', 'CTX'],
             ['VAR_POISSON', None, 'CON', 'VAR_FLAT'],
+            ['3-4.E.RMS', '3-4.E.SCI', '3-4.E.FLG'],
         ],
     )
     def test_science_is_used_without_noise(self, tmp_path, names):
