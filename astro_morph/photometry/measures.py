@@ -36,6 +36,11 @@ MOST_HIDDEN = 0.1
 # Below this Petrosian radius in pixels, smoothness is undefined, and the seeing dominates the rest.
 SMALLEST_RADIUS = 8
 
+# Sources are connected inside this isophote, in units of the noise of the smoothed image: 1.5 times
+# the noise of a pixel, as in the tutorial of statmorph. Fainter isophotes, at 3 times the noise of
+# the smoothed image, connect a quarter of all galaxies with a star or another galaxy.
+ISOPHOTE = 6.8
+
 # Cutouts that photutils gets as one image: a catalogue of one source takes as long as one of many.
 TILES = 64
 
@@ -76,13 +81,13 @@ def measure(cutouts, *, band=None, saddle=0):
     Measure the morphology of the galaxies at the centres of cutouts.
 
     The sky is subtracted; neighbours and defects are masked. Sources that are connected with the
-    galaxy are part of it, such as the other galaxy of a merging pair, see ``saddle``. Ellipticity,
-    elongation, orientation, Kron and half-light radii and the segment flux are those of
-    `photutils.segmentation.SourceCatalog`. The Gini coefficient is `photutils.morphology.gini` in
-    the region of `~astro_morph.photometry.structure.galaxy_region`; the other measures are the
-    functions of the same names in `astro_morph.photometry.structure`. Details that the papers
-    leave open follow statmorph (Rodriguez-Gomez et al. 2019, MNRAS 483, 4140), so that the values
-    can be compared.
+    galaxy inside the isophote of 1.5 times the noise are part of it, such as the other galaxy of a
+    merging pair, see ``saddle``. Ellipticity, elongation, orientation, Kron and half-light radii
+    and the segment flux are those of `photutils.segmentation.SourceCatalog`. The Gini coefficient
+    is `photutils.morphology.gini` in the region of
+    `~astro_morph.photometry.structure.galaxy_region`; the other measures are the functions of the
+    same names in `astro_morph.photometry.structure`. Details that the papers leave open follow
+    statmorph (Rodriguez-Gomez et al. 2019, MNRAS 483, 4140), so that the values can be compared.
 
     Parameters
     ----------
@@ -95,9 +100,9 @@ def measure(cutouts, *, band=None, saddle=0):
         A companion that is connected with the galaxy is split off, masked and flagged
         (``companion_split``) if the light at the saddle between the two is below this fraction of
         the fainter peak. With 0, no companion is split off, as with
-        `photutils.segmentation.detect_sources`, and mergers keep their asymmetry. With 0.4, stars
-        in the outskirts are split off, and pairs farther apart than about three half-light radii;
-        with 0.8, half of all mergers.
+        `photutils.segmentation.detect_sources`, and mergers keep their asymmetry. With 0.4, bright
+        stars in the outskirts are split off, and pairs farther apart than about three half-light
+        radii; with 0.8, most mergers.
 
     Returns
     -------
@@ -194,8 +199,8 @@ def _prepare(images, sky):
 
 def _segment(images, noise, saddle):
     """Return the segments, and whether a source connected with the galaxy is not part of it."""
-    segments = segment(images, noise, saddle=saddle)
-    is_connected = segment(images, noise, saddle=0) == 1
+    segments = segment(images, noise, saddle=saddle, isophote=ISOPHOTE)
+    is_connected = segment(images, noise, saddle=0, isophote=ISOPHOTE) == 1
     return segments, (is_connected & (segments > 1)).any(axis=(1, 2))
 
 

@@ -167,14 +167,15 @@ def grow(mask, pixels):
     return maximum_filter(mask.view(np.uint8), (1, 2 * pixels + 1, 2 * pixels + 1)).view(bool)
 
 
-def segment(images, noise, *, saddle=0.8):
+def segment(images, noise, *, saddle=0.8, isophote=0):
     """
     Segment each cutout into the galaxy at its centre, neighbours and sky.
 
     Two connected peaks are two sources if the light at the saddle between them is below a fraction
-    of the fainter peak. The other pixels belong to the peak to which the steepest ascent leads.
-    Compared with deblending by multiple thresholds, this detaches fewer spiral arms, and finds
-    faint galaxies beside bright stars as well as faint stars beside bright galaxies.
+    of the fainter peak, or below an isophote. The other pixels belong to the peak to which the
+    steepest ascent leads. Compared with deblending by multiple thresholds, this detaches fewer
+    spiral arms, and finds faint galaxies beside bright stars as well as faint stars beside bright
+    galaxies.
 
     Parameters
     ----------
@@ -186,6 +187,9 @@ def segment(images, noise, *, saddle=0.8):
         The fraction of the peak. With 0.8, half of all mergers are separated. With 0.4, hardly any
         merger is, but stars are separated only if they are bright or in the outskirts of the
         galaxy. With 0, connected sources are never separated.
+    isophote : float, default=0
+        Least signal-to-noise ratio, in the smoothed image, of the saddle between the peaks of one
+        source.
 
     Returns
     -------
@@ -206,7 +210,8 @@ def segment(images, noise, *, saddle=0.8):
     """
     signal = smooth(signal_to_noise(images, noise))
     is_source = detect(signal)
-    peaks = _merge(signal, _climb(signal, is_source | (signal > FAINT)), saddle)
+    peaks = _climb(signal, is_source | (signal > FAINT))
+    peaks = _merge(signal, peaks, saddle, isophote)
     return _central_first(_number(np.where(is_source, peaks, -1)))
 
 
@@ -228,7 +233,7 @@ def _climb(signal, is_light):
     return np.where(is_light, above.reshape(signal.shape), -1)
 
 
-def _merge(signal, peaks, saddle):
+def _merge(signal, peaks, saddle, isophote):
     """Merge peaks into higher ones, from the highest saddle between two of them down."""
     first, second, height = _saddles(signal, peaks)
     flat = signal.ravel()
@@ -242,7 +247,7 @@ def _merge(signal, peaks, saddle):
     for one, other, saddle_height in zip(first, second, height, strict=True):
         high, low = sorted((top(one), top(other)), key=flat.__getitem__, reverse=True)
         rise = flat[low] - saddle_height
-        if saddle_height > saddle * flat[low] or rise < LEAST_RISE:
+        if saddle_height > max(saddle * flat[low], isophote) or rise < LEAST_RISE:
             joined[low] = high
     # As many iterations as the longest chain of merged peaks needs.
     while not np.array_equal(joined, further := joined[joined]):

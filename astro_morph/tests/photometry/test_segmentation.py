@@ -76,6 +76,15 @@ def test_segments_hold_the_light_that_is_above_the_noise(images):
     assert np.sqrt(area / np.pi) == pytest.approx(8.2, abs=1)
 
 
+def test_sources_of_one_isophote_are_one_source(images):
+    # Between the two that overlap, the signal is about half of a peak.
+    signal = smooth(signal_to_noise(images, noise=[1, 1]))
+    between = signal[2, 24, 24:33].min()
+    for isophote, n_sources in {0: 1, 0.9 * between: 1, 1.1 * between: 2}.items():
+        segments = segment(images[2:3], noise=[1, 1], saddle=0, isophote=isophote)
+        assert segments.max() == n_sources
+
+
 def test_saddle_says_what_is_apart(images):
     # Between the two that overlap, the light falls to about half of the fainter peak.
     sources = {saddle: segment(images, noise=[1, 1], saddle=saddle) for saddle in (0, 0.2, 0.8)}
