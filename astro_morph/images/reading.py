@@ -21,6 +21,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from astro_morph.images.companions import rank_names
 from astro_morph.images.errors import NotAnImageError, TruncatedImageError, image_errors
 from astro_morph.images.picture_files import decode_picture
+from astro_morph.images.units import linearise
 from astro_morph.utils.messages import cut_list
 
 __all__ = ['find_images', 'read_fits', 'read_image']
@@ -67,7 +68,7 @@ def read_image(path):
         with image_errors():
             images = _decode_images(data, hdu)
             image = _first(images)
-            pixels = _bands_first(image.data, report=_log_bands_last)
+            pixels = _bands_first(read_pixels(image), report=_log_bands_last)
         _warn_of_others(images)
         return pixels, image.header
     with image_errors():
@@ -99,7 +100,7 @@ def read_fits(path, hdu=None):
     """
     data = _read_bytes(path)
     with image_errors():
-        return decode_fits(data, hdu).data
+        return read_pixels(decode_fits(data, hdu))
 
 
 def find_images(hdus, hdu=None):
@@ -166,9 +167,9 @@ def _readable(hdus):
 
 
 def read_pixels(hdu):
-    """Return the pixels of an HDU; raise `TruncatedImageError` if the file ends before them."""
+    """Return the linear pixels of an HDU; raise TruncatedImageError if the file ends before."""
     try:
-        return hdu.data
+        return linearise(hdu.data, hdu.header)
     except (TypeError, AttributeError) as error:  # the header announces more pixels than there are
         raise TruncatedImageError(str(error)) from error
 

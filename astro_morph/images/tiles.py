@@ -131,7 +131,7 @@ class SkyImage:
         self.shape = hdu.shape[-2:]
         self.n_planes = int(np.prod(hdu.shape[:-2]))
         self.bands = _read_bands(hdu.header, self.n_planes)
-        self.unit = ImageUnit(hdu.header.get('BUNIT', ''))
+        self.unit = ImageUnit.of(hdu.header)
 
     def to_pixel(self, coords):
         """Turn ICRS positions of shape (...) into pixels (x, y) of shape (..., 2)."""
@@ -427,9 +427,9 @@ def _mapped_file(pixels):
 
 def _find_layout(hdu):
     """Return the layout of the pixels in the file, None if they can't be mapped."""
-    if isinstance(hdu, fits.CompImageHDU):
-        return None
     header = hdu.header
+    if isinstance(hdu, fits.CompImageHDU) or 'BSOFTEN' in header:
+        return None
     bitpix = header['BITPIX']
     return _Layout(
         offset=hdu.fileinfo()['datLoc'],

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Understand the unit of an image: flux per pixel or surface brightness, and its AB zero point."""
+"""Understand the unit of an image: flux or surface brightness, AB zero point, asinh scaling."""
 
 import re
 import warnings
@@ -8,7 +8,7 @@ from functools import cache
 import astropy.units as u
 import numpy as np
 
-__all__ = ['ImageUnit']
+__all__ = ['ImageUnit', 'linearise']
 
 # Words in headers that astropy.units spells differently.
 _SPELLINGS = {
@@ -92,6 +92,50 @@ class ImageUnit:
             return np.nan
         # Without the round-off of conversions, nanomaggies have 22.5.
         return float(np.round(flux.to_value(u.ABmag), 9))
+
+    @classmethod
+    def of(cls, header):
+        """Return the unit of the pixels of a FITS header after `linearise`."""
+        is_calibrated = 'BSOFTEN' in header and 'EXPTIME' in header
+        return cls('nanomaggy' if is_calibrated else header.get('BUNIT', ''))
+
+
+def linearise(pixels, header):
+    """
+    Convert the asinh scaling of stacked Pan-STARRS images to flux; others are returned unchanged.
+
+    With the keywords BSOFTEN and BOFFSET, a value v stands for the flux BOFFSET + 2 BSOFTEN sinh(v
+    ln(10) / 2.5), whose zero point is 25 + 2.5 log10(EXPTIME)
+    (https://outerspace.stsci.edu/display/PANSTARRS/PS1+Stack+images). Cutouts of the archive's own
+    service have linear values, and no such keywords.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        The values in the file.
+    header : `~astropy.io.fits.Header`
+        Its header.
+
+    Returns
+    -------
+    pixels : ndarray
+        Flux, in nanomaggies if the exposure time is known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph.images.units import linearise
+    >>> header = {'BSOFTEN': 20.0, 'BOFFSET': 3.0, 'EXPTIME': 10.0}
+    >>> linearise(np.array([0.0, 2.5]), header)  # fluxes of 3 and 201
+    array([0.03, 2.01])
+    """
+    if 'BSOFTEN' not in header:
+        return pixels
+    with np.errstate(over='ignore'):
+        sinh = np.sinh(np.asarray(pixels) * (np.log(10) / 2.5))
+    flux = header.get('BOFFSET', 0) + 2 * header['BSOFTEN'] * sinh
+    # Of the zero point 25 + 2.5 log10(EXPTIME), to that of nanomaggies.
+    return flux / (10 * header['EXPTIME']) if header.get('EXPTIME') else flux
 
 
 @cache

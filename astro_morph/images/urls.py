@@ -9,6 +9,7 @@ from astropy.io import fits
 
 from astro_morph.images.errors import TruncatedImageError, image_errors
 from astro_morph.images.tiles import SkyImage
+from astro_morph.images.units import linearise
 
 __all__ = ['RemoteImage', 'bracket_readings', 'find_files', 'is_url', 'locate']
 
@@ -163,9 +164,11 @@ class _RemotePixels:
         if isinstance(index, (int, np.integer)):
             plane = map(int, np.unravel_index(index, self._hdu.shape[:-2]))
             return _RemotePixels(self._hdu, self.shape, tuple(plane))
-        rows, columns = index
         with image_errors():
-            if isinstance(self._hdu, fits.CompImageHDU):
-                return self._hdu.section[(*self._plane, rows, columns)]
-            # Whole rows are contiguous in the file, and take one read.
-            return self._hdu.section[(*self._plane, rows)][:, columns]
+            return linearise(self._read(*index), self._hdu.header)
+
+    def _read(self, rows, columns):
+        if isinstance(self._hdu, fits.CompImageHDU):
+            return self._hdu.section[(*self._plane, rows, columns)]
+        # Whole rows are contiguous in the file, and take one read.
+        return self._hdu.section[(*self._plane, rows)][:, columns]

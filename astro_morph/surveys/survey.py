@@ -103,6 +103,9 @@ class Survey:
     unit : str, default=''
         Unit of the images, as BUNIT in a FITS header, where the images do not name it. Surface
         brightness, such as ``'MJy/sr'``, keeps its values at any pixel scale.
+    nonlinear : dict, default={}
+        The bands whose images are not linear in flux, such as photographic plates, by the name of
+        the class of `astro_morph.cutouts` that fetches them. They can't be fetched as flux.
     service : str, default='Hips2Fits'
         The class of `astro_morph.cutouts` that fetches the images by default.
     hips : dict, default={}
@@ -142,6 +145,7 @@ class Survey:
     sky_noise: np.ndarray = None
     zero_point: float = None
     unit: str = ''
+    nonlinear: dict = field(default_factory=dict)
     service: str = 'Hips2Fits'
     hips: dict = field(default_factory=dict)
     hips_color: str = None

@@ -122,7 +122,7 @@ class RemoteSource(CutoutSource):
     ------
     ValueError
         If the service has no colour pictures and ``bands`` is ``'rgb'``, or does not know the
-        survey.
+        survey, or its images in one of the bands are not linear in flux.
 
     Examples
     --------
@@ -167,6 +167,7 @@ class RemoteSource(CutoutSource):
             raise ValueError(msg)
         self.kind = 'picture' if bands == 'rgb' else 'flux'
         self.bands = PICTURE_BANDS if bands == 'rgb' else tuple(bands or self.survey.bands)
+        self._refuse_nonlinear()
         self.pixel_scale = u.Quantity(
             self.survey.pixel_scale if pixel_scale is None else pixel_scale
         )
@@ -328,6 +329,24 @@ class RemoteSource(CutoutSource):
         return self._make_plan(places, self._find_missing(places, builder))
 
     # The implementation.
+
+    def _refuse_nonlinear(self):
+        service = type(self).__name__
+        nonlinear = self.survey.nonlinear.get(service, ())
+        refused = [band for band in self.bands if band in nonlinear]
+        if not refused or self.kind == 'picture':
+            return
+        ways = []
+        if self._has_pictures and self.survey.hips_color:
+            ways.append(f'{as_written("bands", "rgb")} for colour pictures')
+        if self.survey.service != service:
+            ways.append(f'{self.survey.service}, whose images are linear')
+        msg = (
+            f'{as_written("bands")}: {service} has images of {self.survey.name} in {refused} that '
+            'are not linear in flux, so that they can be neither measured nor cleaned; use '
+            f'{" or ".join([*ways, "another survey"])}'
+        )
+        raise ValueError(msg)
 
     @property
     def _layers(self):
