@@ -407,7 +407,8 @@ def test_batches_without_known_units_keep_those_of_the_images(galaxies):
 
 @pytest.mark.parametrize('table_class', [Table, QTable])
 @pytest.mark.parametrize('ending', ['fits', 'ecsv', 'vot'])
-def test_measures_stand_beside_predictions_and_in_files(measures, table_class, ending, tmp_path):
+def test_measures_stand_beside_predictions_and_in_files(galaxies, table_class, ending, tmp_path):
+    measures = measure(galaxies.replace(zero_point=22.5, rotation=0 * u.deg, parity=1))
     annotated = write_predictions(
         table_class({'id': [1, 2, 3]}),
         classes=['E', 'S'],
@@ -421,11 +422,18 @@ def test_measures_stand_beside_predictions_and_in_files(measures, table_class, e
     assert annotated.colnames[-1] == 'morph_measure_status'
     write_table(annotated, tmp_path / f'annotated.{ending}')
     again = read_table(tmp_path / f'annotated.{ending}')
-    column = again['morph_kron_radius']
-    assert column.unit == u.arcsec
-    assert column.mask.tolist() == [False, False, True]
-    np.testing.assert_allclose(column[:2], measures['kron_radius'][:2].value)
-    assert column.description == measures['kron_radius'].info.description
+    units = {
+        'kron_radius': u.arcsec,
+        'segment_flux': u.uJy,
+        'segment_mag': u.mag,
+        'orientation': u.deg,
+    }
+    for name, unit in units.items():
+        column = again[f'morph_{name}']
+        assert column.unit == unit
+        assert column.mask.tolist() == [False, False, True]
+        np.testing.assert_allclose(column[:2], measures[name][:2].value)
+        assert column.description == measures[name].info.description
 
 
 def test_annotate_adds_measures(classifier, blobs):
