@@ -169,9 +169,9 @@ def measure_sky(images, *, half_light=None):
     level += (dark / unit)[..., np.newaxis, np.newaxis]
     unknown = NINE_OF_TEN * wings.error
     error = np.fmax(unknown, noise * UNCERTAINTY / fraction.clip(LEAST_FITTED)[:, np.newaxis] ** 2)
-    is_significant = np.sqrt(np.mean(level**2, axis=(2, 3))) > error
+    is_significant = np.mean(np.abs(level), axis=(2, 3), dtype=float) > error
     # Never subtract more than is known.
-    excess = np.minimum(unknown, level.mean(axis=(2, 3)).clip(0))
+    excess = np.minimum(unknown, level.mean(axis=(2, 3), dtype=float).clip(0))
     level -= np.where(is_uncertain, excess, 0).astype(np.float32)[..., np.newaxis, np.newaxis]
     level *= np.where(is_significant, unit, 0).astype(np.float32)[..., np.newaxis, np.newaxis]
     return Sky(

@@ -26,12 +26,12 @@ SUBSTEPS = 6
 
 # Galaxies are no Sersic profiles: the light of a ring may differ from one by this fraction. The
 # sky is not even: that of a ring may differ from the mean by this fraction of the noise of a pixel.
-MISFIT = 0.1
+MISFIT = 0.2
 UNEVEN = 0.03
 
 # The sky may be off by this fraction of the light at the border: further out than it is detected, a
 # galaxy may continue otherwise than any Sersic profile.
-UNKNOWN = 0.15
+UNKNOWN = 0.3
 
 # Scatter of the logarithm of catalogued half-light radii about those of the profiles.
 SIZE_SCATTER = 0.3
