@@ -121,7 +121,7 @@ def measure_sky(images, *, half_light=None):
     the residuals and added.
 
     A level smaller than its error is set to zero. A positive level that is uncertain is lowered by
-    its error, so that the light of the galaxy is kept.
+    its standard error, so that the light of the galaxy is kept.
 
     Parameters
     ----------
@@ -167,11 +167,13 @@ def measure_sky(images, *, half_light=None):
     fraction = 1 - is_covered.mean(axis=(1, 2))
     is_uncertain = (fraction < LEAST_SKY)[:, np.newaxis] | (wings.error > LARGEST_ERROR * noise)
     level += (dark / unit)[..., np.newaxis, np.newaxis]
-    unknown = NINE_OF_TEN * wings.error
-    error = np.fmax(unknown, noise * UNCERTAINTY / fraction.clip(LEAST_FITTED)[:, np.newaxis] ** 2)
+    error = np.fmax(
+        NINE_OF_TEN * wings.error,
+        noise * UNCERTAINTY / fraction.clip(LEAST_FITTED)[:, np.newaxis] ** 2,
+    )
     is_significant = np.mean(np.abs(level), axis=(2, 3), dtype=float) > error
     # Never subtract more than is known.
-    excess = np.minimum(unknown, level.mean(axis=(2, 3), dtype=float).clip(0))
+    excess = np.minimum(wings.error, level.mean(axis=(2, 3), dtype=float).clip(0))
     level -= np.where(is_uncertain, excess, 0).astype(np.float32)[..., np.newaxis, np.newaxis]
     level *= np.where(is_significant, unit, 0).astype(np.float32)[..., np.newaxis, np.newaxis]
     return Sky(

@@ -418,6 +418,63 @@ def test_bands_are_brought_to_the_widest_point_spread_function():
     np.testing.assert_allclose(matched.sum(axis=(2, 3)), 1e5, rtol=0.03)
 
 
+class TestUnits:
+    SETTINGS = (
+        {},
+        {'neighbours': 'all', 'recentre': 5, 'rotate': True, 'scale': 'petrosian'},
+        {'psf_fwhm': [1.4, 1.3, 1.2]},
+    )
+
+    @pytest.fixture
+    def cutouts(self, apart):
+        images = apart.cutouts.images[:8].copy()
+        images[0, 0, 5:9, 5:9] = 0
+        images[1, 1, 20, 20] = np.nan
+        images[2, 2, 50, 12] = 400
+        images[3] = (images[3] + 3000 * gaussian(SIDE, sigma=3)).clip(max=900)
+        return apart.cutouts[:8].replace(images=images)
+
+    @pytest.mark.parametrize('settings', SETTINGS)
+    @pytest.mark.parametrize('unit', [1e-30, 1e-22, 1e-9, 1e9, 1e20, 1e30])
+    def test_clean_up_and_flags_are_the_same_in_any_unit(self, cutouts, unit, settings):
+        preprocessor = Preprocessor(**settings)
+        expected = preprocessor.transform(cutouts)
+        scaled = cutouts.replace(images=(cutouts.images * np.float64(unit)).astype(np.float32))
+        clean = preprocessor.transform(scaled)
+        assert decode_flags(clean.flags) == decode_flags(expected.flags)
+        images = clean.images / np.float64(unit)
+        np.testing.assert_allclose(images, expected.images, atol=0.01)
+
+    @pytest.mark.parametrize('settings', SETTINGS)
+    @pytest.mark.parametrize('value', [1e30, 3e38, -3e38])
+    def test_huge_numbers_harm_only_their_row(self, cutouts, value, settings):
+        preprocessor = Preprocessor(**settings)
+        expected = preprocessor.transform(cutouts)
+        images = cutouts.images.copy()
+        images[6, :, 20:30, 20:30] = images[7] = value
+        clean = preprocessor.transform(cutouts.replace(images=images))
+        np.testing.assert_array_equal(clean.images[:6], expected.images[:6])
+        np.testing.assert_array_equal(clean.flags[:6], expected.flags[:6])
+
+
+def test_half_light_radii_in_a_column():
+    random = np.random.default_rng(0)
+    light = 4000 * np.array([draw(24, 1, 0.8, angle, 0, 0) for angle in range(8)]) + 100
+    cutouts = CutoutSet(
+        light[:, np.newaxis] + random.normal(size=(8, 1, SIDE, SIDE)),
+        pixel_scale=0.4 * u.arcsec,
+        table=Table({'radius': np.full(8, 21 * 0.4)}),
+    )
+    true = np.sum(light - 100, axis=(1, 2))
+    error, error_without_radii = (
+        np.abs(Preprocessor(half_light=column).transform(cutouts).images.sum((1, 2, 3)) - true)
+        for column in ('radius', None)
+    )
+    assert error.mean() < 0.6 * error_without_radii.mean()
+    with pytest.raises(ValueError, match=r"half_light is 'radius', a column .* leave it out"):
+        Preprocessor(half_light='radius').transform(cutouts.replace(table=None))
+
+
 class TestPictures:
     def test_only_missing_pixels_are_filled(self):
         images = np.random.default_rng(0).uniform(0, 255, (2, 3, 32, 32)).round()

@@ -156,3 +156,87 @@ def test_band_without_noise_has_noise_one(rims):
     np.testing.assert_allclose(border_noise(rims), [0.5, 1], rtol=0.05)
     rims[:, 1] = np.nan
     np.testing.assert_allclose(border_noise(rims), [0.5, 1], rtol=0.05)
+
+
+def observe_galaxies(side, index, half_light, flux, *, level=0, n=12):
+    """Draw galaxies of a flux in units of the noise, without noise and with it."""
+    random = np.random.default_rng(0)
+    y, x = (np.mgrid[: 3 * side, : 3 * side] + 0.5) / 3 - side / 2
+    light = []
+    for _ in range(n):
+        shape = random.uniform(0, 0.7), random.uniform(0, np.pi)
+        image = Sersic2D.evaluate(x, y, 1, half_light, index, 0, 0, *shape)
+        image = image.reshape(side, 3, side, 3).mean(axis=(1, 3))
+        light.append(flux * image / image.sum())
+    light = np.array(light)[:, np.newaxis]
+    return light, light + level + random.normal(size=light.shape)
+
+
+class TestGalaxiesThatFillTheirCutouts:
+    @pytest.mark.parametrize('flux', [4000, 40000])
+    @pytest.mark.parametrize('half_light', [2, 4, 8, 16, 24, 40])
+    @pytest.mark.parametrize('index', [1, 4])
+    def test_light_is_no_sky(self, index, half_light, flux):
+        light, images = observe_galaxies(64, index, half_light, flux)
+        sky = measure_sky(images)
+        level = sky.level.mean(axis=(1, 2, 3))
+        assert np.sum(sky.level) < 0.06 * light.sum()
+        is_certain = ~sky.is_uncertain
+        if is_certain.any():
+            assert abs(level[is_certain].mean()) < 0.1
+            assert np.sum(sky.level[is_certain]) < 0.03 * light[is_certain].sum()
+        np.testing.assert_allclose(np.median(sky.noise), 1, atol=0.15)
+
+    @pytest.mark.parametrize('index', [1, 4])
+    def test_flag_is_set_if_wings_reach_the_border(self, index):
+        def fraction_flagged(half_light, flux):
+            return measure_sky(observe_galaxies(64, index, half_light, flux)[1]).is_uncertain.mean()
+
+        assert max(fraction_flagged(half_light, 4000) for half_light in (2, 4, 6)) < 0.1
+        assert min(fraction_flagged(half_light, 40000) for half_light in (16, 24, 40)) > 0.9
+
+    @pytest.mark.parametrize(('index', 'half_light'), [(1, 4), (1, 8), (4, 3), (4, 6)])
+    def test_a_real_sky_is_subtracted(self, index, half_light):
+        _, images = observe_galaxies(64, index, half_light, 4000, level=100)
+        sky = measure_sky(images)
+        assert not sky.is_uncertain.any()
+        assert abs(sky.level.mean() - 100) < 0.05
+
+    def test_no_more_than_is_known_is_subtracted(self):
+        _, images = observe_galaxies(64, 4, 16, 40000, level=100)
+        level = measure_sky(images).level.mean(axis=(1, 2, 3))
+        assert np.mean(level < 100) > 0.9
+        assert level.min() > 98
+
+    def test_half_light_radii_make_the_sky_more_certain(self):
+        _, images = observe_galaxies(64, 1, 24, 4000, level=100)
+        unknown = measure_sky(images, half_light=np.full(len(images), np.nan))
+        np.testing.assert_array_equal(unknown.level, measure_sky(images).level)
+        known = measure_sky(images, half_light=np.full(len(images), 20.0))
+        assert np.abs(known.level - 100).mean() < 0.6 * np.abs(unknown.level - 100).mean()
+
+    def test_neighbours_on_a_galaxy_are_no_part_of_it(self):
+        _, images = observe_galaxies(64, 4, 6, 4000)
+        stars = 100 * (gaussian(64, x=12, y=5) + gaussian(64, x=-20, y=18))
+        sky = measure_sky(images + stars)
+        assert sky.is_uncertain.mean() < 0.1
+        assert abs(sky.level.mean()) < 0.05
+
+
+class TestUnits:
+    @pytest.mark.parametrize('unit', [1e-30, 1e-22, 1e-9, 1e9, 1e20, 1e30])
+    def test_sky_scales_with_the_unit(self, unit):
+        images = observe(sersic(64, 4, 12, 60), 5, n=4)
+        expected, sky = measure_sky(images), measure_sky(images * unit)
+        np.testing.assert_allclose(sky.level / np.float64(unit), expected.level, rtol=1e-3)
+        np.testing.assert_allclose(sky.noise / np.float64(unit), expected.noise, rtol=1e-4)
+        np.testing.assert_array_equal(sky.is_uncertain, expected.is_uncertain)
+
+    @pytest.mark.parametrize('value', [1e30, 3e38, -3e38])
+    def test_block_of_huge_numbers(self, value):
+        images = observe(sersic(64, 1, 5, 30), 7, n=3).astype(np.float32)
+        expected = measure_sky(images[:2])
+        images[2, 0, 10:20, 10:20] = value
+        sky = measure_sky(images)
+        np.testing.assert_array_equal(sky.level[:2], expected.level)
+        assert np.isfinite(sky.level).all()
