@@ -50,7 +50,7 @@ class FluxStretch(nn.Module):
     bands, the stretched image is :math:`g\, x_b\, \mathrm{asinh}(I / \beta) / I` (Lupton et al.
     2004, PASP 116, 133, equation 2; with absolute values, since the mean of a defect that is
     bright in one band and negative in another is near zero). Missing and infinite pixels are set to
-    zero.
+    zero, and others are cut at :math:`10^{15}` times the noise.
 
     Parameters
     ----------
@@ -63,6 +63,9 @@ class FluxStretch(nn.Module):
     # The constant beta, in units of the noise: the stretch of fainter pixels is linear.
     SOFTENING = 3.0
 
+    # In units of the noise: no flux is as bright, and its square is in the range of float32.
+    LARGEST = 1e15
+
     def __init__(self, noise, *, gain=1.0):
         super().__init__()
         self.register_buffer('noise', torch.as_tensor(noise, dtype=torch.float32).view(-1, 1, 1))
@@ -73,7 +76,8 @@ class FluxStretch(nn.Module):
 
     def scale(self, images):
         """Return flux in units of the noise, with missing pixels set to zero."""
-        return torch.nan_to_num(images, posinf=0.0, neginf=0.0) / self.noise
+        signal = torch.nan_to_num(images, posinf=0.0, neginf=0.0) / self.noise
+        return signal.clamp(-self.LARGEST, self.LARGEST)
 
     def compress(self, signal):
         """Compress flux in units of the noise."""

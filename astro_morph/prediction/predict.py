@@ -24,13 +24,14 @@ class Predictions(NamedTuple):
     Parameters
     ----------
     logits : ndarray, shape (n, n_classes)
-        NaN in the rows without an image.
+        NaN in the rows without a prediction.
     novelty : ndarray, shape (n,)
         P-values, see `~astro_morph.models.novelty.Novelty`; NaN also where the model has none.
     features : ndarray, shape (n, d)
         Without columns where they were not asked for.
     status : ndarray of str, shape (n,)
-        ``'ok'``, or why there is no image.
+        ``'ok'``, or why there is no prediction: the status of the image, or ``'not_finite'`` if a
+        number overflows in the model.
     flags : ndarray of int32, shape (n,)
         Quality flags of the image.
     """
@@ -179,6 +180,7 @@ def _predict_batch(model, samples, with_features, bar):
         novelty = np.full(len(logits), np.nan, logits.dtype)
     is_image = isinstance(samples, CutoutSet)
     status = samples.status if is_image else np.full(len(samples), 'ok')
+    status = np.where((status == 'ok') & np.isnan(features).any(axis=1), 'not_finite', status)
     flags = samples.flags if is_image else np.zeros(len(samples), np.int32)
     return Predictions(
         logits, novelty, features if with_features else features[:, :0], status, flags
