@@ -232,7 +232,7 @@ class TestPreprocessing:
 
     def test_model_without_gets_them_as_they_are(self, cutouts):
         spec = dataclasses.replace(self.SPEC, preprocessing=None)
-        assert prepare(spec, cutouts) is cutouts
+        np.testing.assert_array_equal(prepare(spec, cutouts).images, cutouts.images)
 
     def test_settings_survive_json(self):
         settings = Preprocessor(neighbours='all', psf_fwhm=(1.2, 1.4)).settings()
@@ -342,12 +342,12 @@ class TestAnnotate:
 
     def test_novelty_is_written_and_flagged_below_a_hundredth(self):
         cutouts = cutouts_of(
-            [0.0, -5.0, 4.5, -5.0], status=['ok', 'ok', 'ok', 'truncated'], flags=[1, 2, 0, 0]
+            [-0.5, -5.0, 4.5, -5.0], status=['ok', 'ok', 'ok', 'truncated'], flags=[1, 2, 0, 0]
         )
         annotated = annotate(BrightnessModel(), cutouts)
         assert annotated['morph_novelty'].dtype == np.float32
         assert annotated['morph_novelty'].mask.tolist() == [False, False, False, True]
-        np.testing.assert_allclose(annotated['morph_novelty'][:3], np.exp([0, -5, -4.5]), rtol=1e-5)
+        np.testing.assert_allclose(annotated['morph_novelty'][:3], np.exp([-0.5, -5, -4.5]), rtol=1e-5)
         assert annotated['morph_flags'].tolist() == [1, 2 | BITS['novel'], 0, 0]
 
     def test_model_without_novelty_writes_masked_ones(self):
@@ -356,7 +356,7 @@ class TestAnnotate:
                 logits, features, _ = super().run(samples)
                 return logits, features, features
 
-        annotated = annotate(Model(), cutouts_of([0.0, -5.0]))
+        annotated = annotate(Model(), cutouts_of([0.5, -5.0]))
         assert annotated['morph_novelty'].mask.all()
         assert annotated['morph_flags'].tolist() == [0, 0]
 
