@@ -32,6 +32,7 @@ from astro_morph.models.running import run_batches
 from astro_morph.models.spec import SMALLEST_SIDE, ModelSpec
 from astro_morph.models.torch_model import TorchModel, build_network
 from astro_morph.photometry import Preprocessor
+from astro_morph.prediction.brightness import Brightness
 from astro_morph.prediction.predict import prepare, request
 from astro_morph.utils.progress import progress_bar
 
@@ -352,11 +353,15 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _cutouts(self, X):
         """Fetch and clean cutouts like those of the training."""
         spec = self.model_.spec
+        brightness = Brightness(spec)
         try:
-            return prepare(spec, as_cutouts(X, **request(spec, self.source)))
+            cutouts = as_cutouts(X, **request(spec, self.source))
+            cutouts = prepare(spec, cutouts, brightness=brightness)
         except ValueError as error:
             error.add_note('encoder.adapt(X) adapts an encoder to images of other bands or size')
             raise
+        brightness.warn()
+        return cutouts
 
     def _contrast(self):
         options = {'temperature': self.temperature, 'momentum': self.momentum}

@@ -2,14 +2,16 @@
 """Adapt a model to the images of another survey, without labels."""
 
 import copy
+import dataclasses
 
 import torch
 from torch import nn
 
 from astro_morph.cutouts import as_cutouts
 from astro_morph.learning.fitting import usable
-from astro_morph.models.building import measure_stretch
-from astro_morph.models.running import BATCH_SIZE
+from astro_morph.models.building import known_brightness, measure_stretch
+from astro_morph.models.novelty import MOST_KNOWN, Novelty, fit_novelty
+from astro_morph.models.running import BATCH_SIZE, run_batches
 from astro_morph.models.torch_model import TorchModel
 from astro_morph.prediction.predict import prepare, request
 
@@ -28,6 +30,11 @@ def adapt(model, X, *, source='auto'):
     each band are matched to those of the training pictures. If encoder and head were trained
     together, the statistics of the batch norms are measured again too (Li et al. 2016,
     arXiv:1603.04779). No weights are trained.
+
+    Novelty is measured anew: the p-values are those of galaxies unlike the ones adapted to, each of
+    which is held out in turn, and no longer of galaxies unlike the ones of the training. With fewer
+    than ten of them it is not known, and masked in the catalogue; with fewer than a hundred, no
+    galaxy is flagged as novel.
 
     Parameters
     ----------
@@ -56,12 +63,15 @@ def adapt(model, X, *, source='auto'):
         )
         raise ValueError(msg)
     cutouts = usable(prepare(model.spec, as_cutouts(X, **request(model.spec, source))))
-    adapted = TorchModel(model.spec, copy.deepcopy(model.network), device=model.device)
+    spec = dataclasses.replace(model.spec, brightness=known_brightness(cutouts))
+    adapted = TorchModel(spec, copy.deepcopy(model.network), device=model.device)
     _match_brightness(adapted, cutouts)
     # A frozen encoder keeps its statistics: they are not those of the training images, and the head
     # relies on them.
     if not model.spec.frozen:
         _measure_statistics(adapted, cutouts)
+    if isinstance(model.network.novelty, Novelty):
+        _measure_novelty(adapted, cutouts)
     return adapted
 
 
@@ -96,3 +106,11 @@ def _measure_statistics(model, cutouts):
         norm.running_mean.lerp_(mean, weight)
         norm.running_var.lerp_(variance, weight)
         norm.eval()
+
+
+def _measure_novelty(model, cutouts):
+    """Fit the novelty to other images: their features are unlike those of the training."""
+    model.network.novelty = nn.Identity()
+    known = cutouts[:: -(-len(cutouts) // MOST_KNOWN)]
+    texture = run_batches(model, known)[2]
+    model.network.novelty = fit_novelty(texture, random_state=0).to(model.device)

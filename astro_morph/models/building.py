@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Build the model for a set of training cutouts: specification, stretch, starting weights."""
 
+import dataclasses
+
 import astropy.units as u
 import numpy as np
 import torch
@@ -10,10 +12,18 @@ from astro_morph.models.networks import SQUARE_SYMMETRIES, adapt_bands, input_si
 from astro_morph.models.spec import SMALLEST_SIDE, ModelSpec
 from astro_morph.models.stretch import FluxStretch, PictureStretch
 from astro_morph.models.torch_model import TorchModel, build_network
+from astro_morph.photometry.brightness import brightness_range, measure_brightness
 from astro_morph.photometry.sky import border_noise
 from astro_morph.utils.messages import as_written
 
-__all__ = ['FEATURE_STAGES', 'build_model', 'build_spec', 'measure_stretch', 'side_of']
+__all__ = [
+    'FEATURE_STAGES',
+    'build_model',
+    'build_spec',
+    'known_brightness',
+    'measure_stretch',
+    'side_of',
+]
 
 # Stages of the encoder whose scatter is part of the features. This gains one to five points of
 # accuracy on SDSS pictures.
@@ -76,6 +86,7 @@ def build_model(
         enlarge=not (is_frozen and start) or start.spec.input_size is not None,
         **spec,
     )
+    spec = dataclasses.replace(spec, brightness=known_brightness(clean))
     network = build_network(spec)
     network.stretch = measure_stretch(clean)
     if start is not None:
@@ -186,8 +197,7 @@ def measure_stretch(cutouts):
         Scales flux to the brightness of the pictures on which the bundled encoder was trained;
         leaves pictures as they are, and records their mean and standard deviation.
     """
-    # Copied, since PyTorch takes no read-only or mirrored arrays.
-    sample = cutouts.images[:: max(1, len(cutouts) // MEASURED)].copy()
+    sample = _sample(cutouts)
     if cutouts.kind == 'picture':
         return PictureStretch(*(f(sample / 255.0, axis=(0, 2, 3)) for f in (np.nanmean, np.nanstd)))
     noise = border_noise(sample)
@@ -195,3 +205,26 @@ def measure_stretch(cutouts):
     power = FluxStretch(noise)(torch.from_numpy(sample)).square().mean(dim=(1, 2, 3))
     gain = STRETCHED_RMS / max(float(power.median().sqrt()), 1e-6)
     return FluxStretch(noise, gain=gain)
+
+
+def known_brightness(cutouts):
+    """
+    Measure the range of brightness of training cutouts.
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        Cutouts with images.
+
+    Returns
+    -------
+    known : dict
+        As `~astro_morph.photometry.brightness.brightness_range` returns it.
+    """
+    brightness = measure_brightness(_sample(cutouts), cutouts.kind)
+    return brightness_range(brightness, cutouts.kind)
+
+
+def _sample(cutouts):
+    # Copied, since PyTorch takes no read-only or mirrored arrays.
+    return cutouts.images[:: max(1, len(cutouts) // MEASURED)].copy()

@@ -6,6 +6,7 @@ import json
 import os
 
 from astro_morph.models.spec import ModelSpec
+from astro_morph.photometry.brightness import range_around
 from astro_morph.utils.cores import n_cores
 
 __all__ = ['Cost', 'OnnxModel']
@@ -112,6 +113,8 @@ class OnnxModel:
         proto = _read(path)
         metadata = {item.key: item.value for item in proto.metadata_props}
         self.spec = ModelSpec.from_json(metadata[SPEC_KEY])
+        if self.spec.brightness is None:
+            self.spec = dataclasses.replace(self.spec, brightness=_brightness(proto))
         self.cost = Cost.from_json(metadata[COST_KEY]) if COST_KEY in metadata else None
         self._threads = threads or n_cores()
         # The bytes that were checked are those that run, also where the model is unpickled.
@@ -182,6 +185,14 @@ def _read(path):
             )
             raise ValueError(msg)
     return proto
+
+
+def _brightness(proto):
+    """Return the range of brightness of an older file, which records only the noise of flux."""
+    from onnx.numpy_helper import to_array
+
+    noise = {part.name: part for part in proto.graph.initializer}.get('stretch.noise')
+    return None if noise is None else range_around(to_array(noise).ravel(), 'flux')
 
 
 def _parts(message):

@@ -59,6 +59,9 @@ class ModelSpec:
     tree : dict, default=None
         The questions of a model of votes, see `~astro_morph.catalog.vote_tree.VoteTree`; its
         classes are the answers.
+    brightness : dict, default=None
+        Range of the brightness of the training images, see
+        `~astro_morph.photometry.brightness.brightness_range`; None if it is not known.
     conformity : tuple of float, default=()
         Conformity scores of galaxies held out, see
         `~astro_morph.models.calibration.prediction_sets`.
@@ -82,6 +85,7 @@ class ModelSpec:
     hidden: int = 0
     frozen: bool = False
     tree: dict | None = None
+    brightness: dict | None = None
     conformity: tuple = ()
     identifier: str = ''
     version: str = ''

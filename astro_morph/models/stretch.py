@@ -6,6 +6,8 @@ import math
 import torch
 from torch import nn
 
+from astro_morph.photometry.brightness import range_around
+
 __all__ = ['FluxStretch', 'PictureStretch']
 
 
@@ -34,6 +36,12 @@ class PictureStretch(nn.Module):
 
     def forward(self, images):
         return torch.nan_to_num(images) / 255 * self.gain + self.offset
+
+    def brightness(self):
+        """Return the range of brightness around the mean of the training pictures."""
+        # Through the gain, pictures of another survey have the same mean.
+        mean = ((self.mean - self.offset) / self.gain).mean()
+        return range_around([255 * float(mean)], 'picture')
 
     def match(self, mean, std):
         """Set gain and offset for pictures that have another mean and standard deviation."""
@@ -73,6 +81,10 @@ class FluxStretch(nn.Module):
 
     def forward(self, images):
         return self.compress(self.scale(images))
+
+    def brightness(self):
+        """Return the range of brightness around the noise of the training images."""
+        return range_around(self.noise.flatten().tolist(), 'flux')
 
     def scale(self, images):
         """Return flux in units of the noise, with missing pixels set to zero."""

@@ -196,6 +196,9 @@ class TorchModel:
             network.novelty = Novelty(**novelty)
         # Older models of pictures lack the mean and standard deviation of the pictures.
         network.load_state_dict(network.state_dict() | weights)
+        if spec.bands and spec.brightness is None:
+            # Older models did not record the range.
+            spec = dataclasses.replace(spec, brightness=network.stretch.brightness())
         return cls(spec, network, device=device)
 
 

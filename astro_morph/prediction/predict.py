@@ -10,6 +10,7 @@ from astro_morph.catalog.flags import BITS
 from astro_morph.cutouts import CutoutSet, holds_images, stream_cutouts
 from astro_morph.models.running import run_batches
 from astro_morph.photometry.cleaning import preprocess
+from astro_morph.prediction.brightness import Brightness
 
 __all__ = ['Predictions', 'predict', 'prepare', 'request']
 
@@ -110,11 +111,13 @@ def predict(
     predictions : `Predictions`
         A row a sample.
     """
+    brightness = Brightness(model.spec)
     if is_clean or not holds_images(X):
         batches = [X]
     else:
-        batches = _clean_batches(model.spec, X, source, callback)
+        batches = _clean_batches(model.spec, X, source, callback, brightness)
     parts = [_predict_batch(model, batch, with_features, bar) for batch in batches]
+    brightness.warn()
     n_features = model.n_features if with_features else 0
     return Predictions.join(parts, model.spec, n_features=n_features)
 
@@ -139,7 +142,7 @@ def request(spec, source):
     return {'source': source, 'size': size, 'bands': spec.bands or None}
 
 
-def prepare(spec, cutouts):
+def prepare(spec, cutouts, *, brightness=None):
     """
     Check that a model can take the cutouts, and clean them as those of its training.
 
@@ -149,6 +152,8 @@ def prepare(spec, cutouts):
         The model's specification.
     cutouts : `~astro_morph.CutoutSet`
         The cutouts, as they come from a source.
+    brightness : `~astro_morph.prediction.brightness.Brightness`, default=None
+        Flags images as bright as none of the training, and counts them over the batches of a call.
 
     Returns
     -------
@@ -163,14 +168,15 @@ def prepare(spec, cutouts):
     if not cutouts.is_ok.any():
         return cutouts
     spec.check(cutouts)
-    return preprocess(cutouts, spec.preprocessing)
+    brightness = Brightness(spec) if brightness is None else brightness
+    return brightness.flag(preprocess(cutouts, spec.preprocessing))
 
 
-def _clean_batches(spec, X, source, callback):
+def _clean_batches(spec, X, source, callback, brightness):
     for cutouts in stream_cutouts(X, **request(spec, source)):
         if callback is not None:
             callback(cutouts)
-        yield prepare(spec, cutouts)
+        yield prepare(spec, cutouts, brightness=brightness)
 
 
 def _predict_batch(model, samples, with_features, bar):

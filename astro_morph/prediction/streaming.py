@@ -27,6 +27,7 @@ from astro_morph.catalog.io.tables import find_format
 from astro_morph.cutouts import CutoutSet, as_source, stream_cutouts
 from astro_morph.cutouts.storage import ENDINGS, holds_cutouts
 from astro_morph.prediction.annotate import add_columns, provenance, table_of
+from astro_morph.prediction.brightness import Brightness
 from astro_morph.prediction.predict import Predictions, predict, prepare, request
 from astro_morph.utils.files import atomic_file, check_new
 from astro_morph.utils.messages import as_written
@@ -128,7 +129,8 @@ def annotate_file(
     missing = parts.missing(n_rows)
     n_done = n_rows - sum(part.n_rows for part in missing)
     with progress_bar(n_rows, 'annotating', unit='rows', done=n_done, verbose=verbose) as bar:
-        _predict(model, images, windows, missing, parts, bar)
+        brightness = _predict(model, images, windows, missing, parts, bar)
+    brightness.warn()
 
     counts = Counter()
     predictions = _count(parts.read_all(n_rows, model.spec), counts)
@@ -148,12 +150,15 @@ def _predict(model, source, windows, missing, parts, bar):
     Predict and write the missing parts.
 
     Each step runs in its own thread, a batch ahead of the next: the catalogue is read, images are
-    cut and cleaned, the network runs, and the predictions are written.
+    cut and cleaned, the network runs, and the predictions are written. Return the brightness of the
+    images.
     """
+    brightness = Brightness(model.spec)
     rows = draw_ahead(_read_rows(windows, missing, source))
-    cutouts = draw_ahead(_cut(rows, model.spec, source))
+    cutouts = draw_ahead(_cut(rows, model.spec, source, brightness))
     for part, predictions in draw_ahead(_run(cutouts, model, bar)):
         parts.write(part, predictions)
+    return brightness
 
 
 def _read_rows(windows, missing, source):
@@ -170,11 +175,11 @@ def _read_rows(windows, missing, source):
             yield part, window[span if order is None else rows]
 
 
-def _cut(rows, spec, source):
+def _cut(rows, spec, source, brightness):
     """Yield each part with its cutouts, ready for the network, batch after batch."""
     for part, X in rows:
         for cutouts in stream_cutouts(X, **request(spec, source)):
-            yield part, prepare(spec, cutouts)
+            yield part, prepare(spec, cutouts, brightness=brightness)
 
 
 def _run(cutouts, model, bar):

@@ -6,9 +6,13 @@ import copy
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from astro_morph import CutoutSet, MorphologyClassifier
 from astro_morph.tests.helpers import make_blobs
+
+# Before the adaptation, the images are of another brightness than those of the training.
+pytestmark = pytest.mark.filterwarnings('ignore:X has .* of the training images')
 
 
 def fit(cutouts, **parameters):
@@ -121,6 +125,33 @@ class TestBatchNorms:
         adapted = fine_tuned.adapt(make_blobs(24, random_state=5))
         before, after = (dict(c.model_.network.named_parameters()) for c in (fine_tuned, adapted))
         assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+class TestNovelty:
+    """Another survey has images that are all unlike those of the training."""
+
+    @pytest.fixture(scope='class')
+    @staticmethod
+    def smooth():
+        """Images of another survey, whose noise is correlated."""
+        blobs = make_blobs(400, random_state=5)
+        return blobs.replace(images=gaussian_filter(blobs.images, (0, 0, 1, 1)).astype(np.float32))
+
+    @pytest.mark.parametrize('strategy', ['linear', 'fine-tune'])
+    def test_is_measured_on_the_images_adapted_to(self, strategy, smooth):
+        classifier = fit(make_blobs(120), strategy=strategy, epochs=1)
+        adapted = classifier.adapt(smooth[:200])
+        before, after = (c.annotate(smooth[200:])['morph_novelty'] for c in (classifier, adapted))
+        assert np.mean(before < 0.01) > 0.5
+        assert np.mean(after < 0.01) < 0.04
+        assert np.mean(after < 0.5) == pytest.approx(0.5, abs=0.15)
+        random = np.random.default_rng(0)
+        noise = random.normal(0, smooth.images[:, :, :4].std(), (20, *smooth.shape[1:]))
+        noise = smooth[:20].replace(images=noise.astype(np.float32))
+        assert np.mean(adapted.annotate(noise)['morph_novelty'] < 0.01) > 0.9
+
+    def test_is_not_known_from_a_few_images(self, classifier, smooth):
+        assert classifier.adapt(smooth[:9]).annotate(smooth[:9])['morph_novelty'].mask.all()
 
 
 class TestClassifier:
