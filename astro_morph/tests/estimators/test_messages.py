@@ -177,6 +177,22 @@ CALLS = {
         lambda given: given.classifier.predict(given.blobs.replace(pixel_scale=0.8 * u.arcsec)),
         ['2 times the pixel scale', '0.4 arcsec', 'fetch them at the scale of the training'],
     ),
+    'identifiers as labels': (
+        lambda given: given.new.fit(given.blobs, np.arange(24)),
+        ['labels', '24 classes', 'identifiers', 'name another column'],
+    ),
+    'labels of another spelling': (
+        lambda given: given.classifier.score(given.blobs, np.char.upper(given.labels)),
+        ["['EDGE_ON', 'ROUND']", "['edge_on', 'round']", "change 'EDGE_ON' to 'edge_on'"],
+    ),
+    'too few labels': (
+        lambda given: given.new.fit(given.blobs[:2]),
+        ['labels', 'not calibrated', 'label more galaxies'],
+    ),
+    'another unit': (
+        lambda given: given.classifier.predict(given.blobs.images * 1000),
+        ['X', '24 of 24 images', 'zero_point', 'other_brightness'],
+    ),
     'mosaic that is none': (
         lambda given: Mosaics(given.text),
         ['text.txt', 'is left out', 'repair or remove it'],
