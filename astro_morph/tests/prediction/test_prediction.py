@@ -347,7 +347,9 @@ class TestAnnotate:
         annotated = annotate(BrightnessModel(), cutouts)
         assert annotated['morph_novelty'].dtype == np.float32
         assert annotated['morph_novelty'].mask.tolist() == [False, False, False, True]
-        np.testing.assert_allclose(annotated['morph_novelty'][:3], np.exp([-0.5, -5, -4.5]), rtol=1e-5)
+        np.testing.assert_allclose(
+            annotated['morph_novelty'][:3], np.exp([-0.5, -5, -4.5]), rtol=1e-5
+        )
         assert annotated['morph_flags'].tolist() == [1, 2 | BITS['novel'], 0, 0]
 
     def test_model_without_novelty_writes_masked_ones(self):
