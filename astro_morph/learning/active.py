@@ -131,8 +131,8 @@ def suspect_labels(features, labels, *, random_state=0):
     Find labels that are likely wrong: a linear head predicts each from the others.
 
     The only label of a class has no other of its class to be predicted from: it is listed if its
-    galaxy resembles another class more than the average galaxy of that class does. If fewer than two classes have several labels, nothing
-    can be predicted, and no label is listed.
+    galaxy resembles another class more than the average galaxy of that class does. If fewer than
+    two classes have several labels, nothing can be predicted, and no label is listed.
 
     Parameters
     ----------

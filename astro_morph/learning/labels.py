@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Choose the labels to learn from, in y or the catalogue, check them, and encode them as numbers."""
+"""Read labels from y or the catalogue, check them, and encode them as numbers."""
 
 import difflib
 import warnings
