@@ -16,7 +16,7 @@ from astro_morph.catalog import flags, read_labels, read_positions
 from astro_morph.catalog.io.tables import write_table
 from astro_morph.cutouts import ImageFiles, Mosaics, as_cutouts
 from astro_morph.evaluation import evaluate
-from astro_morph.images import reading
+from astro_morph.images import errors
 from astro_morph.photometry import measures
 
 PAGE = Path(__file__).parents[3] / 'docs' / 'messages.rst'
@@ -270,6 +270,6 @@ def test_page_lists_the_flag(flag):
 
 
 @pytest.mark.skipif(not PAGE.exists(), reason='the sources are not a checkout')
-@pytest.mark.parametrize('error', reading.ImageError.__subclasses__())
+@pytest.mark.parametrize('error', errors.ImageError.__subclasses__())
 def test_page_lists_the_status_of_a_bad_image(error):
     assert re.search(rf'^``{error.status}`` ', PAGE.read_text(encoding='utf-8'), re.M)
