@@ -47,8 +47,7 @@ from astro_morph import CutoutSet, decode_flags
 from astro_morph.cutouts import Mosaics
 from astro_morph.photometry import measure
 from astro_morph.photometry.defects import find_cosmic_rays, find_missing
-from astro_morph.photometry.measures import ISOPHOTE
-from astro_morph.photometry.segmentation import segment
+from astro_morph.photometry.measures import segment_sources
 from astro_morph.photometry.sky import measure_sky
 from astro_morph.simulation import SimulatedSurvey
 
@@ -142,7 +141,7 @@ def find(images):
     images = images - sky.level
     is_defect = find_missing(images) | find_cosmic_rays(images, sky.noise)
     images = np.where(is_defect, np.nan, images)
-    return images, sky.noise, segment(images, sky.noise, saddle=SADDLE, isophote=ISOPHOTE)
+    return images, sky.noise, segment_sources(images, sky.noise, SADDLE)[0]
 
 
 def replace_neighbours(cutouts):

@@ -36,9 +36,9 @@ MOST_HIDDEN = 0.1
 # Below this Petrosian radius in pixels, smoothness is undefined, and the seeing dominates the rest.
 SMALLEST_RADIUS = 8
 
-# Sources are connected inside this isophote, in units of the noise of the smoothed image: 1.5 times
-# the noise of a pixel, as in the tutorial of statmorph. Fainter isophotes, at 3 times the noise of
-# the smoothed image, connect a quarter of all galaxies with a star or another galaxy.
+# Sources are connected inside this isophote of the mean band, in units of the noise of the smoothed
+# image: 1.5 times the noise of a pixel, as in the tutorial of statmorph. Fainter isophotes, at 3
+# times the noise of the smoothed image, connect a quarter of all galaxies with another source.
 ISOPHOTE = 6.8
 
 # Cutouts that photutils gets as one image: a catalogue of one source takes as long as one of many.
@@ -156,7 +156,7 @@ def measure(cutouts, *, band=None, saddle=0):
         sky = measure_sky(cutouts.images[rows])
         flags[rows] = BITS['uncertain_sky'] * sky.is_uncertain
         images = _prepare(cutouts.images[rows], sky)
-        segments, is_split = _segment(images, sky.noise, saddle)
+        segments, is_split = segment_sources(images, sky.noise, saddle)
         flags[rows] |= BITS['companion_split'] * is_split
         index = cutouts.bands.index(band)
         images, noise = images[:, index].astype(float), sky.noise[:, index].astype(float)
@@ -197,10 +197,11 @@ def _prepare(images, sky):
     return np.where(is_defect, np.nan, images)
 
 
-def _segment(images, noise, saddle):
+def segment_sources(images, noise, saddle):
     """Return the segments, and whether a source connected with the galaxy is not part of it."""
-    segments = segment(images, noise, saddle=saddle, isophote=ISOPHOTE)
-    is_connected = segment(images, noise, saddle=0, isophote=ISOPHOTE) == 1
+    isophote = ISOPHOTE * np.sqrt(images.shape[1])  # that of a mean band, in all bands together
+    segments = segment(images, noise, saddle=saddle, isophote=isophote)
+    is_connected = segment(images, noise, saddle=0, isophote=isophote) == 1
     return segments, (is_connected & (segments > 1)).any(axis=(1, 2))
 
 
