@@ -16,6 +16,9 @@ from astro_morph.tests.helpers import make_blobs
 
 lsdb = pytest.importorskip('lsdb', exc_type=ImportError)
 
+# The mosaics of noise are brighter than the images of the training.
+pytestmark = pytest.mark.filterwarnings('ignore:X has .* of the training images')
+
 N_ROWS = 12
 RADEC = 'ra', 'dec'
 CENTRES = SkyCoord([150, 190], [30, -20], unit='deg')
