@@ -136,12 +136,13 @@ def real_cutouts(folder, size):
 
 
 def find(images):
-    """Return the images without sky and defects, the noise and the segments of `measure`."""
+    """Return the images without sky and defects, and the noise and isophotes of `measure`."""
     sky = measure_sky(images)
     images = images - sky.level
     is_defect = find_missing(images) | find_cosmic_rays(images, sky.noise)
     images = np.where(is_defect, np.nan, images)
-    return images, sky.noise, segment_sources(images, sky.noise, SADDLE)[0]
+    segments, is_core, _ = segment_sources(images, sky.noise, SADDLE)
+    return images, sky.noise, np.where((segments == 1) & ~is_core, 0, segments)
 
 
 def replace_neighbours(cutouts):

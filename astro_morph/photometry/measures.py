@@ -11,7 +11,7 @@ from astro_morph.catalog.flags import BITS
 from astro_morph.images.orientation import position_angle
 from astro_morph.photometry.cleaning import KRON
 from astro_morph.photometry.defects import find_cosmic_rays, find_missing
-from astro_morph.photometry.segmentation import segment
+from astro_morph.photometry.segmentation import segment, signal_to_noise, smooth
 from astro_morph.photometry.sky import measure_sky
 from astro_morph.photometry.structure import (
     EXTENT,
@@ -38,7 +38,8 @@ SMALLEST_RADIUS = 8
 
 # Sources are connected inside this isophote of the mean band, in units of the noise of the smoothed
 # image: 1.5 times the noise of a pixel, as in the tutorial of statmorph. Fainter isophotes, at 3
-# times the noise of the smoothed image, connect a quarter of all galaxies with another source.
+# times the noise of the smoothed image, connect a quarter of all galaxies with another source. The
+# centroid and the ellipse for Gini and M20, which depend on the isophote, are those inside it.
 ISOPHOTE = 6.8
 
 # Cutouts that photutils gets as one image: a catalogue of one source takes as long as one of many.
@@ -156,14 +157,15 @@ def measure(cutouts, *, band=None, saddle=0):
         sky = measure_sky(cutouts.images[rows])
         flags[rows] = BITS['uncertain_sky'] * sky.is_uncertain
         images = _prepare(cutouts.images[rows], sky)
-        segments, is_split = segment_sources(images, sky.noise, saddle)
+        segments, is_core, is_split = segment_sources(images, sky.noise, saddle)
         flags[rows] |= BITS['companion_split'] * is_split
         index = cutouts.bands.index(band)
         images, noise = images[:, index].astype(float), sky.noise[:, index].astype(float)
         flux = np.sum(images, axis=(1, 2), where=(segments == 1) & np.isfinite(images))
         is_seen = flux > 0
         status[rows[~is_seen]] = 'no_source'
-        sources = _measure_sources(images[is_seen], noise[is_seen], segments[is_seen])
+        arrays = (array[is_seen] for array in (images, noise, segments, is_core))
+        sources = _measure_sources(*arrays)
         for row, record in zip(rows[is_seen], sources, strict=True):
             records[row] = record
             flags[row] |= record.get('flags', 0)
@@ -198,19 +200,35 @@ def _prepare(images, sky):
 
 
 def segment_sources(images, noise, saddle):
-    """Return the segments, and whether a source connected with the galaxy is not part of it."""
+    """
+    Segment cutouts inside the isophote.
+
+    Returns
+    -------
+    segments : ndarray of int, shape (n, y, x)
+        As from `~astro_morph.photometry.segmentation.segment`.
+    is_core : ndarray of bool, shape (n, y, x)
+        The pixels of the galaxy inside the isophote; all of a galaxy that is fainter.
+    is_split : ndarray of bool, shape (n,)
+        Whether a source that is connected with the galaxy was split off.
+    """
     isophote = ISOPHOTE * np.sqrt(images.shape[1])  # that of a mean band, in all bands together
     segments = segment(images, noise, saddle=saddle, isophote=isophote)
+    is_galaxy = segments == 1
+    is_core = is_galaxy & (smooth(signal_to_noise(images, noise)) > isophote)
+    is_faint = ~is_core.any(axis=(1, 2), keepdims=True)
     is_connected = segment(images, noise, saddle=0, isophote=isophote) == 1
-    return segments, (is_connected & (segments > 1)).any(axis=(1, 2))
+    is_split = (is_connected & (segments > 1)).any(axis=(1, 2))
+    return segments, np.where(is_faint, is_galaxy, is_core), is_split
 
 
-def _measure_sources(images, noise, segments):
+def _measure_sources(images, noise, segments, is_core):
     """Yield the measures of each image and its flags, by name."""
     for start in range(0, len(images), TILES):
         batch = slice(start, start + TILES)
         arrays = images[batch], noise[batch], segments[batch]
-        for photometry, *one in zip(_photometry(*arrays), *arrays, strict=True):
+        sources = zip(_photometry(*arrays), *arrays, is_core[batch], strict=True)
+        for photometry, *one in sources:
             yield photometry | _measure_structure(*one)
 
 
@@ -248,13 +266,13 @@ def _photometry(images, noise, segments):
         }
 
 
-def _measure_structure(image, noise, segments):
+def _measure_structure(image, noise, segments, is_core):
     """Compute the measures that depend on the Petrosian radius; none if there is no such radius."""
     from photutils.morphology import gini
 
     galaxy = np.where(segments > 1, np.nan, image)
     sky = np.where(segments == 0, image, np.nan)
-    centroid = _centroid(image, segments == 1)
+    centroid = _centroid(image, is_core)
     first_radius = petrosian_radius(galaxy, centroid)
     if np.isnan(first_radius):
         return {}
@@ -262,7 +280,7 @@ def _measure_structure(image, noise, segments):
     is_off = bool(np.isnan(centre).any())
     centre = centroid if is_off else centre
     radius = petrosian_radius(galaxy, centre)
-    ellipse = _ellipse(image, segments == 1, centre)
+    ellipse = _ellipse(image, is_core, centre)
     major = petrosian_radius(galaxy, centre, **ellipse)
     if np.isnan(radius) or np.isnan(major):
         return {}
