@@ -71,6 +71,10 @@ KRON = 2.5
 MOFFAT_EXPONENT = 2.8
 PSF_EXTENT = 6
 
+# A frame: the shift (x, y) of the middle in pixels, the angle of its x axis in radians, and the
+# factor by which pixels grow.
+_SAME_FRAME = (0.0, 0.0, 0.0, 1.0)
+
 
 @dataclasses.dataclass(frozen=True)
 class Cleaner:
@@ -111,7 +115,7 @@ class Cleaner:
             If a setting does not apply to the cutouts.
         """
         images, flags = cutouts.images.astype(np.float32), cutouts.flags.copy()
-        zoom = np.ones(len(cutouts))
+        frames = np.tile(_SAME_FRAME, (len(cutouts), 1))
         if self._sets_frame and cutouts.shape[2] != cutouts.shape[3]:
             msg = (
                 f'cutouts have {cutouts.shape[2]} x {cutouts.shape[3]} pixels, but recentre, '
@@ -123,7 +127,7 @@ class Cleaner:
         half_light = self._half_light(cutouts)
 
         def work(rows):
-            images[rows], found, zoom[rows] = clean(
+            images[rows], found, frames[rows] = clean(
                 images[rows], radii[rows], widths[rows], half_light[rows]
             )
             flags[rows] = _add_flags(flags[rows], found)
@@ -132,15 +136,12 @@ class Cleaner:
         with ThreadPoolExecutor(n_cores()) as pool:
             list(pool.map(work, _chunks(cutouts)))
         is_empty = np.isnan(images).all(axis=(1, 2, 3))
-        scale = cutouts.pixel_scale
-        if self.scale is not None and scale is not None:
-            scale = scale * zoom
-        return cutouts.replace(
+        cleaned = cutouts.replace(
             images=images,
             flags=flags,
             status=np.where(cutouts.is_ok & is_empty, 'all_nan', cutouts.status),
-            pixel_scale=scale,
         )
+        return _place(cleaned, frames, self.scale is not None) if self._sets_frame else cleaned
 
     def segment(self, cutouts):
         """
@@ -167,7 +168,7 @@ class Cleaner:
         return self.recentre is not None or self.rotate or self.scale is not None
 
     def _clean_flux(self, images, radii, widths, half_light):
-        """Return clean images in flux, their flags, and the factor by which pixels grew."""
+        """Return clean images in flux, their flags, and their new frames."""
         images, noise, segments, flags = self._prepare(images, half_light)
         if self.neighbours:
             is_neighbour = grow(segments > 1, GROWTH) & (segments != 1)
@@ -179,7 +180,7 @@ class Cleaner:
             noise = measure_sky(images).noise
         if self._sets_frame:
             return self._reframe(images, noise, segments, flags, radii)
-        return images, flags, 1
+        return images, flags, _SAME_FRAME
 
     def _prepare(self, images, half_light):
         """Fill defects, subtract the sky, and return images, noise, segments and flags."""
@@ -225,7 +226,7 @@ class Cleaner:
         """Recentre, rotate and rescale the galaxies."""
         side = images.shape[3]
         middle = np.full(2, (side - 1) / 2)
-        images, zoom = images.copy(), np.ones(len(images))
+        images, frames = images.copy(), np.tile(_SAME_FRAME, (len(images), 1))
         signal = smooth(signal_to_noise(images, noise))
         centres = _centres(signal, segments)
         distance = np.hypot(*(centres - middle).T)
@@ -233,11 +234,12 @@ class Cleaner:
         for i in np.flatnonzero((segments == 1).any(axis=(1, 2))):
             angle, radius = self._measure_frame(signal[i], segments[i], centres[i], radii[i])
             ratio = radius / (RADIUS_AT * side)
-            zoom[i] = np.clip(ratio, 1 / LARGEST_ZOOM, LARGEST_ZOOM) if ratio > 0 else 1
-            if is_moved[i] or angle or zoom[i] != 1:
+            zoom = np.clip(ratio, 1 / LARGEST_ZOOM, LARGEST_ZOOM) if ratio > 0 else 1
+            if is_moved[i] or angle or zoom != 1:
                 centre = centres[i] if is_moved[i] else middle
-                images[i] = _resample(images[i], noise[i], centre, angle, zoom[i])
-        return images, flags | _flag('recentred', is_moved), zoom
+                images[i] = _resample(images[i], noise[i], centre, angle, zoom)
+                frames[i] = *(centre - middle), angle, zoom
+        return images, flags | _flag('recentred', is_moved), frames
 
     def _measure_frame(self, signal, segments, centre, radius):
         """Return the position angle of a galaxy in radians, and the radius to be scaled."""
@@ -331,6 +333,21 @@ def _chunks(cutouts):
     return np.split(rows, range(CHUNK, len(rows), CHUNK)) if len(rows) else []
 
 
+def _place(cutouts, frames, is_scaled):
+    """Return cutouts whose rotation, centres and, if it changed, pixel scale follow new frames."""
+    x, y, angle, zoom = frames.T
+    middle = (np.array(cutouts.shape[:1:-1]) - 1) / 2
+    along_x, along_y = (cutouts.centers - middle).T - [x, y]
+    sine, cosine = np.sin(angle), np.cos(angle)
+    turned = cosine * along_x + sine * along_y, cosine * along_y - sine * along_x
+    scale = cutouts.pixel_scale
+    return cutouts.replace(
+        pixel_scale=scale * zoom if is_scaled and scale is not None else scale,
+        rotation=cutouts.rotation + cutouts.parity * angle * u.rad,
+        centers=middle + (turned / zoom).T,
+    )
+
+
 def _limit(light, noise):
     """Cut light of shape (n, band, y, x) at ``LARGEST`` times the noise, if there is noise."""
     largest = LARGEST * np.where(noise > 0, noise, np.inf).astype(float)
@@ -359,7 +376,7 @@ def _flag_missing(is_missing):
 
 def _clean_pictures(images, *_):
     is_missing = find_missing_in_pictures(images)
-    return fill_small_holes(images, is_missing), _flag_missing(is_missing), 1
+    return fill_small_holes(images, is_missing), _flag_missing(is_missing), _SAME_FRAME
 
 
 def _signal_of_galaxy(images, noise, segments):

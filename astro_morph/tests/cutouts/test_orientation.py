@@ -14,7 +14,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from PIL import Image
 
-from astro_morph import CutoutSet, MorphologyClassifier, conf, plotting
+from astro_morph import CutoutSet, MorphologyClassifier, conf, decode_flags, plotting
 from astro_morph.cutouts import (
     FirstOf,
     Hips2Fits,
@@ -30,6 +30,7 @@ from astro_morph.cutouts import (
 from astro_morph.images.orientation import as_seen, position_angle
 from astro_morph.images.pictures import data_uris
 from astro_morph.labelling import LabellingSession
+from astro_morph.photometry import Preprocessor
 from astro_morph.simulation import SimulatedSurvey, serve
 from astro_morph.surveys import Survey
 from astro_morph.tests.helpers import gaussian
@@ -335,3 +336,30 @@ def test_image_files_of_different_scales(tmp_path):
         fits.writeto(tmp_path / name, gaussian(32).astype('f4'), wcs.to_header())
     cutouts = ImageFiles(folder=tmp_path).fetch(Table({'path': ['a.fits', 'b.fits', 'lost.fits']}))
     np.testing.assert_allclose(cutouts.pixel_scale.value, [0.4, 0.8, np.nan], rtol=1e-3)
+
+
+@pytest.mark.parametrize('parity', [1, -1])
+def test_clean_up_keeps_the_place_on_the_sky(parity):
+    """What is recentred, rotated and scaled is still known by its coordinates."""
+    table = Table({'ra': [150.0, 150.1], 'dec': [2.0, 2.1], 'radius': [7.0, 9.0]})
+    noise = np.random.default_rng(0).normal(0, 0.002, (2, 1, SIDE, SIDE))
+    star = gaussian(SIDE, x=14, y=9, sigma=1.5) / 2
+    galaxy = [
+        gaussian(SIDE, x=2.5, y=-1.5, sigma=4, axis_ratio=0.4, angle=angle) + star
+        for angle in (0.6, 2.0)
+    ]
+    cutouts = CutoutSet(
+        np.array(galaxy)[:, np.newaxis] + noise,
+        pixel_scale=0.4 * u.arcsec,
+        rotation=[20, 130] * u.deg,
+        parity=parity,
+        table=table,
+    )
+    preprocessor = Preprocessor(neighbours=None, recentre=6, rotate=True, scale='radius')
+    clean = preprocessor.transform(cutouts)
+    for row in range(2):
+        position = cutouts.wcs(row).pixel_to_world(31.5 + 14, 31.5 + 9)
+        x, y = np.round(clean.wcs(row).world_to_pixel(position)).astype(int)
+        window = clean.images[row, 0, y - 3 : y + 4, x - 3 : x + 4]
+        assert np.unravel_index(np.argmax(window), (7, 7)) == (3, 3)
+    assert decode_flags(clean.flags[0]) == ['recentred']
