@@ -9,7 +9,7 @@ together; and, with a FOLDER, all sources, also stars, of the SDSS field in ``sd
 `measure` runs with its defaults. statmorph needs an image without sky, its noise and the
 segments, and runs three times:
 
-- with the segments that `measure` finds, and the whole cutout (min_cutout_size), because in the
+- with the isophotes that `measure` finds, and the whole cutout (min_cutout_size), because in the
   stamps that it cuts by default it often finds only 16 pixels of empty sky, and its asymmetry is as
   uncertain as the noise in these. Bright cores are not masked as outliers (n_sigma_outlier).
 - the same with segments as in its tutorial: photutils' detect_sources on the convolved image, at
