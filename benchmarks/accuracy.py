@@ -102,13 +102,14 @@ def are_labelled(labels, n_labels):
 
 
 def print_summary(results):
-    """Print the mean over the folds, and what is measured on all of them together."""
-    for name in ('accuracy', 'balanced_accuracy'):
-        values = [getattr(result, name) for result in results]
-        error = np.std(values, ddof=1) / np.sqrt(len(values))
-        what = f'mean {name.replace("_", " ")}'
-        print(f'{what:24}  {np.mean(values):.3f} +- {error:.3f} (standard error)')
+    """Print what is measured on all folds together, and the mean over the classes in the folds."""
     joined = Evaluation.joined(results)
+    n = len(joined.true)
+    error = np.sqrt(joined.accuracy * (1 - joined.accuracy) / n)
+    print(f'accuracy                  {joined.accuracy:.3f} +- {error:.3f} (of {n} galaxies)')
+    values = [result.balanced_accuracy for result in results]
+    mean, error = np.mean(values), np.std(values, ddof=1) / np.sqrt(len(values))
+    print(f'mean balanced accuracy    {mean:.3f} +- {error:.3f} (of {len(values)} folds)')
     print(joined)
     return joined
 

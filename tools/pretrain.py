@@ -5,6 +5,7 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from astropy.table import Table, vstack
 
@@ -54,9 +55,17 @@ def main():
     parser.add_argument(
         '--start', type=Path, help='encoder to start from; only the last stage is trained'
     )
+    parser.add_argument(
+        '--exclude',
+        type=Path,
+        help='table whose column image names pictures to leave out, such as those of galaxies that '
+        'encoders are tested on',
+    )
     options = parser.parse_args()
 
     pictures = vstack([Table.read(options.folder / name)['image',] for name in TABLES])
+    if options.exclude:
+        pictures = pictures[~np.isin(pictures['image'], Table.read(options.exclude)['image'])]
     source = ImageFiles(folder=options.folder)
     spec = ModelSpec(
         bands=('red', 'green', 'blue'),

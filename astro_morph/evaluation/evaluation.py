@@ -9,15 +9,34 @@ from astropy.table import Table
 from scipy.stats import rankdata
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_curve
 
-from astro_morph.catalog import read_labels
 from astro_morph.cutouts import catalog_of
-from astro_morph.models.calibration import expected_calibration_error, prediction_sets, reliability
+from astro_morph.evaluation.intervals import (
+    brier_interval,
+    calibration_interval,
+    combine_intervals,
+    proportion_interval,
+    roc_area_interval,
+    set_size_interval,
+)
+from astro_morph.learning.labels import check_known, labels_of
+from astro_morph.models.calibration import prediction_sets, reliability
 from astro_morph.utils.messages import as_written
 
 __all__ = ['Evaluation', 'evaluate']
 
 # Nominal coverage of the sets of classes.
 COVERAGE = 0.9
+
+# Metrics of all galaxies together; the last two need sets.
+METRICS = (
+    'accuracy',
+    'balanced_accuracy',
+    'roc_auc',
+    'calibration_error',
+    'brier_score',
+    'coverage',
+    'set_size',
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,8 +146,13 @@ class Evaluation:
 
     @property
     def calibration_error(self):
-        """Expected calibration error, in 15 bins (Guo et al. 2017, equation 3)."""
-        return expected_calibration_error(np.max(self.probabilities, axis=1), self.is_right)
+        """
+        Expected calibration error in 15 bins, without the part that is due to chance.
+
+        See `~astro_morph.evaluation.intervals.calibration_interval`. The error of Guo et al. (2017,
+        equation 3) is `~astro_morph.models.calibration.expected_calibration_error`.
+        """
+        return calibration_interval(np.max(self.probabilities, axis=1), self.is_right)[0]
 
     @property
     def brier_score(self):
@@ -166,33 +190,75 @@ class Evaluation:
         """Return number, mean confidence and accuracy of the galaxies in 15 bins of confidence."""
         return reliability(np.max(self.probabilities, axis=1), self.is_right)
 
-    def interval(self, metric, *, level=0.95, n_samples=200, random_state=0):
+    def interval(self, metric, *, level=0.95):
         """
-        Compute the bootstrap confidence interval of a metric.
+        Compute the confidence interval of a metric.
+
+        It says how far the metric of these galaxies can be from that of all galaxies like them, by
+        chance. How the classifier would change with other training galaxies is not included.
+        `astro_morph.evaluation.intervals` describes the methods.
 
         Parameters
         ----------
-        metric : str
-            Name of the property, such as ``'accuracy'``.
+        metric : {'accuracy', 'balanced_accuracy', 'roc_auc', 'calibration_error', 'brier_score', \
+                'coverage', 'set_size'}
+            Name of the property.
         level : float, default=0.95
             Confidence level.
-        n_samples : int, default=200
-            Number of bootstrap samples.
-        random_state : int, default=0
-            Seed.
 
         Returns
         -------
         low, high : float
             The interval; NaN if the metric is NaN.
+
+        Raises
+        ------
+        ValueError
+            If the metric has no interval.
+
+        Examples
+        --------
+        >>> from astro_morph.evaluation import Evaluation
+        >>> result = Evaluation(['E', 'S'], ['E'] * 20, [[0.9, 0.1]] * 20)
+        >>> low, high = result.interval('accuracy')  # 20 of 20 are right
+        >>> round(low, 2), high
+        (0.84, 1.0)
         """
-        random = np.random.default_rng(random_state)
-        n = len(self.true)
-        values = [getattr(self._take(random.integers(n, size=n)), metric) for _ in range(n_samples)]
-        if np.isnan(values).all():
+        if metric not in METRICS:
+            msg = f'metric is {metric!r}, expected one of {METRICS}'
+            raise ValueError(msg)
+        if np.isnan(getattr(self, metric)):
             return np.nan, np.nan
-        low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+        low, high = getattr(self, f'_{metric}_interval')(level)
         return float(low), float(high)
+
+    def _accuracy_interval(self, level):
+        return proportion_interval(self.accuracy, len(self.true), level=level)
+
+    def _coverage_interval(self, level):
+        return proportion_interval(self.coverage, len(self.true), level=level)
+
+    def _balanced_accuracy_interval(self, level):
+        is_true = self.is_true[:, self.is_true.any(axis=0)]
+        n = is_true.sum(axis=0)
+        recall = is_true[self.is_right].sum(axis=0) / n
+        bounds = proportion_interval(recall, n, level=level)
+        return combine_intervals(*(values / len(n) for values in (recall, *bounds)))
+
+    def _roc_auc_interval(self, level):
+        columns = np.isfinite(self._areas())
+        probabilities = np.asarray(self.probabilities)[:, columns]
+        return roc_area_interval(probabilities, self.is_true[:, columns], level=level)
+
+    def _calibration_error_interval(self, level):
+        confidence = np.max(self.probabilities, axis=1)
+        return calibration_interval(confidence, self.is_right, level=level)[1:]
+
+    def _brier_score_interval(self, level):
+        return brier_interval(np.asarray(self.probabilities), self.is_true, level=level)
+
+    def _set_size_interval(self, level):
+        return set_size_interval(np.sum(self.sets, axis=1), len(self.classes), level=level)
 
     def worst(self, n=24):
         """
@@ -229,12 +295,13 @@ class Evaluation:
         -------
         table : `~astropy.table.Table`
             ``class``, ``n`` (number of galaxies of the class), ``precision``, ``recall`` and
-            ``roc_auc``; NaN if undefined.
+            ``roc_auc``; and ``precision_low``, ``precision_high``, ``recall_low`` and
+            ``recall_high``, 95 % confidence intervals (Wilson 1927). NaN if undefined.
         """
         precision, recall, _, n = precision_recall_fscore_support(
             self.true, self.predicted, labels=self.classes, zero_division=np.nan
         )
-        return Table(
+        table = Table(
             {
                 'class': self.classes,
                 'n': n,
@@ -243,6 +310,10 @@ class Evaluation:
                 'roc_auc': self._areas(),
             }
         )
+        n_predicted = self.confusion.sum(axis=0)
+        for name, fraction, of in (('precision', precision, n_predicted), ('recall', recall, n)):
+            table[f'{name}_low'], table[f'{name}_high'] = proportion_interval(fraction, of)
+        return table
 
     def summary(self):
         """
@@ -253,9 +324,7 @@ class Evaluation:
         table : `~astropy.table.Table`
             ``figure``, its ``value``, and ``low`` and ``high``, its 95 % confidence interval.
         """
-        names = ['accuracy', 'balanced_accuracy', 'roc_auc', 'calibration_error', 'brier_score']
-        if self.sets is not None:
-            names += ['coverage', 'set_size']
+        names = list(METRICS if self.sets is not None else METRICS[:-2])
         low, high = np.transpose([self.interval(name) for name in names])
         values = [getattr(self, name) for name in names]
         return Table({'figure': names, 'value': values, 'low': low, 'high': high})
@@ -291,7 +360,7 @@ class Evaluation:
 
     def _areas(self):
         """Return the area under each ROC curve; NaN for a class of all galaxies, or of none."""
-        # Computed as the Mann-Whitney statistic, which is fast enough for the bootstrap.
+        # The Mann-Whitney statistic.
         ranks = np.sum(rankdata(self.probabilities, axis=0) * self.is_true, axis=0)
         n_true = self.is_true.sum(axis=0)
         n_pairs = n_true * (len(self.true) - n_true)
@@ -330,7 +399,13 @@ def evaluate(classifier, X, y=None, *, label_column='morphology'):
     Raises
     ------
     ValueError
-        If no galaxy has a label, or none with a label has an image.
+        If no galaxy has a label, or none with a label has an image, or no label is a class of the
+        classifier.
+
+    Warns
+    -----
+    AstropyUserWarning
+        If some labels are no classes of the classifier; they count as wrong.
 
     Examples
     --------
@@ -344,25 +419,26 @@ def evaluate(classifier, X, y=None, *, label_column='morphology'):
     >>> len(evaluation.true), evaluation.confusion.shape
     (20, (2, 2))
     """
-    labels, is_labelled = read_true_classes(X, y, label_column)
+    classes = classifier.model_.spec.classes
+    labels, is_labelled = read_true_classes(X, y, label_column, classes)
     probabilities = classifier.predict_proba(X[is_labelled])
     rows = np.flatnonzero(is_labelled)
     return evaluate_probabilities(classifier.model_.spec, probabilities, labels, rows)
 
 
-def read_true_classes(X, y, label_column):
+def read_true_classes(X, y, label_column, classes):
     """Return the true classes of samples, as given to `evaluate`, and whether each has one."""
-    table = catalog_of(X) if y is None else Table([y], names=[label_column])
-    if table is None:
+    if y is None and catalog_of(X) is None:
         msg = 'y is None, and X has no table with true classes; pass them as y'
         raise ValueError(msg)
-    labels, is_labelled = read_labels(table, label_column)
+    labels, is_labelled = labels_of(X, y, label_column)
     if not is_labelled.any():
         msg = (
             f'{as_written("label_column")} names {label_column!r}, in which no row has a label, '
             'expected the true classes of some rows; fill them in, or pass y'
         )
         raise ValueError(msg)
+    check_known(labels[is_labelled], classes)
     return labels, is_labelled
 
 

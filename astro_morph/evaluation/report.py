@@ -82,7 +82,8 @@ def write_report(
     Raises
     ------
     ValueError
-        If no galaxy has a label, or none with a label has an image.
+        If no galaxy has a label, or none with a label has an image, or no label is a class of the
+        model.
     FileExistsError
         If the file exists and ``overwrite`` is false.
 
@@ -101,7 +102,7 @@ def write_report(
     <Evaluation: 20 galaxies of 2 classes, accuracy ...>
     """
     check_new(path, overwrite=overwrite)
-    labels, is_labelled = read_true_classes(X, y, label_column)
+    labels, is_labelled = read_true_classes(X, y, label_column, model.spec.classes)
     rows = np.flatnonzero(is_labelled)
     if bar is not None:
         bar.reset(total=len(rows))

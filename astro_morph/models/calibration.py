@@ -105,6 +105,8 @@ def prediction_sets(probabilities, held_out, *, coverage=0.9):
     This is split conformal prediction with adaptive sets (Romano, Sesia & Candes 2020,
     arXiv:2006.02544). However accurate the classifier is, the sets of galaxies like those held out
     hold the true class with a probability of at least ``coverage``, and at most 1 / (m + 1) more.
+    This holds for scores of one classifier on galaxies that it has not learnt. For cross-fitted
+    scores the guarantee is ``1 - 2 (1 - coverage)`` (Barber et al. 2021, arXiv:1905.02928).
 
     Parameters
     ----------

@@ -176,6 +176,7 @@ def test_labels_may_come_from_another_column_or_from_y(catalogue):
     assert by_column.true.tolist() == by_y.true.tolist() == ['S', 'S', 'S', 'S']
 
 
+@pytest.mark.filterwarnings('ignore:the labels .* are no classes of the model')
 def test_label_that_the_model_does_not_know_counts_as_wrong(catalogue):
     catalogue['morphology'][0] = 'M'
     evaluation = evaluate(Oracle(), catalogue)
