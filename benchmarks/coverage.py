@@ -5,8 +5,8 @@ Simulate how often intervals, sets of classes and p-values hold what they promis
 Everything is drawn from distributions whose truth is known: classifiers with known accuracy and
 calibration for the 95 % intervals of an evaluation; features of four classes for the interval of
 the labelling page, the 90 % sets of a linear classifier, whose scores are cross-fitted, and the
-p-values of novelty; and votes for their standard deviation. For sets and p-values, printed is the
-mean over many fits, and its standard error.
+p-values of novelty. For sets and p-values, printed is the mean over many fits, and its standard
+error.
 
     python benchmarks/coverage.py [--repetitions 2000] [--jobs 2]
 """
@@ -61,9 +61,7 @@ def main():
     print(f'95 % intervals of an evaluation: how often they hold the true value\n{"":32}{sizes}')
     for name, classifier in CLASSIFIERS.items():
         truth = true_metrics(*classifier)
-        columns = [
-            run(are_held, options.repetitions, n, *classifier, truth) for n in SAMPLE_SIZES
-        ]
+        columns = [run(are_held, options.repetitions, n, *classifier, truth) for n in SAMPLE_SIZES]
         print(f'{name}; error of calibration {truth["calibration_error"]:.3f}')
         for i, metric in enumerate(METRICS):
             print_line(f'  {metric}', [column[:, i] for column in columns])

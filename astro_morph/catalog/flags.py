@@ -52,7 +52,7 @@ FLAGS = (
     Flag(16384, 'novel', 'more unusual than 99 % of the training galaxies'),
     Flag(32768, 'other_brightness', 'noise or brightness unlike that of all training images'),
     # In the column measure_flags.
-    Flag(65536, 'companion_split', 'a companion connected with the galaxy was split off and masked'),
+    Flag(65536, 'companion_split', 'a companion connected with the galaxy was split off'),
 )
 
 #: Bit value by flag name.

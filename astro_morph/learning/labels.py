@@ -7,8 +7,6 @@ import warnings
 import numpy as np
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
-from sklearn.exceptions import DataConversionWarning
-from sklearn.utils.validation import _check_sample_weight
 
 from astro_morph.catalog import as_table, read_labels
 from astro_morph.cutouts import catalog_of, holds_images
@@ -79,6 +77,8 @@ def _as_column(y):
     if len(shape) != 2 or shape[1] != 1:
         msg = f'y has the shape {shape}, expected ({shape[0]},); pass one label a row'
         raise ValueError(msg)
+    from sklearn.exceptions import DataConversionWarning
+
     warnings.warn(
         f'A column-vector y was passed when a 1d array was expected: y has the shape {shape}, '
         f'expected ({shape[0]},); pass y.ravel()',
@@ -113,6 +113,9 @@ def weights_of(sample_weight, X, rows):
     """
     if sample_weight is None:
         return np.ones(len(rows))
+    # ONNX files predict without scikit-learn.
+    from sklearn.utils.validation import _check_sample_weight
+
     weights = np.ma.filled(np.ma.asarray(sample_weight, float), np.nan)
     if weights.shape != (len(X),):
         msg = (

@@ -42,9 +42,9 @@ class Novelty(nn.Module):
     of the distances to its ten nearest training galaxies.
 
     The p-value is conformal (Vovk et al. 2005; Laxhammar & Falkman 2010): with :math:`n` held-out
-    galaxies, of which :math:`k` are at least as distant, it is :math:`(k + 1) / (n + 1)`. A fraction
-    :math:`p` of the galaxies like those of the training has a p-value of at most :math:`p`. At the
-    distance of a held-out galaxy it is the smaller of the values on both sides, and between two
+    galaxies, of which :math:`k` are at least as distant, it is :math:`(k + 1) / (n + 1)`. Of the
+    galaxies like those of the training, a fraction :math:`p` has a p-value of at most :math:`p`. At
+    the distance of a held-out galaxy it is the smaller of the values on both sides, and between two
     such distances it is interpolated linearly. It is never smaller than :math:`1 / (n + 1)`: fewer
     than 100 galaxies cannot show that another one is more unusual than 99 % of them. Beyond the
     most distant held-out galaxy the p-value differs from :math:`1 / (n + 1)` by at most a
@@ -162,7 +162,8 @@ def _novelty_of(features, n_known):
     pca = PCA(n_directions, svd_solver='full').fit(features)
     variance = pca.explained_variance_
     axes = pca.components_.T / np.sqrt(variance + SHRINKAGE * variance.mean())
-    novelty = Novelty(pca.mean_, axes.astype(features.dtype), np.zeros(0), np.zeros(0, features.dtype))
+    none = np.zeros(0, features.dtype)
+    novelty = Novelty(pca.mean_, axes.astype(features.dtype), none, none)
     rows = np.linspace(0, len(features) - 1, min(n_known, MOST_KNOWN)).astype(int)
     coordinates = novelty.coordinates(torch.from_numpy(features[rows]))
     novelty.known = coordinates.to(novelty.mean.dtype)
