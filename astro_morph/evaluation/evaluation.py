@@ -13,7 +13,7 @@ from astro_morph.cutouts import catalog_of
 from astro_morph.evaluation.intervals import (
     brier_interval,
     calibration_interval,
-    combine_intervals,
+    mean_proportion_interval,
     proportion_interval,
     roc_area_interval,
     set_size_interval,
@@ -227,7 +227,8 @@ class Evaluation:
         if metric not in METRICS:
             msg = f'metric is {metric!r}, expected one of {METRICS}'
             raise ValueError(msg)
-        if np.isnan(getattr(self, metric)):
+        # The calibration error is always known, and takes a simulation.
+        if metric != 'calibration_error' and np.isnan(getattr(self, metric)):
             return np.nan, np.nan
         low, high = getattr(self, f'_{metric}_interval')(level)
         return float(low), float(high)
@@ -242,8 +243,7 @@ class Evaluation:
         is_true = self.is_true[:, self.is_true.any(axis=0)]
         n = is_true.sum(axis=0)
         recall = is_true[self.is_right].sum(axis=0) / n
-        bounds = proportion_interval(recall, n, level=level)
-        return combine_intervals(*(values / len(n) for values in (recall, *bounds)))
+        return mean_proportion_interval(recall, n, level=level)
 
     def _roc_auc_interval(self, level):
         columns = np.isfinite(self._areas())
@@ -258,7 +258,7 @@ class Evaluation:
         return brier_interval(np.asarray(self.probabilities), self.is_true, level=level)
 
     def _set_size_interval(self, level):
-        return set_size_interval(np.sum(self.sets, axis=1), len(self.classes), level=level)
+        return set_size_interval(np.sum(self.sets, axis=1), level=level)
 
     def worst(self, n=24):
         """

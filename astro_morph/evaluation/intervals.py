@@ -12,6 +12,8 @@ __all__ = [
     'brier_interval',
     'calibration_interval',
     'combine_intervals',
+    'jump_interval',
+    'mean_proportion_interval',
     'proportion_interval',
     'roc_area_interval',
     'set_size_interval',
@@ -24,6 +26,14 @@ CHANGES = 8 * np.linspace(0, 1, 25) ** 2
 
 # Standard deviation of the prior of the log-odds' two changes, wide enough for any classifier.
 PRIOR = 2.0
+
+# Trials by which the recall of a class is drawn towards the mean of the classes.
+DRAWN_BY = 8
+
+# Galaxies of the rarer side by which the variance of an area is drawn towards that of Newcombe, and
+# the limits of their ratio.
+AREA_DRAWN_BY = 15
+VARIANCE_RATIOS = (0.25, 4.0)
 
 # Resolution of the interval of an area under the ROC curve.
 AREAS = np.linspace(0, 1, 2001)
@@ -66,6 +76,42 @@ def proportion_interval(fraction, n, *, level=0.95):
     )
 
 
+def mean_proportion_interval(fractions, n, *, level=0.95):
+    """
+    Compute the interval of the mean of several proportions, such as the recalls of classes.
+
+    The mean has the interval of one proportion, whose number of trials gives it the variance of the
+    mean. The fractions of few trials are drawn towards the mean for this: if all of them are 1, the
+    true ones are not.
+
+    Parameters
+    ----------
+    fractions, n : array_like, shape (k,)
+        Observed fractions, and their numbers of trials.
+    level : float, default=0.95
+        Confidence level.
+
+    Returns
+    -------
+    low, high : ndarray
+        The interval.
+
+    Examples
+    --------
+    >>> from astro_morph.evaluation.intervals import mean_proportion_interval
+    >>> low, high = mean_proportion_interval([0.9, 0.7], [10, 10])
+    >>> round(float(low), 2), round(float(high), 2)
+    (0.59, 0.92)
+    """
+    fractions, n = np.asarray(fractions, float), np.asarray(n, float)
+    mean = fractions.mean()
+    drawn = mean + n / (n + DRAWN_BY) * (fractions - mean)
+    variance = np.sum(drawn * (1 - drawn) / n) / len(n) ** 2
+    if variance > 0:
+        return proportion_interval(mean, mean * (1 - mean) / variance, level=level)
+    return proportion_interval(mean, len(n) ** 2 / np.sum(1 / n), level=level)
+
+
 def combine_intervals(values, low, high, *, correlation=None):
     """
     Compute the interval of a sum from those of its terms (Zou & Donner 2008, Stat. Med. 27, 1693).
@@ -91,24 +137,21 @@ def combine_intervals(values, low, high, *, correlation=None):
     values = np.asarray(values, float)
     correlation = np.eye(len(values)) if correlation is None else correlation
     below, above = values - low, high - values
-    spans = (np.sqrt(max(span @ correlation @ span, 0)) for span in (below, above))
-    to_low, to_high = spans
+    to_low, to_high = (np.sqrt(max(span @ correlation @ span, 0)) for span in (below, above))
     return float(values.sum() - to_low), float(values.sum() + to_high)
 
 
-def set_size_interval(sizes, n_classes, *, level=0.95):
+def set_size_interval(sizes, *, level=0.95):
     """
     Compute the interval of the mean number of classes in a set.
 
-    The mean is the sum of the fractions of sets with at least 1, 2, 3 ... classes, whose intervals
-    are combined.
+    Most sets have the same size. Larger and smaller ones are jumps from it, whose numbers have
+    Wilson intervals, see `jump_interval`.
 
     Parameters
     ----------
     sizes : array_like of int, shape (n,)
         Numbers of classes.
-    n_classes : int
-        Largest possible number.
     level : float, default=0.95
         Confidence level.
 
@@ -120,20 +163,60 @@ def set_size_interval(sizes, n_classes, *, level=0.95):
     Examples
     --------
     >>> from astro_morph.evaluation.intervals import set_size_interval
-    >>> low, high = set_size_interval([1] * 28 + [2, 2], 3)
-    >>> low < 32 / 30 < high
+    >>> low, high = set_size_interval([1] * 28 + [2, 2])
+    >>> bool(low < 32 / 30 < high)
     True
     """
-    n = len(sizes)
-    fraction = np.mean(np.asarray(sizes)[:, np.newaxis] > np.arange(n_classes), axis=0)
-    z2 = _sigmas(level) ** 2
-    # Away from 0 and 1, where the correlation is not defined.
-    centre = (n * fraction + z2 / 2) / (n + z2)
-    odds = centre / (1 - centre)
-    # The more classes, the rarer: of two fractions, the sets of the smaller one have both.
-    correlation = np.sqrt(np.minimum.outer(odds, odds) / np.maximum.outer(odds, odds))
-    bounds = proportion_interval(fraction, n, level=level)
-    return combine_intervals(fraction, *bounds, correlation=correlation)
+    sizes = np.asarray(sizes)
+    common = np.bincount(sizes).argmax()
+    more, less = np.maximum(sizes - common, 0), np.maximum(common - sizes, 0)
+    more_low, more_high = jump_interval(more, 1.0, 1.0, level=level)
+    less_low, less_high = jump_interval(less, 1.0, 1.0, level=level)
+    low, high = combine_intervals(
+        [more.mean(), -less.mean()],
+        [more_low, -less_high],
+        [more_high, -less_low],
+        correlation=_correlate(np.transpose([more, -less]), unknown=0.0),
+    )
+    return max(common + low, 0.0), common + high
+
+
+def jump_interval(jumps, expected, expected_square, *, level=0.95):
+    """
+    Compute the interval of the mean of jumps that few galaxies have.
+
+    Divided by the size of a jump, the mean is a proportion, and has its interval. The size comes
+    from the jumps and, as if it were one more, from the one that is expected: a small sample
+    without any jump does not mean that there are none.
+
+    Parameters
+    ----------
+    jumps : array_like, shape (n,)
+        The jumps; 0 for galaxies without one.
+    expected, expected_square : float
+        Expected jump, and its square.
+    level : float, default=0.95
+        Confidence level.
+
+    Returns
+    -------
+    low, high : float
+        The interval.
+
+    Examples
+    --------
+    >>> from astro_morph.evaluation.intervals import jump_interval
+    >>> low, high = jump_interval([0.0] * 20, 2.0, 4.0)
+    >>> float(low), round(float(high), 2)
+    (0.0, 0.32)
+    """
+    jumps = np.asarray(jumps, float)
+    total = jumps.sum() + expected
+    if total <= 0:
+        return 0.0, 0.0
+    size = (np.sum(jumps**2) + expected_square) / total
+    low, high = proportion_interval(jumps.mean() / size, len(jumps), level=level)
+    return size * low, size * high
 
 
 def brier_interval(probabilities, is_true, *, level=0.95):
@@ -141,9 +224,8 @@ def brier_interval(probabilities, is_true, *, level=0.95):
     Compute the interval of the Brier score.
 
     The score is what it would be without any mistake, and a jump for each mistake. The mean of the
-    first part has a t interval. The jumps are rare, so their number has a Wilson interval. The size
-    of a jump comes from the mistakes and, as if it were one more, from the one that the
-    probabilities predict: a small sample without any mistake does not mean that there are none.
+    first part has a t interval, and that of the second the interval of `jump_interval`, with the
+    jump that the probabilities predict.
 
     Parameters
     ----------
@@ -175,13 +257,9 @@ def brier_interval(probabilities, is_true, *, level=0.95):
     jump = 2 * (top - np.sum(probabilities * is_true, axis=1))
     others = np.maximum(1 - top, 1e-12)
     predicted = 2 * (top - (squares - top**2) / others)
-    first, second = (
-        np.sum(jump**power) + np.average(predicted**power, weights=others) for power in (1, 2)
-    )
-    size = second / first if first > 0 else 0.0
-    rate = jump.mean() / size if size > 0 else 0.0
+    expected = [np.average(predicted**power, weights=others) for power in (1, 2)]
+    jumps_low, jumps_high = jump_interval(jump, *expected, level=level)
     half = stdtrit(max(n - 1, 1), (1 + level) / 2) * if_right.std(ddof=min(1, n - 1)) / np.sqrt(n)
-    jumps_low, jumps_high = (size * bound for bound in proportion_interval(rate, n, level=level))
     means = np.array([if_right.mean(), jump.mean()])
     low, high = combine_intervals(
         means,
@@ -197,8 +275,8 @@ def roc_area_interval(probabilities, is_true, *, level=0.95):
     Compute the interval of the mean area under the ROC curves of some classes.
 
     That of each class is the score interval of Newcombe (2006, Stat. Med. 25, 559, method 5), which
-    has a width if the area is 1. They are combined with the correlation of their errors (DeLong,
-    DeLong & Clarke-Pearson 1988, Biometrics 44, 837).
+    has a width if the area is 1. The more galaxies there are, the more its variance is that of
+    DeLong, DeLong & Clarke-Pearson (1988, Biometrics 44, 837), whose correlation combines them.
 
     Parameters
     ----------
@@ -233,8 +311,10 @@ def roc_area_interval(probabilities, is_true, *, level=0.95):
     n_true = is_true.sum(axis=0)
     areas = np.sum(placements * is_true, axis=0) / n_true
     influence = (placements - areas) / np.where(is_true, n_true, len(is_true) - n_true)
+    variance = np.sum(influence**2, axis=0)
     bounds = [
-        _bound_area(area, m, len(is_true) - m, level) for area, m in zip(areas, n_true, strict=True)
+        _bound_area(*values, level)
+        for values in zip(areas, variance, n_true, len(is_true) - n_true, strict=True)
     ]
     low, high = np.transpose(bounds)
     return combine_intervals(
@@ -245,14 +325,23 @@ def roc_area_interval(probabilities, is_true, *, level=0.95):
     )
 
 
-def _bound_area(area, n_true, n_false, level):
+def _bound_area(area, measured_variance, n_true, n_false, level):
     """Return the areas whose standard error allows the one that was measured."""
-    n_other = (n_true + n_false) / 2 - 1
-    spread = 1 + n_other * ((1 - AREAS) / (2 - AREAS) + AREAS / (1 + AREAS))
-    error = np.sqrt(AREAS * (1 - AREAS) * spread / (n_true * n_false))
+    ratio = 1.0  # nothing is measured if all galaxies are in order
+    if measured_variance > 0:
+        ratio = np.clip(measured_variance / _area_variance(area, n_true, n_false), *VARIANCE_RATIOS)
+    rarer = min(n_true, n_false)
+    ratio = (rarer * ratio + AREA_DRAWN_BY) / (rarer + AREA_DRAWN_BY)
+    error = np.sqrt(ratio * _area_variance(AREAS, n_true, n_false))
     is_possible = np.abs(AREAS - area) <= _sigmas(level) * error + 0.5 * AREAS[1]
     low, high = AREAS[is_possible][[0, -1]]
     return min(low, area), max(high, area)
+
+
+def _area_variance(area, n_true, n_false):
+    n_other = (n_true + n_false) / 2 - 1
+    spread = 1 + n_other * ((1 - area) / (2 - area) + area / (1 + area))
+    return area * (1 - area) * spread / (n_true * n_false)
 
 
 def calibration_interval(confidence, is_right, *, level=0.95, random_state=0):
@@ -304,18 +393,19 @@ def calibration_interval(confidence, is_right, *, level=0.95, random_state=0):
     true = np.append([mean], expit(odds + np.outer(CHANGES[1:], change)), axis=0).clip(0, 1)
     errors = np.sum(n * np.abs(true - mean), axis=1) / n.sum()
     right = random.binomial(drawn, true[:, np.newaxis])
-    simulated = np.sum(np.abs(drawn * mean - right), axis=2) / n.sum()
+    simulated = np.sort(np.sum(np.abs(drawn * mean - right), axis=2) / n.sum(), axis=1)
     # A small difference says nothing against a small error: only where the error can be told from
     # 0, both tails are left out (as in Feldman & Cousins 1998, section 4).
     overlap = np.mean(simulated < np.median(simulated[0]), axis=1)
     left_out = (1 - level) / 2 * np.clip(1 - 2 * overlap, 0, 1)
-    tails = {'high': left_out, 'error': np.full(len(CHANGES), 0.5), 'low': left_out + level}
-    bounds = {}
-    for name, tail in tails.items():
-        quantiles = [np.quantile(*pair) for pair in zip(simulated, tail, strict=True)]
-        expected = np.maximum.accumulate(quantiles)
-        bounds[name] = float(np.interp(observed, expected, errors, left=0.0))
-    return bounds['error'], bounds['low'], max(bounds['high'], bounds['error'])
+
+    def error_at(quantile):
+        places = np.rint(quantile * (N_SIMULATIONS - 1)).astype(int)
+        expected = np.maximum.accumulate(simulated[np.arange(len(errors)), places])
+        return float(np.interp(observed, expected, errors, left=0.0))
+
+    error = error_at(np.full(len(errors), 0.5))
+    return error, error_at(left_out + level), max(error_at(left_out), error)
 
 
 def _fit_change(odds, n, n_right):

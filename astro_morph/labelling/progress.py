@@ -4,17 +4,20 @@
 from typing import NamedTuple
 
 import numpy as np
-from astropy.stats import binom_conf_interval
 from sklearn.model_selection import PredefinedSplit
 
+from astro_morph.evaluation.intervals import proportion_interval
 from astro_morph.learning.heads import linear_head
 
 __all__ = ['Progress', 'cross_validate']
 
-FOLDS = 5
+# With five, a classifier of 30 labels would seem worse by 3 points than one fitted to all.
+FOLDS = 10
 
-# Confidence level of the interval of the accuracy.
-LEVEL = 0.95
+# The predictions share most of their training labels, so their errors are correlated: they count as
+# independent ones of this fraction (Bates, Hastie & Tibshirani 2021, arXiv:2104.00673). Otherwise
+# the interval of 30 labels would hold the accuracy in 92 % of the cases (benchmarks/coverage.py).
+INDEPENDENT = 0.85
 
 
 class Progress(NamedTuple):
@@ -28,7 +31,8 @@ class Progress(NamedTuple):
     accuracy : float
         Fraction of them whose label is predicted correctly from the labels of others.
     low, high : float
-        Bounds of the 95 % confidence interval of the accuracy (Wilson 1927).
+        Bounds of the 95 % confidence interval of the accuracy of a classifier that has learnt all
+        of these labels (Wilson 1927, for 0.85 times as many galaxies).
 
     Examples
     --------
@@ -82,7 +86,5 @@ def cross_validate(features, labels):
             for known, held_out in PredefinedSplit(fold).split()
         ]
     )
-    low, high = binom_conf_interval(
-        is_right.sum(), len(is_right), confidence_level=LEVEL, interval='wilson'
-    )
+    low, high = proportion_interval(is_right.mean(), INDEPENDENT * len(is_right))
     return Progress(len(labels), float(is_right.mean()), float(low), float(high))

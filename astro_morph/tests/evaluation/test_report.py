@@ -57,6 +57,7 @@ def test_existing_file_is_refused_before_the_work(tmp_path):
     assert (tmp_path / 'report.html').read_text() == 'old'
 
 
+@pytest.mark.filterwarnings('ignore:.*are no classes of the model')
 def test_full_disk_leaves_nothing(samples, classifier, tmp_path, monkeypatch):
     fill_disk(monkeypatch, Path, 'write_text')
     with pytest.raises(OSError, match='No space left'):
@@ -64,6 +65,7 @@ def test_full_disk_leaves_nothing(samples, classifier, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.filterwarnings('ignore:.*are no classes of the model')
 def test_evaluation_is_that_of_evaluate(report, samples, classifier):
     assert str(report[1]) == str(evaluate(classifier, samples))
 
