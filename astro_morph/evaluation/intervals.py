@@ -65,15 +65,7 @@ def proportion_interval(fraction, n, *, level=0.95):
     >>> round(float(low), 2), float(high)
     (0.84, 1.0)
     """
-    fraction, n = np.asarray(fraction, float), np.asarray(n, float)
-    z2 = _sigmas(level) ** 2
-    with np.errstate(invalid='ignore', divide='ignore'):
-        centre = (n * fraction + z2 / 2) / (n + z2)
-        half = np.sqrt(z2 * (n * fraction * (1 - fraction) + z2 / 4)) / (n + z2)
-    is_known = n > 0
-    return tuple(
-        np.where(is_known, np.clip(bound, 0, 1), np.nan) for bound in (centre - half, centre + half)
-    )
+    return _score_interval(fraction, n, _sigmas(level))
 
 
 def mean_proportion_interval(fractions, n, *, level=0.95):
@@ -208,14 +200,17 @@ def jump_interval(jumps, expected, expected_square, *, level=0.95):
     >>> from astro_morph.evaluation.intervals import jump_interval
     >>> low, high = jump_interval([0.0] * 20, 2.0, 4.0)
     >>> float(low), round(float(high), 2)
-    (0.0, 0.32)
+    (0.0, 0.36)
     """
     jumps = np.asarray(jumps, float)
     total = jumps.sum() + expected
     if total <= 0:
         return 0.0, 0.0
     size = (np.sum(jumps**2) + expected_square) / total
-    low, high = proportion_interval(jumps.mean() / size, len(jumps), level=level)
+    # The size is measured on the same galaxies: as wide as a t interval.
+    sigmas = stdtrit(max(len(jumps) - 1, 1), (1 + level) / 2)
+    rate = jumps.mean() / size
+    low, high = _score_interval(rate, len(jumps), sigmas)
     return size * low, size * high
 
 
@@ -248,7 +243,7 @@ def brier_interval(probabilities, is_true, *, level=0.95):
     >>> probabilities = np.tile([0.9, 0.1], (20, 1))
     >>> low, high = brier_interval(probabilities, probabilities > 0.5)  # no mistake: 0.02
     >>> round(low, 2), round(high, 2)
-    (0.02, 0.28)
+    (0.02, 0.31)
     """
     n = len(probabilities)
     top = probabilities.max(axis=1)
@@ -431,6 +426,16 @@ def _correlate(values, *, unknown):
     correlation = np.where(np.outer(is_known, is_known), unit.T @ unit, unknown)
     np.fill_diagonal(correlation, 1)
     return correlation
+
+
+def _score_interval(fraction, n, sigmas):
+    """Return the proportions from which the observed one differs by so many standard errors."""
+    fraction, n = np.asarray(fraction, float), np.asarray(n, float)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        centre = (n * fraction + sigmas**2 / 2) / (n + sigmas**2)
+        half = np.sqrt(n * fraction * (1 - fraction) + sigmas**2 / 4) * sigmas / (n + sigmas**2)
+    bounds = (np.clip(bound, 0, 1) for bound in (centre - half, centre + half))
+    return tuple(np.where(n > 0, bound, np.nan) for bound in bounds)
 
 
 def _sigmas(level):
