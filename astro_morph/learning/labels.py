@@ -12,7 +12,7 @@ from astro_morph.catalog import as_table, read_labels
 from astro_morph.cutouts import catalog_of, holds_images
 from astro_morph.utils.messages import cut_list
 
-__all__ = ['check_classes', 'check_known', 'encode_labels', 'labels_of', 'weights_of']
+__all__ = ['encode_labels', 'labels_of', 'weights_of']
 
 # A column of identifiers or measurements has about as many values as rows; with fewer labels than
 # this, a user may well be at the first label of each class.

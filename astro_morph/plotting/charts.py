@@ -119,7 +119,7 @@ def reliability(evaluation):
     ...     ['E', 'S'], ['E', 'E', 'S', 'S'], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]])
     >>> figure = plotting.reliability(evaluation)
     >>> figure.axes[0].get_title()
-    'expected calibration error 0.300'
+    'expected calibration error 0.275'
     """
     from matplotlib.figure import Figure
 

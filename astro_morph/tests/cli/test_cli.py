@@ -388,6 +388,7 @@ class TestAnnotate:
         done(f'{command} --overwrite')
         assert read_table(folder / 'again.ecsv').colnames == once.colnames
 
+    @pytest.mark.filterwarnings('ignore:the labels are too few to hold some out')
     def test_image_paths_start_from_the_catalogue(self, folder, monkeypatch, tmp_path, capsys):
         catalogue = read_table(folder / 'survey.fits')[:3]
         images = SimulatedSurvey(n_galaxies=24, kinds=['edge_on', 'round']).fetch(

@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
+from astropy.wcs import WCS
 
 from astro_morph import CutoutSet, MorphologyClassifier, OnnxClassifier, plotting, surveys
 from astro_morph.catalog import flags, read_labels, read_positions
@@ -52,6 +54,18 @@ CALLS = {
     'no mosaic': (
         lambda given: Mosaics(given.folder / 'none-*.fits'),
         ['paths', 'none-*.fits', 'check folder and pattern'],
+    ),
+    'two images of one sky': (
+        lambda given: Mosaics(given.folder / 'same-*.fits', bands='r'),
+        ['paths', 'same-1.fits', 'same-2.fits', 'make the pattern match'],
+    ),
+    'two extensions of one sky': (
+        lambda given: Mosaics(given.folder / 'pair.fits', bands='r'),
+        ['pair.fits', "'r'", 'name another with hdu='],
+    ),
+    'two extensions of an image file': (
+        lambda given: ImageFiles('path').fetch(Table({'path': [given.folder / 'pair.fits']})),
+        ['0 PRIMARY', '1 MORE', 'name another after the path'],
     ),
     'no column of paths': (
         lambda given: ImageFiles('file').fetch(PLACES),
@@ -206,6 +220,7 @@ def given(classifier, encoder, blobs, tmp_path_factory):
     encoder.save(folder / 'encoder.pt')
     (folder / 'text.txt').write_text('nothing of the kind', encoding='utf-8')
     PLACES.write(folder / 'there.fits')
+    write_images_of_one_sky(folder)
     return SimpleNamespace(
         classifier=classifier,
         encoder=folder / 'encoder.pt',
@@ -215,6 +230,18 @@ def given(classifier, encoder, blobs, tmp_path_factory):
         text=folder / 'text.txt',
         there=folder / 'there.fits',
     )
+
+
+def write_images_of_one_sky(folder):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = 'RA---TAN', 'DEC--TAN'
+    wcs.wcs.cdelt = -1e-4, 1e-4
+    header = wcs.to_header()
+    image = fits.PrimaryHDU(np.ones((8, 8)), header)
+    image.writeto(folder / 'same-1.fits')
+    image.writeto(folder / 'same-2.fits')
+    more = fits.ImageHDU(image.data, header, name='MORE')
+    fits.HDUList([image, more]).writeto(folder / 'pair.fits')
 
 
 @pytest.fixture(scope='module')

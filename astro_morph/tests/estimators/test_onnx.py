@@ -250,6 +250,7 @@ class TestSamplesToMeasureOn:
         assert str(cost) == 'float32, 8 views'
         assert OnnxClassifier(tmp_path / 'model.onnx').cost_ == cost
 
+    @pytest.mark.filterwarnings('ignore:.*are no classes of the model')
     def test_bad_rows_and_unknown_classes_are_left_out(self, loaded, tmp_path):
         samples = make_blobs(12, random_state=4)
         samples.images[3] = np.nan

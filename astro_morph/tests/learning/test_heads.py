@@ -107,13 +107,19 @@ class TestSetBestHead:
         assert torch.equal(*weights)
         assert [len(conformity) for _, conformity in heads] == [20, 20]
 
-    def test_a_class_of_one_label_can_not_be_held_out(self):
+    def test_the_only_label_of_a_class_is_not_held_out(self):
         features, target, _ = make_features(2)
         target[5] = 2
         network, conformity = self.set_head(features, target)
+        assert len(conformity) == len(target) - 1
+        assert network.head.out_features == 3
+
+    def test_without_two_classes_of_several_labels_none_is_held_out(self):
+        features, target, _ = make_features(2)
+        rows = np.append(np.flatnonzero(target == 0), np.flatnonzero(target == 1)[:1])
+        network, conformity = self.set_head(features[rows], target[rows])
         assert conformity == ()
         assert float(network.temperature) == 1
-        assert network.head.out_features == 3
 
 
 class TestCalibration:
