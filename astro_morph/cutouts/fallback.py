@@ -13,7 +13,7 @@ __all__ = ['FirstOf']
 NOT_SEARCHED = ('no_path', 'no_coordinates')
 
 # What each row takes from the source that has its image.
-_EACH_ROW = ('images', 'status', 'flags', 'parity', 'centers')
+_EACH_ROW = ('images', 'flags', 'rotation', 'parity', 'centers')
 
 
 class FirstOf(CutoutSource):
@@ -81,12 +81,10 @@ def _fill(cutouts, rows, others):
         )
         raise ValueError(msg)
     better, others = rows[is_better], others[is_better]
-    filled = {name: np.array(getattr(cutouts, name)) for name in _EACH_ROW}
+    filled = {name: getattr(cutouts, name).copy() for name in _EACH_ROW}
     for name, values in filled.items():
         values[better] = getattr(others, name)
-    rotation = cutouts.rotation.copy()
-    rotation[better] = others.rotation
-    return cutouts.replace(**filled, rotation=rotation, **_fill_scale(cutouts, better, others))
+    return cutouts.replace(status=status, **filled, **_fill_scale(cutouts, better, others))
 
 
 def _fill_scale(cutouts, rows, others):

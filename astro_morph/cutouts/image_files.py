@@ -12,7 +12,7 @@ import numpy as np
 from astro_morph.catalog import as_table, find_image_column
 from astro_morph.catalog.flags import BITS
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS, CutoutSet
-from astro_morph.cutouts.sizes import framing_of
+from astro_morph.cutouts.sizes import SAME_SCALE, framing_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.errors import ImageError
 from astro_morph.images.orientation import orient, read_jacobian
@@ -20,9 +20,6 @@ from astro_morph.images.reading import read_image
 from astro_morph.utils.messages import as_written
 
 __all__ = ['ImageFiles']
-
-# Pixel scales with a smaller relative difference are one: projections change it within a survey.
-SAME_SCALE = 0.01
 
 
 class ImageFiles(CutoutSource):

@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from astro_morph.catalog import as_table, read_positions
 from astro_morph.catalog.bands import sort_bands
 from astro_morph.cutouts.cutout_set import CutoutSet
-from astro_morph.cutouts.sizes import framing_of, grid_of
+from astro_morph.cutouts.sizes import SAME_SCALE, framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.companions import keep_images, keep_one_a_place, rank_names
 from astro_morph.images.errors import ImageError
@@ -36,9 +36,6 @@ __all__ = ['Mosaics']
 
 # Zero points with a smaller difference are taken as equal.
 _SAME_MAGNITUDE = 0.001
-
-# Pixel scales with a smaller relative difference are taken as equal, as in tiles of one survey.
-_SAME_SCALE = 0.01
 
 
 class Mosaics(CutoutSource):
@@ -223,7 +220,7 @@ class Mosaics(CutoutSource):
         best = np.zeros(len(coords))
         for tile, rows in find_near(self._tiles[self.bands[0]], coords):
             image = tile.image
-            if abs(image.pixel_scale / self.pixel_scale - 1) > _SAME_SCALE:
+            if abs(image.pixel_scale / self.pixel_scale - 1) > SAME_SCALE:
                 continue
             xy = image.to_pixel(coords[rows])
             # Cutout2D's way to centre a cutout on whole pixels.

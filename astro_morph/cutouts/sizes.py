@@ -9,7 +9,11 @@ import numpy as np
 from astro_morph.catalog import read_sizes
 from astro_morph.utils.messages import as_written
 
-__all__ = ['framing_of', 'grid_of']
+__all__ = ['SAME_SCALE', 'framing_of', 'grid_of']
+
+#: Pixel scales with a smaller relative difference are taken as equal: projections change them
+#: within a survey.
+SAME_SCALE = 0.01
 
 # Default side in pixels: an SDSS galaxy of the main sample and some sky.
 DEFAULT_SIDE = 64

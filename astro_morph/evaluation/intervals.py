@@ -208,7 +208,7 @@ def jump_interval(jumps, expected, expected_square, *, level=0.95):
         return 0.0, 0.0
     size = (np.sum(jumps**2) + expected_square) / total
     # The size is measured on the same galaxies: as wide as a t interval.
-    sigmas = stdtrit(max(len(jumps) - 1, 1), (1 + level) / 2)
+    sigmas = _t_sigmas(level, len(jumps))
     rate = jumps.mean() / size
     low, high = _score_interval(rate, len(jumps), sigmas)
     return size * low, size * high
@@ -254,7 +254,7 @@ def brier_interval(probabilities, is_true, *, level=0.95):
     predicted = 2 * (top - (squares - top**2) / others)
     expected = [np.average(predicted**power, weights=others) for power in (1, 2)]
     jumps_low, jumps_high = jump_interval(jump, *expected, level=level)
-    half = stdtrit(max(n - 1, 1), (1 + level) / 2) * if_right.std(ddof=min(1, n - 1)) / np.sqrt(n)
+    half = _t_sigmas(level, n) * if_right.std(ddof=min(1, n - 1)) / np.sqrt(n)
     means = np.array([if_right.mean(), jump.mean()])
     low, high = combine_intervals(
         means,
@@ -441,3 +441,8 @@ def _score_interval(fraction, n, sigmas):
 def _sigmas(level):
     """Return the half-width of the interval of a normal distribution with this probability."""
     return ndtri((1 + level) / 2)
+
+
+def _t_sigmas(level, n):
+    """Return the half-width of the interval of a mean of n values, in its standard errors."""
+    return stdtrit(max(n - 1, 1), (1 + level) / 2)

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tell images of the sky from their companions, such as weights and masks, by their names."""
+"""Recognise weights, masks and other companions of images by their names, and leave them out."""
 
 import re
 import warnings
@@ -39,7 +39,7 @@ _COMPANION_WORDS = frozenset(' '.join([_WEIGHTS, _MASKS, _DEPTHS, _MODELS]).spli
 
 def rank_names(names):
     """
-    Rank names of files or extensions by what their words tell.
+    Rank files or extensions by the words in their names.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def rank_names(names):
     Returns
     -------
     ranks : list of int
-        1 for an image of the sky, -1 for a companion, 0 where the name does not tell.
+        1 for an image of the sky, -1 for a companion, 0 where the name says neither.
     """
     words = [set(re.split(r'[\W_]+', name.lower())) for name in names]
     shared = set.intersection(*words) if len(words) > 1 else set()

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tell the sky from the wings of a galaxy: fit profiles of galaxies on top of a constant sky."""
+"""Fit the level of the sky together with the profile of a galaxy, whose wings look like sky."""
 
 import functools
 from typing import NamedTuple
