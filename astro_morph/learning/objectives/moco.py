@@ -72,10 +72,22 @@ class MoCo(nn.Module):
         along a half cosine.
     symmetric : bool, default=False
         Whether each view is query and key in turn, which doubles the work per step.
+    surveys : `torch.Tensor` of int, shape (n_images,), default=None
+        Number of the survey of each training image. Only keys of the query's survey are negatives:
+        otherwise the survey would be the easiest way to tell two galaxies apart. None is one
+        survey.
     """
 
     def __init__(
-        self, encoder, views, *, queue_size, temperature=0.1, momentum=0.99, symmetric=False
+        self,
+        encoder,
+        views,
+        *,
+        queue_size,
+        temperature=0.1,
+        momentum=0.99,
+        symmetric=False,
+        surveys=None,
     ):
         super().__init__()
         self.views = views
@@ -87,6 +99,7 @@ class MoCo(nn.Module):
         n_out = self.query_encoder[1][-1].out_features
         self.register_buffer('queue', functional.normalize(torch.randn(queue_size, n_out)))
         self.register_buffer('queue_rows', torch.full((queue_size,), -1))
+        self.register_buffer('surveys', surveys)
 
     @property
     def encoder(self):
@@ -125,9 +138,17 @@ class MoCo(nn.Module):
         queries = functional.normalize(self.query_encoder(views).float())  # (n, d)
         positive = (queries * keys).sum(1, keepdim=True)  # (n, 1)
         negative = queries @ self.queue.T  # (n, queue_size)
-        is_own = self.queue_rows == rows[:, None]
-        negative = negative.masked_fill(is_own, -math.inf)
+        negative = negative.masked_fill(~self._are_negatives(rows), -math.inf)
         return torch.cat([positive, negative], 1) / self.temperature
+
+    def _are_negatives(self, rows):
+        """Return which keys of the queue each query is told from, of shape (n, queue_size)."""
+        are_negatives = self.queue_rows != rows[:, None]
+        if self.surveys is None:
+            return are_negatives
+        # The random keys that fill the queue at first (row -1) are of no survey.
+        queue_surveys = self.surveys[self.queue_rows].masked_fill(self.queue_rows < 0, -1)
+        return are_negatives & (queue_surveys == self.surveys[rows][:, None])
 
     @torch.no_grad()
     def _encode_keys(self, views, generator):

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from astro_morph.catalog.bands import band_extinctions
 
-__all__ = ['RandomConditions']
+__all__ = ['RandomConditions', 'smoothing_matrices']
 
 # Full width at half maximum of most well-sampled images, in pixels.
 TYPICAL_FWHM = 3.0
@@ -130,8 +130,8 @@ class RandomConditions:
         normal = torch.randn(n, n_bands, generator=generator, device=images.device)
         variance = (images.new_tensor(self.psf_fwhm) / FWHM_PER_SIGMA) ** 2
         added = variance * (torch.exp(2 * self.psf_scatter * normal) - 1).clamp(min=0)
-        along_y = _smoothing_matrices(added, ny)
-        along_x = along_y if nx == ny else _smoothing_matrices(added, nx)
+        along_y = smoothing_matrices(added, ny)
+        along_x = along_y if nx == ny else smoothing_matrices(added, nx)
         return along_y @ images @ along_x
 
     def _add_noise(self, images, generator):
@@ -142,7 +142,7 @@ class RandomConditions:
         images.addcmul_(added[..., None, None], noise)
 
 
-def _smoothing_matrices(variance, side):
+def smoothing_matrices(variance, side):
     """
     Return matrices (..., side, side) that smooth lines of pixels, with mirrored ends.
 

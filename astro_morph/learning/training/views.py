@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from astro_morph.learning.training.conditions import RandomConditions
+from astro_morph.learning.training.conditions import RandomConditions, smoothing_matrices
 
 __all__ = ['CLASSIFICATION', 'CONTRAST', 'FluxViews', 'RandomViews', 'training_views']
 
@@ -22,6 +22,20 @@ CONTRAST = {
     'band_gain': 0.3,
     'grey': 0.2,
     'noise': 0.03,
+}
+
+#: Options of `RandomViews` for contrastive pretraining on the pictures of many surveys: a factor of
+#: four in pixel scale, any bands or one, another stretch, seeing and noise.
+MANY_SKIES = {
+    'zoom': (0.6, 2.4),
+    'shift': 4.0,
+    'common_gain': 0.4,
+    'band_gain': 0.3,
+    'stretch': 0.25,
+    'swap': 0.3,
+    'grey': 0.2,
+    'seeing': 1.5,
+    'noise': 0.08,
 }
 
 #: Options of `RandomViews` for classification: size and colour carry the class, so they vary only
@@ -57,9 +71,18 @@ class RandomViews:
         Largest shift along each axis, in pixels of the input.
     common_gain, band_gain : float, default=0.0
         Scatter of the natural logarithm of the gain that all bands share, and of each band's own.
+    stretch : float, default=0.0
+        Scatter of the natural logarithm of the exponent that pixels are raised to, as if the
+        picture had been drawn by another stretch.
+    swap : float, default=0.0
+        Fraction of the views that show in each band a random one of the bands, so that bands are
+        in another order, repeated or missing.
     grey : float, default=0.0
         Fraction of the views whose bands are replaced by their mean. Colour alone can tell two
         galaxies apart; without it, shape has to be learnt.
+    seeing : float, default=0.0
+        Largest standard deviation, in pixels of the view, of the Gaussian that views are smoothed
+        with; half the views are not smoothed.
     noise : float, default=0.0
         Largest rms of the Gaussian noise added, in units of the stretched image; each view draws
         its own rms between zero and this.
@@ -79,7 +102,10 @@ class RandomViews:
     shift: float = 0.0
     common_gain: float = 0.0
     band_gain: float = 0.0
+    stretch: float = 0.0
+    swap: float = 0.0
     grey: float = 0.0
+    seeing: float = 0.0
     noise: float = 0.0
 
     def __call__(self, images, generator):
@@ -132,13 +158,35 @@ class RandomViews:
             gain = self.common_gain * torch.randn(n, 1, 1, 1, **options)
             gain = gain + self.band_gain * torch.randn(n, n_bands, 1, 1, **options)
             views *= gain.exp()
+        if self.stretch:
+            exponent = torch.exp(self.stretch * torch.randn(n, 1, 1, 1, **options))
+            views = views.abs().pow_(exponent).copysign_(views)
+        if self.swap:
+            views = self._swapped(views, generator)
         if self.grey:
             is_grey = torch.rand(n, 1, 1, 1, **options) < self.grey
             views.lerp_(views.mean(1, keepdim=True), is_grey.to(views.dtype))
+        if self.seeing:
+            views = self._smoothed(views, generator)
         if self.noise:
             rms = self.noise * torch.rand(n, 1, 1, 1, **options)
             views.addcmul_(rms, torch.randn(views.shape, **options))
         return views
+
+    def _swapped(self, views, generator):
+        n, n_bands = views.shape[:2]
+        options = {'generator': generator, 'device': views.device}
+        shown = torch.randint(n_bands, (n, n_bands), **options)
+        is_kept = torch.rand(n, 1, **options) >= self.swap
+        shown = torch.where(is_kept, torch.arange(n_bands, device=views.device), shown)
+        return views[torch.arange(n, device=views.device)[:, None], shown]
+
+    def _smoothed(self, views, generator):
+        n, _, side, _ = views.shape
+        width = 2 * torch.rand(n, generator=generator, device=views.device) - 1
+        variance = (self.seeing * width.clamp(min=0)) ** 2
+        along = smoothing_matrices(variance, side)[:, None]
+        return along @ views @ along
 
 
 @dataclass(frozen=True)

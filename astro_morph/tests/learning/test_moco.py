@@ -182,6 +182,18 @@ def test_own_key_is_never_a_negative():
     assert step(moco, [5] * 6)[0] > 0
 
 
+def test_galaxies_of_other_surveys_are_no_negatives():
+    moco = make(queue_size=6, surveys=torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]))
+    # At first the queue holds random keys, of no survey.
+    assert step(moco, [0, 1, 2, 4, 5, 6])[0] == 0
+    reference = Reference(moco)
+    loss = step(moco, [3])[0].item()
+    reference.follow(MOMENTUM)
+    reference.queue, reference.rows = reference.queue[:3], reference.rows[:3]
+    expected = reference.losses(*moco.views.given[-2:], [3])[0]
+    assert loss == pytest.approx(expected[0], rel=1e-4)
+
+
 def test_queue_keeps_the_newest_keys_across_wraps_and_short_batches():
     moco = make(queue_size=8)
     rows, keys = [], []

@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from astro_morph.learning.training.conditions import RandomConditions
-from astro_morph.learning.training.views import CLASSIFICATION, CONTRAST, FluxViews, RandomViews
+from astro_morph.learning.training.views import (
+    CLASSIFICATION,
+    CONTRAST,
+    MANY_SKIES,
+    FluxViews,
+    RandomViews,
+)
 from astro_morph.models.networks import square_views
 from astro_morph.models.stretch import FluxStretch
 from astro_morph.tests.helpers import gaussian, moments
@@ -30,7 +36,11 @@ def draw(bands, *, size=None, n=N, **options):
 
 
 class TestDraws:
-    @pytest.mark.parametrize('options', [CONTRAST, CLASSIFICATION], ids=['contrast', 'classes'])
+    @pytest.mark.parametrize(
+        'options',
+        [CONTRAST, MANY_SKIES, CLASSIFICATION],
+        ids=['contrast', 'many skies', 'classes'],
+    )
     def test_same_seed_gives_the_same_views_and_another_seed_others(self, options):
         images = torch.rand(5, 3, 20, 20, generator=seed(1))
         views = RandomViews(16, **options)
@@ -50,6 +60,8 @@ class TestDraws:
             {'shift': 3},
             {'common_gain': 0.2},
             {'band_gain': 0.2},
+            {'stretch': 0.2},
+            {'seeing': 2},
             {'noise': 0.1},
         ],
         ids=str,
@@ -171,12 +183,40 @@ class TestBrightness:
         np.testing.assert_allclose(views[~is_grey], [[1, 2, 6]] * np.sum(~is_grey), rtol=1e-5)
         assert is_grey.mean() == pytest.approx(0.2, abs=0.03)
 
+    def test_stretch_raises_pixels_to_a_power_and_keeps_their_sign(self):
+        bands = (np.full((4, 4), 0.5), np.full((4, 4), 0.1), np.full((4, 4), -0.5))
+        views = draw(bands, n=4000, stretch=0.3)[..., 0, 0]
+        exponent = np.log(np.abs(views)) / np.log([0.5, 0.1, 0.5])
+        np.testing.assert_allclose(exponent, exponent[:, :1].repeat(3, axis=1), rtol=1e-4)
+        assert np.log(exponent).std() == pytest.approx(0.3, rel=0.05)
+        np.testing.assert_array_equal(np.sign(views), [[1, 1, -1]] * 4000)
+
+    def test_swapped_views_show_any_band_in_each_band(self):
+        views = draw(self.BANDS, n=9000, swap=0.5)[..., 0, 0].round(4)
+        kinds, counts = np.unique(views, axis=0, return_counts=True)
+        assert len(kinds) == 27
+        fraction = dict(zip(map(tuple, kinds.astype(int)), counts / 9000, strict=True))
+        assert fraction.pop((1, 2, 6)) == pytest.approx(0.5 + 0.5 / 27, abs=0.02)
+        np.testing.assert_allclose(list(fraction.values()), 0.5 / 27, atol=0.006)
+
     def test_noise_has_an_rms_of_its_own_in_each_view(self):
         views = draw([np.zeros((24, 24))], n=500, noise=0.3)
         rms = views.std(axis=(1, 2, 3))
         assert rms.max() < 0.33
         assert rms.mean() == pytest.approx(0.15, rel=0.1)
         assert rms.std() == pytest.approx(0.3 / np.sqrt(12), rel=0.1)
+
+
+def test_seeing_smooths_half_the_views_and_conserves_light():
+    blob = [gaussian(41, sigma=3)]
+    sharp, smooth = (draw(blob, n=1000, **options)[:, 0].clip(0) for options in ({}, {'seeing': 2}))
+    np.testing.assert_allclose(smooth.sum(axis=(1, 2)), sharp.sum(axis=(1, 2)), rtol=1e-3)
+    added = [
+        moments(after)[1] - moments(before)[1] for before, after in zip(sharp, smooth, strict=True)
+    ]
+    variance = np.array([np.trace(matrix) / 2 for matrix in added])
+    assert np.mean(variance < 1e-3) == pytest.approx(0.5, abs=0.05)
+    assert np.sqrt(variance.max()) == pytest.approx(2, rel=0.05)
 
 
 class TestFluxViews:
