@@ -11,10 +11,11 @@ returns the loss and an accuracy of a batch, and takes these arguments:
 - ``progress``: the fraction of the training that is done, from 0 to 1.
 """
 
+from astro_morph.learning.objectives.answers import Answers
 from astro_morph.learning.objectives.autoencoder import AutoEncoder
 from astro_morph.learning.objectives.methods import METHODS
 from astro_morph.learning.objectives.moco import MoCo, queue_size_for
 from astro_morph.learning.objectives.moco_v3 import MoCoV3
 from astro_morph.learning.objectives.supervised import Supervised
 
-__all__ = ['METHODS', 'AutoEncoder', 'MoCo', 'MoCoV3', 'Supervised', 'queue_size_for']
+__all__ = ['METHODS', 'Answers', 'AutoEncoder', 'MoCo', 'MoCoV3', 'Supervised', 'queue_size_for']

@@ -76,6 +76,8 @@ class MoCo(nn.Module):
         Number of the survey of each training image. Only keys of the query's survey are negatives:
         otherwise the survey would be the easiest way to tell two galaxies apart. None is one
         survey.
+    answers : `~astro_morph.learning.objectives.Answers`, default=None
+        Loss of the labels that some of the galaxies have, which is added to L; None without.
     """
 
     def __init__(
@@ -88,12 +90,14 @@ class MoCo(nn.Module):
         momentum=0.99,
         symmetric=False,
         surveys=None,
+        answers=None,
     ):
         super().__init__()
         self.views = views
         self.temperature = temperature
         self.momentum = momentum
         self.symmetric = symmetric
+        self.answers = answers
         self.query_encoder = nn.Sequential(encoder, projection_head(encoder.n_features))
         self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
         n_out = self.query_encoder[1][-1].out_features
@@ -115,7 +119,7 @@ class MoCo(nn.Module):
         Returns
         -------
         loss : `torch.Tensor`
-            Mean of L over the batch.
+            Mean of L over the batch, with that of the answers.
         accuracy : `torch.Tensor`
             Fraction of queries that are closest to their own key.
         """
@@ -125,17 +129,22 @@ class MoCo(nn.Module):
         terms = []
         for query_view, key_view in pairs:
             keys = self._encode_keys(key_view, generator)
-            terms.append((self._logits(query_view, share(keys), rows), keys))
+            features = self.encoder(query_view)
+            terms.append((self._logits(features, share(keys), rows), keys, features))
         all_rows = gather(rows)
-        for _, keys in terms:
+        for _, keys, _ in terms:
             self._enqueue(keys, all_rows)
-        logits = torch.cat([logits for logits, _ in terms])
+        logits = torch.cat([logits for logits, _, _ in terms])
         target = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
-        accuracy = (logits.argmax(1) == 0).float().mean()
-        return functional.cross_entropy(logits, target), accuracy
+        loss = functional.cross_entropy(logits, target)
+        if self.answers is not None:
+            features = torch.cat([features for _, _, features in terms])
+            loss = loss + self.answers(features, rows.repeat(len(terms)))
+        return loss, (logits.argmax(1) == 0).float().mean()
 
-    def _logits(self, views, keys, rows):
-        queries = functional.normalize(self.query_encoder(views).float())  # (n, d)
+    def _logits(self, features, keys, rows):
+        projection = self.query_encoder[1]
+        queries = functional.normalize(projection(features).float())  # (n, d)
         positive = (queries * keys).sum(1, keepdim=True)  # (n, 1)
         negative = queries @ self.queue.T  # (n, queue_size)
         negative = negative.masked_fill(~self._are_negatives(rows), -math.inf)
