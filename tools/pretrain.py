@@ -1,60 +1,58 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Pretrain the bundled encoder on unlabelled pictures, from scratch or from a checkpoint."""
+"""
+Pretrain a bundled encoder on pictures of many surveys, without labels or with those there are.
+
+FOLDER has the folders ``galaxies`` and ``skies``. The training starts from an encoder that knows
+SDSS, and continues from its checkpoint where it was interrupted.
+
+    python tools/pretrain.py FOLDER skies-moco-resnet18.pt --checkpoint moco.ckpt
+    python tools/pretrain.py FOLDER skies-hybrid-resnet18.pt --labels --start skies-moco-resnet18.pt
+"""
 
 import argparse
+import os
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import torch
-from astropy.table import Table, vstack
+from astropy.table import Table
+from training_data import read_all, read_answers
 
 import astro_morph
-from astro_morph.cutouts import ImageFiles
+from astro_morph import MorphologyEncoder
 from astro_morph.learning.fitting import seeded
-from astro_morph.learning.objectives import MoCo
-from astro_morph.learning.training.batches import training_images
+from astro_morph.learning.objectives import Answers, MoCo
 from astro_morph.learning.training.devices import choose_device
 from astro_morph.learning.training.loop import sgd, train
-from astro_morph.learning.training.views import CONTRAST, RandomViews
-from astro_morph.models.building import FEATURE_STAGES, measure_stretch
-from astro_morph.models.networks import SQUARE_SYMMETRIES
-from astro_morph.models.spec import ModelSpec
-from astro_morph.models.torch_model import TorchModel, build_network
+from astro_morph.learning.training.views import MANY_SKIES, RandomViews
+from astro_morph.models.torch_model import TorchModel
 
-TABLES = ('pool.csv', 'gz1.csv', 'gz2_votes.csv')
+START = 'sdss-moco-resnet18'
 
-# Users' pictures have 64 pixels. Views of this size are drawn from the central 96 pixels, so that
-# no view has a corner without sky.
+# Users' pictures have 64 pixels.
 SIZE = 64
-IMAGE_SIZE = 96
 
 BATCH_SIZE = 256
-QUEUE_SIZE = 3072
+LEARNING_RATE = 0.06
 
+# Twice that of one survey, as only keys of the query's survey are its negatives.
+QUEUE_SIZE = 8192
 
-class Stage(NamedTuple):
-    """A part of the training: side that views are enlarged to, epochs and learning rate."""
-
-    view_size: int
-    epochs: int
-    learning_rate: float
-
-
-# Enlarged views show spiral arms better, but take more than twice the time, so they come last.
-STAGES = (Stage(64, epochs=68, learning_rate=0.12), Stage(96, epochs=28, learning_rate=0.06))
+# A checkpoint is resumed only with the same number of passes; the time ends the training.
+MOST_PASSES = 1000
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('folder', type=Path, help='folder of the tables and their pictures')
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('folder', type=Path, help='folder of the folders galaxies and skies')
     parser.add_argument('output', type=Path, help='file of the encoder')
+    parser.add_argument('--labels', action='store_true', help='also learn classes and votes')
     parser.add_argument(
-        '--checkpoint', type=Path, help='checkpoint to resume from, one for each stage'
+        '--start', default=START, help='bundled encoder, or file of one (default: %(default)s)'
     )
     parser.add_argument(
-        '--start', type=Path, help='encoder to start from; only the last stage is trained'
+        '--minutes', type=float, default=600, help='time of the training (default: %(default)s)'
     )
+    parser.add_argument('--checkpoint', type=Path, help='file to resume from')
     parser.add_argument(
         '--exclude',
         type=Path,
@@ -63,49 +61,47 @@ def main():
     )
     options = parser.parse_args()
 
-    pictures = vstack([Table.read(options.folder / name)['image',] for name in TABLES])
-    if options.exclude:
-        pictures = pictures[~np.isin(pictures['image'], Table.read(options.exclude)['image'])]
-    source = ImageFiles(folder=options.folder)
-    spec = ModelSpec(
-        bands=('red', 'green', 'blue'),
-        size=SIZE,
-        input_size=STAGES[-1].view_size,
-        kind='picture',
-        views=SQUARE_SYMMETRIES,
-        stages=FEATURE_STAGES,
+    exclude = Table.read(options.exclude)['image'] if options.exclude else ()
+    pictures = read_all(options.folder, exclude=exclude)
+    print(f'{len(pictures.images)} pictures a pass')
+    load = (
+        MorphologyEncoder.load
+        if os.path.exists(options.start)
+        else MorphologyEncoder.from_pretrained
     )
+    start = load(options.start, verbose=0).model_
+    encoder = start.network.encoder.requires_grad_(True)
     with seeded(0):
-        network = build_network(spec)
-        network.stretch = measure_stretch(source.fetch(pictures, size=SIZE))
-        if options.start:
-            start = TorchModel.load(options.start).network
-            network.encoder.load_state_dict(start.encoder.state_dict())
-        images = training_images(network, source.fetch(pictures, size=IMAGE_SIZE))
-        for stage in STAGES[-1:] if options.start else STAGES:
-            pretrain(network.encoder, images, stage, checkpoint=options.checkpoint)
-    model = TorchModel(spec, network).stamped(astro_morph.__version__)
+        answers = None
+        if options.labels:
+            fractions, n_answers = read_answers(options.folder, pictures.files)
+            answers = Answers(encoder.n_features, torch.from_numpy(fractions), n_answers=n_answers)
+        pretrain(encoder, pictures, answers, options)
+    model = TorchModel(start.spec, start.network).stamped(astro_morph.__version__)
     model.save(options.output, compact=True, overwrite=True)
 
 
-def pretrain(encoder, images, stage, *, checkpoint):
+def pretrain(encoder, pictures, answers, options):
     device = choose_device()
     objective = MoCo(
         encoder,
-        RandomViews(stage.view_size, field=SIZE, **CONTRAST),
+        RandomViews(SIZE, **MANY_SKIES),
         queue_size=QUEUE_SIZE,
+        surveys=torch.from_numpy(pictures.surveys),
+        answers=answers,
     ).to(device, memory_format=torch.channels_last)
     train(
         objective,
-        images,
-        sgd(objective, learning_rate=stage.learning_rate),
-        epochs=stage.epochs,
+        pictures.images,
+        sgd(objective, learning_rate=LEARNING_RATE),
+        epochs=MOST_PASSES,
         batch_size=BATCH_SIZE,
         device=device,
         random_state=0,
-        checkpoint=checkpoint and checkpoint.with_suffix(f'.{stage.view_size}'),
+        max_time=60 * options.minutes,
+        checkpoint=options.checkpoint,
         callback=lambda record: print(record, flush=True),
-        description=f'pretraining at {stage.view_size} pixels',
+        description='pretraining',
     )
 
 
