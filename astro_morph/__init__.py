@@ -46,6 +46,14 @@ class Conf(_config.ConfigNamespace):
     cache_size = _config.ConfigItem(
         10.0, 'Size in GB above which that file loses the cutouts unused for longest.'
     )
+    # Twenty times a picture of a large galaxy, or a mosaic of 15,000 x 15,000 pixels; and a laptop
+    # has room for it. A file of a few kB can announce any size, or decompress to it.
+    max_image_size = _config.ConfigItem(
+        1.0,
+        'Memory in GB that one image file may take when it is read; mosaics that are not '
+        'compressed take none.',
+        cfgtype='float(min=0.001)',
+    )
     requests_at_once = _config.ConfigItem(
         4, 'Requests that are under way at any time, for each host.', cfgtype='integer(min=1)'
     )
@@ -53,7 +61,18 @@ class Conf(_config.ConfigNamespace):
         5.0, 'Requests that begin in a second at most, for each host.', cfgtype='float(min=0.001)'
     )
     timeout = _config.ConfigItem(
-        30.0, 'Seconds to wait for an answer before a try has failed.', cfgtype='float(min=0.001)'
+        30.0,
+        'Seconds to wait for an answer before a try has failed; more are allowed while it arrives '
+        'at 10 kB/s or more.',
+        cfgtype='float(min=0.001)',
+    )
+    # The time of the largest answer at 1.7 MB/s, or of a plate of 100 MB at 0.3 MB/s.
+    max_answer_time = _config.ConfigItem(
+        300.0, 'Seconds after which a try has failed in any case.', cfgtype='float(min=0.001)'
+    )
+    # Whole images of archives have up to 400 MB; four requests at once fit into common memories.
+    max_answer_size = _config.ConfigItem(
+        0.5, 'Size in GB above which an answer is refused, decompressed.', cfgtype='float(min=0)'
     )
     tries = _config.ConfigItem(
         4,

@@ -1,11 +1,17 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Errors of requests for images, and the status that each gives its rows."""
 
+import re
+
 from astropy import log
 
 from astro_morph.images.errors import ImageError
 
-__all__ = ['FetchError', 'OutageError', 'as_failure', 'network_failure']
+__all__ = ['FetchError', 'OutageError', 'as_failure', 'network_failure', 'refuse_outage']
+
+# Statuses of rows that no server was asked for, and of rows that no server has answered.
+NOT_ASKED = {'no_coordinates', 'invalid_coordinates', 'no_size'}
+NOT_ANSWERED = re.compile('connection|timeout|outage|http_429|http_5..')
 
 
 class FetchError(Exception):
@@ -37,16 +43,16 @@ class OutageError(RuntimeError):
     ----------
     message : str
         The message for the user.
-    cutouts : `~astro_morph.CutoutSet`
+    cutouts : `~astro_morph.CutoutSet`, default=None
         The cutouts fetched before the outage.
 
     Attributes
     ----------
-    cutouts : `~astro_morph.CutoutSet`
+    cutouts : `~astro_morph.CutoutSet` or None
         The cutouts fetched before the outage; the cache has them too.
     """
 
-    def __init__(self, message, cutouts):
+    def __init__(self, message, cutouts=None):
         super().__init__(message)
         self.cutouts = cutouts
 
@@ -76,7 +82,8 @@ def as_failure(error, last_code):
         if (failure := network_failure(cause)) is not None:
             return failure
         cause = cause.__cause__ or cause.__context__
-    if last_code is not None and last_code >= 400:
+    # From 300: a redirection that leads nowhere.
+    if last_code is not None and last_code >= 300:
         return FetchError(f'http_{last_code}', str(error))
     # No client documents what it raises for an answer that it can't read.
     log.info(f'an answer is taken for not_an_image because of {error!r}')
@@ -100,3 +107,24 @@ def network_failure(error):
     if isinstance(error, broken):
         return FetchError('connection', str(error), is_network=True)
     return None
+
+
+def refuse_outage(counts):
+    """
+    Raise an error if the network is the only reason why no row has an image.
+
+    Parameters
+    ----------
+    counts : dict
+        Number of rows of each status.
+
+    Raises
+    ------
+    OutageError
+        If there are rows that a server was asked for, and none has been answered.
+    """
+    asked = {status: n for status, n in counts.items() if n and status not in NOT_ASKED}
+    if asked and all(map(NOT_ANSWERED.fullmatch, asked)):
+        reasons = ', '.join(f'{n} {status}' for status, n in asked.items())
+        msg = f'no image could be fetched ({reasons}); check the network, then try again'
+        raise OutageError(msg)

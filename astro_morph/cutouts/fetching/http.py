@@ -15,6 +15,7 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from astro_morph import __version__, conf
+from astro_morph.cutouts.fetching.answers import limit_time, read_body
 from astro_morph.cutouts.fetching.failures import FetchError, network_failure
 
 __all__ = ['PoliteAdapter', 'be_polite']
@@ -24,6 +25,9 @@ BACK_OFF = 1.0
 
 # Seconds. If a host asks for a longer pause, requests fail at once and can be made again later.
 LONGEST_WAIT = 300.0
+
+# Archives redirect once or twice, to a mirror or a store of files; urllib allows ten.
+MAX_REDIRECTS = 10
 
 
 def be_polite(session, *, servers=(), is_over=None):
@@ -47,6 +51,7 @@ def be_polite(session, *, servers=(), is_over=None):
     session.mount('https://', adapter)
     # For a debug log, astroquery decodes every image as text, which takes half of the time.
     session.hooks['response'].clear()
+    session.max_redirects = MAX_REDIRECTS
     session.headers['User-Agent'] = f'{_user_agent()} {session.headers["User-Agent"]}'
     return adapter
 
@@ -64,9 +69,11 @@ class PoliteAdapter(HTTPAdapter):
     Transport adapter that limits and retries the requests of a session.
 
     All threads of a process share the limits of a host, ``requests_at_once`` and
-    ``requests_per_second`` of ``astro_morph.conf``. Each try takes at most ``timeout`` seconds.
-    Time-outs, broken connections, 429 and 5xx are retried, ``tries`` times in all. The wait between
-    tries doubles each time, or is what the host's ``Retry-After`` asks for.
+    ``requests_per_second`` of ``astro_morph.conf``. An answer is read as a whole, also for clients
+    that stream it, within ``timeout`` seconds, or at 10 kB/s within ``max_answer_time``; one larger
+    than ``max_answer_size`` is refused. Time-outs, broken connections, 429 and 5xx are
+    retried, ``tries`` times in all. The wait between tries doubles each time, or is what the host's
+    ``Retry-After`` asks for.
 
     Parameters
     ----------
@@ -107,7 +114,7 @@ class PoliteAdapter(HTTPAdapter):
             if not host.is_resting:
                 # The next server; most services have only one.
                 self._servers = self._servers[1:] + self._servers[:1]
-            if retries.total == 0:
+            if retries.total == 0 or not failure.is_network:
                 self.last_failure = failure
                 raise failure
             retries = retries.increment(error=failure)
@@ -120,9 +127,8 @@ class PoliteAdapter(HTTPAdapter):
             self.last_code = None
             try:
                 response = super().send(request, timeout=conf.timeout, **options)
-                if not options['stream']:
-                    # Read here, so that a connection that breaks half-way is retried.
-                    _ = response.content
+                # Here, so that a connection that breaks half-way is retried.
+                read_body(response)
             except requests.RequestException as error:
                 if (failure := network_failure(error)) is None:
                     raise
@@ -135,6 +141,12 @@ class PoliteAdapter(HTTPAdapter):
         if (seconds := retries.get_retry_after(response)) is not None:
             host.rest(seconds, failure)
         raise failure
+
+    def get_connection_with_tls_context(self, *args, **options):
+        """Return the connections to a host, with a limit of the time of each answer."""
+        pool = super().get_connection_with_tls_context(*args, **options)
+        limit_time(pool)
+        return pool
 
     def _readdress(self, request):
         """Point a request at the server in use."""
@@ -154,7 +166,7 @@ class _Retries(Retry):
         """Return how many seconds a host asks to be left alone, None if it does not say."""
         try:
             return super().get_retry_after(response)
-        except InvalidHeader:
+        except (InvalidHeader, ValueError, OverflowError):  # the latter of impossible dates
             return None
 
 

@@ -131,6 +131,9 @@ def _read_flux(content):
             raise NotAnImageError(msg)
         hdu = decode_fits(content)
         centre = hdu.header['CRPIX1'] - 1, hdu.header['CRPIX2'] - 1
+        if not all(0 <= at < n for at, n in zip(centre, hdu.shape[::-1], strict=True)):
+            msg = f'the centre lies outside the image, at the pixel {centre}'
+            raise NotAnImageError(msg)
         return hdu.data[np.newaxis], centre, hdu.header.get('BUNIT', '')
 
 

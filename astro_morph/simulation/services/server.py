@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,6 +54,9 @@ class Answer:
         Seconds to wait before the answer.
     is_reset : bool, default=False
         Whether the connection is reset instead.
+    stream : callable, default=None
+        Returns an iterable of bytes that are sent one after another instead, head and body; the
+        connection is then closed.
     """
 
     body: bytes
@@ -62,6 +66,7 @@ class Answer:
     length: int | None = None
     pause: float = 0
     is_reset: bool = False
+    stream: Callable | None = None
 
     @cached_property
     def content(self):
@@ -296,6 +301,12 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.is_reset:
             # Without lingering, a socket sends a reset when it is closed.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+            return
+        if answer.stream is not None:
+            self.close_connection = True
+            for part in answer.stream():
+                self.wfile.write(part)
+                self.wfile.flush()
             return
         self.send_response(answer.status)
         headers = {'Content-Type': answer.content_type, 'Content-Length': length}
