@@ -2,10 +2,30 @@
 """Run the command line ``astro-morph``: parse the arguments, start the task, report errors."""
 
 import argparse
+import contextlib
 import sys
+import traceback
+import warnings
+from functools import partial
+from pathlib import Path
 
-from astro_morph.cli import annotate, cache, demo, evaluate, export, fetch, fit, label, pretrain
-from astro_morph.utils.messages import on_command_line
+import astropy
+from astropy.utils.exceptions import AstropyUserWarning
+
+from astro_morph.cli import (
+    annotate,
+    cache,
+    demo,
+    evaluate,
+    export,
+    fetch,
+    fit,
+    label,
+    options,
+    pretrain,
+)
+from astro_morph.utils.messages import in_one_line, on_command_line
+from astro_morph.utils.process import exit_code_of, run_as_process
 
 __all__ = ['main', 'make_parser']
 
@@ -21,8 +41,8 @@ TASKS = {
     'cache': cache,
 }
 
-# The exit code of a command that Ctrl-C has ended, as in shells.
-INTERRUPTED = 130
+# Options of arguments that are named otherwise in the functions that a task calls.
+OTHER_NAMES = {'paths': '--source', 'survey': '--source', 'encoder': '--encoder'}
 
 
 def main(arguments=None):
@@ -32,30 +52,32 @@ def main(arguments=None):
     Parameters
     ----------
     arguments : list of str, default=None
-        The arguments; by default those of the process.
+        The arguments. If None, they are those of the process, which ends with the exit code.
 
     Returns
     -------
     code : int
-        0 after success, 1 after an error that the user can correct, 130 after Ctrl-C.
+        0 after success, 1 after an error, 2 if an argument is wrong, 130 after Ctrl-C, 143 after
+        SIGTERM.
     """
+    if arguments is None:
+        run_as_process(partial(main, sys.argv[1:]))
     arguments = make_parser().parse_args(arguments)
-    from astro_morph.cutouts import OutageError
-
     try:
-        with on_command_line(arguments.options):
+        with on_command_line(arguments.options), brief_warnings(is_debug=arguments.debug):
             arguments.task(arguments)
-    except (ImportError, OSError, OutageError, ValueError) as error:
-        message = str(error).partition('\n')[0] or repr(error)
-        print(f'astro-morph: {message}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         advice = '; use --resume to continue' if 'resume' in arguments else ''
-        print(
-            f'astro-morph: interrupted; the images fetched so far are kept{advice}',
-            file=sys.stderr,
-        )
-        return INTERRUPTED
+        report(f'interrupted; the images fetched so far are kept{advice}')
+        return exit_code_of(interrupt)
+    except BrokenPipeError:
+        # The reader of the output has ended, as `head` does.
+        raise
+    except Exception as error:
+        if arguments.debug:
+            traceback.print_exc()
+        report(in_one_line(error))
+        return 1
     return 0
 
 
@@ -71,7 +93,7 @@ def make_parser():
     """
     from astro_morph import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog='astro-morph', description='Label the galaxies of a survey catalogue by morphology.'
     )
     parser.add_argument('--version', action='version', version=__version__)
@@ -79,7 +101,7 @@ def make_parser():
     for name, module in TASKS.items():
         command = tasks.add_parser(
             name,
-            parents=module.SHARED,
+            parents=[*module.SHARED, options.DEBUG],
             help=module.__doc__,
             description=module.__doc__,
             epilog=f'example:\n  astro-morph {name} {module.EXAMPLE}',
@@ -87,9 +109,35 @@ def make_parser():
         )
         module.add_arguments(command)
         # Positional arguments have no option, but a name in the help.
-        options = {
+        written = {
             action.dest: (action.option_strings or [action.metavar or action.dest])[0]
             for action in command._actions
         }
-        command.set_defaults(task=module.main, options=options)
+        command.set_defaults(task=module.main, options={**OTHER_NAMES, **written})
     return parser
+
+
+def report(text):
+    """Print a line on standard error."""
+    print(f'astro-morph: {text}', file=sys.stderr)
+
+
+@contextlib.contextmanager
+def brief_warnings(*, is_debug):
+    """Print each warning of this package in one line; those of others only if asked."""
+    others = Path(astropy.__file__).parent
+
+    def show(message, category, filename, *args):
+        if is_debug or (category is AstropyUserWarning and others not in Path(filename).parents):
+            report(f'warning: {in_one_line(message)}')
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+class _Parser(argparse.ArgumentParser):
+    """Parser whose errors are one line, without the usage."""
+
+    def error(self, message):
+        self.exit(2, f'{self.prog}: {message}; see {self.prog} --help\n')

@@ -3,20 +3,24 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from astro_morph.cli import options
 from astro_morph.cli.files import (
+    check_images,
+    check_model,
+    check_table_output,
     find_source,
-    is_cutout_file,
     load_model,
     name_beside,
+    read_first_row,
     report_counts,
 )
-from astro_morph.utils.files import check_new
 
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
 
 EXAMPLE = 'catalogue.fits --survey sdss-dr9'
-SHARED = [options.CATALOG]
+SHARED = [options.CATALOG, options.QUIET]
 
 DEFAULT_MODEL = 'sdss-4class'
 
@@ -37,6 +41,9 @@ def add_arguments(command):
         f'{DEFAULT_MODEL}, for colour pictures of SDSS galaxies)',
     )
     command.add_argument(
+        '--prefix', default='morph_', help="prefix of the new columns' names (default: morph_)"
+    )
+    command.add_argument(
         '--overwrite', action='store_true', help='replace file and columns if they exist'
     )
     command.add_argument(
@@ -47,18 +54,42 @@ def add_arguments(command):
 def main(arguments):
     """Run the task."""
     output = arguments.output or name_beside(arguments.X, 'annotated')
-    check_new(output, overwrite=arguments.overwrite or arguments.resume)
-    has_images = is_cutout_file(arguments.X)
-    classifier = load_model(arguments.model, source=arguments.source)
-    if arguments.coord_columns is not None and not has_images:
-        from astro_morph.catalog.io.chunks import TableChunks
+    check_table_output(output, overwrite=arguments.overwrite or arguments.resume)
+    check_model(arguments.model)
+    X = read_first_row(arguments.X)
+    check_columns(X, arguments)
+    check_images(find_source(arguments, X), X)
+    model = load_model(arguments.model)
+    from astro_morph.prediction.streaming import annotate_file
 
-        first_row = TableChunks(arguments.X, 1)[0]
-        bands = classifier.model_.spec.bands
-        classifier.source = find_source(arguments, first_row, bands=bands)
-    counts = classifier.annotate_file(
-        arguments.X, output, overwrite=arguments.overwrite, resume=arguments.resume
+    counts = annotate_file(
+        model,
+        arguments.X,
+        output,
+        source=find_source(arguments, X, bands=model.spec.bands),
+        prefix=arguments.prefix,
+        overwrite=arguments.overwrite,
+        resume=arguments.resume,
+        verbose=bool(arguments.verbose),
     )
-    report_counts(counts, 'a class')
+    report_counts(counts, 'a prediction' if model.spec.tree else 'a class')
     if arguments.output is None:
         print(f'written to {output}')
+
+
+def check_columns(X, arguments):
+    """Check before the work that the columns of all models may be written into a catalogue."""
+    from astropy.table import Table
+
+    from astro_morph.catalog import write_numbers
+    from astro_morph.prediction.annotate import table_of
+
+    write_numbers(
+        table_of(X)[:0],
+        Table(),
+        status=np.zeros(0, str),
+        flags=np.zeros(0, int),
+        provenance={},
+        prefix=arguments.prefix,
+        overwrite=arguments.overwrite,
+    )

@@ -1,6 +1,9 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Show, prune or clear the cache of fetched images."""
 
+from astro_morph.cli import options
+from astro_morph.utils.messages import as_written
+
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
 
 EXAMPLE = 'prune --max-size 2GB'
@@ -22,6 +25,9 @@ def add_arguments(command):
 
 def main(arguments):
     """Run the task."""
+    if arguments.max_size is not None and arguments.action != 'prune':
+        msg = f'{as_written("max_size")} is for prune, not for {arguments.action}'
+        raise ValueError(msg)
     from astro_morph.cutouts import CutoutCache
 
     cache = CutoutCache()
@@ -34,6 +40,6 @@ def main(arguments):
 
 def size_in_bytes(text):
     """Read a size such as 2GB."""
-    from astropy.units import Quantity
+    from astropy.units import byte
 
-    return Quantity(text).to_value('byte')
+    return options.quantity(text, byte, '2GB').to_value(byte)

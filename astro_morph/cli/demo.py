@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from astro_morph.cli import options
+from astro_morph.cli.files import check_output
+from astro_morph.utils.messages import as_written
 
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main', 'run']
 
@@ -26,11 +28,18 @@ N_SHOWN = 32
 
 def add_arguments(command):
     """Add the arguments of this task."""
-    command.add_argument('--output', default='demo', help='folder to write to (default: demo)')
+    command.add_argument(
+        '--output', type=Path, default='demo', help='folder to write to (default: demo)'
+    )
 
 
 def main(arguments):
     """Run the task."""
+    if not arguments.output.exists():
+        check_output(arguments.output)
+    elif not arguments.output.is_dir():
+        msg = f'{as_written("output", arguments.output)} is a file; name a folder'
+        raise NotADirectoryError(msg)
     run(arguments.output, random_state=arguments.random_state, verbose=arguments.verbose)
 
 

@@ -4,13 +4,21 @@
 from pathlib import Path
 
 from astro_morph.cli import options
-from astro_morph.cli.files import find_source, load_model, make_folder, read_catalog
-from astro_morph.utils.files import check_new
+from astro_morph.cli.files import (
+    check_images,
+    check_labels,
+    check_model,
+    check_output,
+    find_source,
+    load_classifier,
+    make_folder,
+    read_catalog,
+)
 
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
 
 EXAMPLE = "labelled.fits --model model.pt --source 'tiles/*-{band}.fits'"
-SHARED = [options.CATALOG, options.LABELS, options.OVERWRITE]
+SHARED = [options.CATALOG, options.LABELS, options.OVERWRITE, options.QUIET]
 
 
 def add_arguments(command):
@@ -28,9 +36,14 @@ def add_arguments(command):
 def main(arguments):
     """Run the task."""
     if arguments.report is not None:
-        check_new(arguments.report, overwrite=arguments.overwrite)
+        check_output(arguments.report, endings=('.html', '.htm'), overwrite=arguments.overwrite)
+    check_model(arguments.model)
     X = read_catalog(arguments.X)
-    model = load_model(arguments.model, label_column=arguments.label_column)
+    check_labels(X, arguments.label_column)
+    check_images(find_source(arguments, X), X)
+    model = load_classifier(
+        arguments.model, label_column=arguments.label_column, verbose=arguments.verbose
+    )
     model.source = find_source(arguments, X, bands=model.model_.spec.bands)
     if arguments.report is None:
         print(model.evaluate(X))

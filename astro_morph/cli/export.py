@@ -4,21 +4,34 @@
 from pathlib import Path
 
 from astro_morph.cli import options
-from astro_morph.cli.files import check_exists, find_source, make_folder, read_catalog
-from astro_morph.utils.files import check_new
+from astro_morph.cli.files import (
+    check_images,
+    check_model,
+    check_output,
+    find_source,
+    load_classifier,
+    make_folder,
+    read_catalog,
+)
+from astro_morph.utils.messages import as_written
 
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
 
 EXAMPLE = (
     "model.onnx --model model.pt --precision int8 --on labelled.fits --source 'tiles/*-{band}.fits'"
 )
-SHARED = [options.SOURCE, options.LABELS, options.OVERWRITE]
+SHARED = [options.SOURCE, options.LABELS, options.OVERWRITE, options.QUIET]
 
 
 def add_arguments(command):
     """Add the arguments of this task."""
     command.add_argument('output', type=Path, help='ONNX file')
-    command.add_argument('--model', type=Path, required=True, help='file of the model, from fit')
+    command.add_argument(
+        '--model',
+        type=Path,
+        required=True,
+        help='file of the model, from fit, or the name of a bundled one',
+    )
     command.add_argument(
         '--precision',
         default='float32',
@@ -43,12 +56,23 @@ def add_arguments(command):
 
 def main(arguments):
     """Run the task."""
-    check_new(arguments.output, overwrite=arguments.overwrite)
-    check_exists(arguments.model)
+    check_output(arguments.output, endings=('.onnx',), overwrite=arguments.overwrite)
+    check_model(arguments.model)
+    if arguments.model.suffix == '.onnx':
+        msg = f'{str(arguments.model)!r} is an ONNX file already; name the model that fit wrote'
+        raise ValueError(msg)
+    if arguments.X is None and arguments.precision != 'float32':
+        msg = (
+            f'{as_written("precision", arguments.precision)} changes the predictions; name a '
+            f'catalogue of a few hundred galaxies as {as_written("X")} to measure how much'
+        )
+        raise ValueError(msg)
     X = None if arguments.X is None else read_catalog(arguments.X)
-    from astro_morph.estimators.classifier import MorphologyClassifier
-
-    classifier = MorphologyClassifier.load(arguments.model, label_column=arguments.label_column)
+    if X is not None:
+        check_images(find_source(arguments, X), X)
+    classifier = load_classifier(
+        arguments.model, label_column=arguments.label_column, verbose=arguments.verbose
+    )
     if X is not None:
         bands = classifier.model_.spec.bands
         classifier.source = find_source(arguments, X, bands=bands)

@@ -7,13 +7,19 @@ from collections import Counter
 from pathlib import Path
 
 from astro_morph.cli import options
-from astro_morph.cli.files import find_source, make_folder, read_catalog, report_counts
-from astro_morph.utils.files import check_new
+from astro_morph.cli.files import (
+    check_images,
+    check_output,
+    find_source,
+    make_folder,
+    read_catalog,
+    report_counts,
+)
 
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
 
 EXAMPLE = "catalogue.fits --survey legacy-dr10 --size '4*petroR90_r' --output cutouts.h5"
-SHARED = [options.CATALOG, options.SIZE, options.OVERWRITE, options.QUIET]
+SHARED = [options.CATALOG, options.CUTOUTS, options.OVERWRITE, options.QUIET]
 
 # Galaxies between two steps of the progress bar: a few minutes of a service.
 BATCH = 256
@@ -23,11 +29,6 @@ def add_arguments(command):
     """Add the arguments of this task."""
     command.add_argument(
         '--output', type=hdf5_file, default='cutouts.h5', help='HDF5 file (default: cutouts.h5)'
-    )
-    command.add_argument(
-        '--bands',
-        type=names_of_bands,
-        help="bands such as 'g,r,z', or 'rgb' for colour pictures (default: all of the survey)",
     )
     command.add_argument('--plan', action='store_true', help='print the planned requests and exit')
 
@@ -40,15 +41,20 @@ def main(arguments):
     from astro_morph.cutouts.storage import read_cutouts, write_batches
 
     if not arguments.plan:
-        check_new(arguments.output, overwrite=arguments.overwrite)
+        check_output(arguments.output, overwrite=arguments.overwrite)
     catalog = catalog_of(read_catalog(arguments.X))
+    if catalog is None:
+        msg = f'{str(arguments.X)!r} holds images without a catalogue; name a catalogue'
+        raise ValueError(msg)
     source = find_source(arguments, catalog, bands=arguments.bands)
+    check_images(source, catalog, size=arguments.size, bands=arguments.bands)
     if arguments.plan:
         is_remote = isinstance(source, RemoteSource)
         plan = source.plan(catalog, size=arguments.size) if is_remote else 'the images are local'
         print(plan)
         return
     rehearse(catalog, arguments.output)
+    make_folder(arguments.output)
     batches = stream_cutouts(
         catalog, source=source, size=arguments.size, bands=arguments.bands, batch_size=BATCH
     )
@@ -72,22 +78,21 @@ def hdf5_file(text):
     return Path(text)
 
 
-def names_of_bands(text):
-    """Read the names of bands, or 'rgb'."""
-    return text if text == 'rgb' else text.split(',')
-
-
 def rehearse(catalog, output):
     """Check before the work that HDF5 can hold the catalogue."""
     from astro_morph.catalog.io.tables import write_table
 
-    make_folder(output)
     with tempfile.TemporaryDirectory() as folder:
         write_table(catalog, Path(folder) / output.name)
 
 
 def count(batches, bar):
-    """Yield the batches, and count their galaxies on the progress bar."""
+    """Yield the batches, and count their galaxies; without a network, nothing is written."""
+    from astro_morph.cutouts.fetching.failures import refuse_outage
+
+    counts = Counter()
     for batch in batches:
         yield batch
         bar.update(len(batch))
+        counts.update(batch.status.tolist())
+    refuse_outage(counts)

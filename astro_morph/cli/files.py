@@ -1,26 +1,75 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Read the catalogue and the model that a command names, and find the source of its images."""
+"""Check the files that a command names, and read its catalogue, its images and its model."""
 
-from astro_morph.models.weights import bundled_names
+import tempfile
+import zipfile
+from pathlib import Path
+
+from astro_morph.models.weights import bundled_names, bundled_path
+from astro_morph.utils.files import check_new
+from astro_morph.utils.messages import as_written, cut_list
 
 __all__ = [
+    'MODEL_ENDINGS',
+    'check_encoder',
     'check_exists',
+    'check_images',
+    'check_labels',
+    'check_model',
+    'check_output',
+    'check_table_output',
     'find_source',
     'is_cutout_file',
+    'load_classifier',
     'load_model',
     'make_folder',
     'name_beside',
     'read_catalog',
+    'read_first_row',
     'report_counts',
 ]
+
+# Endings of the files of models that PyTorch writes. A model of another name could be taken for a
+# catalogue, or replace one.
+MODEL_ENDINGS = ('.pt', '.pth')
 
 
 def check_exists(path):
     """Return the path of a file, or raise an error if there is no such file."""
+    if path.is_dir():
+        msg = f'{str(path)!r} is a folder; name a file in it'
+        raise IsADirectoryError(msg)
     if not path.is_file():
         msg = f'there is no file {str(path)!r}; check its name and folder'
         raise FileNotFoundError(msg)
     return path
+
+
+def check_output(path, *, endings=(), overwrite=False):
+    """Check before the work that a file can be written, and may be."""
+    if endings and not path.name.lower().endswith(endings):
+        msg = f'the output {str(path)!r} must end in {" or ".join(endings)}'
+        raise ValueError(msg)
+    if path.is_dir():
+        msg = f'the output {str(path)!r} is a folder; name a file in it'
+        raise IsADirectoryError(msg)
+    check_new(path, overwrite=overwrite)
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        # Longer than the name of the file, as that of a temporary file beside it is.
+        with tempfile.TemporaryFile(dir=folder, prefix=f'.{path.name}-'):
+            pass
+    except OSError as error:
+        msg = f'the output {str(path)!r} cannot be written ({error.strerror}); name another file'
+        raise type(error)(msg) from error
+
+
+def check_table_output(path, *, overwrite=False):
+    """Check before the work that a table can be written, and may be."""
+    from astro_morph.catalog.io.tables import find_format
+
+    find_format(path)
+    check_output(path, overwrite=overwrite)
 
 
 def is_cutout_file(path):
@@ -32,11 +81,12 @@ def is_cutout_file(path):
 
 def read_catalog(path):
     """Read a file of a catalogue or of cutouts."""
-    from astro_morph.catalog.io.tables import read_table
+    from astro_morph.catalog.io.tables import find_format, read_table
     from astro_morph.cutouts import CutoutSet
 
     if is_cutout_file(path):
         return CutoutSet.read(path)
+    find_format(path)
     try:
         return read_table(path)
     except (OSError, ValueError) as error:
@@ -47,43 +97,131 @@ def read_catalog(path):
         raise ValueError(msg) from error
 
 
+def make_folder(path):
+    """Make the folder of an output file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def read_first_row(path):
+    """Read the first row of a catalogue, which may be larger than memory, or a file of cutouts."""
+    from astro_morph.catalog.io.chunks import TableChunks
+
+    return read_catalog(path) if is_cutout_file(path) else TableChunks(path, 1)[0]
+
+
+def check_labels(X, label_column):
+    """Check that a catalogue, or cutouts with one, has labels of at least two classes."""
+    from astro_morph.cutouts import catalog_of
+    from astro_morph.learning.labels import check_classes, labels_of
+
+    if catalog_of(X) is None:
+        msg = 'the file of cutouts has no catalogue, and therefore no labels; fetch it again'
+        raise ValueError(msg)
+    labels, is_labelled = labels_of(X, None, label_column)
+    check_classes(labels[is_labelled])
+
+
 def find_source(arguments, X, *, bands=None):
     """Return the source of the images of a catalogue; cutouts need none."""
-    from astro_morph.cutouts import CutoutSet, as_source
+    from astro_morph.cutouts import CutoutSet, ImageFiles, Mosaics, as_source
 
     if isinstance(X, CutoutSet):
         return 'auto'
-    return as_source(
+    if arguments.image_column is not None:
+        return ImageFiles(arguments.image_column, folder=arguments.X.parent)
+    source = as_source(
         arguments.source,
         X,
         bands=bands or None,
         coord_columns=arguments.coord_columns,
         folder=arguments.X.parent,
     )
+    if arguments.zero_point is not None:
+        if not isinstance(source, Mosaics):
+            msg = f'{as_written("zero_point")} is for FITS mosaics; {source!r} knows its own'
+            raise ValueError(msg)
+        source.zero_point = arguments.zero_point
+    return source
 
 
-def load_model(path, **parameters):
+def check_encoder(encoder, *, names):
+    """Check before the work that an encoder is one of some names, a bundled one, or a file."""
+    names = [*names, *bundled_names()]
+    if encoder not in names and not Path(encoder).is_file():
+        msg = (
+            f'{as_written("encoder")} must be the file of an encoder, or one of {names}; '
+            f'{encoder!r} is none of these'
+        )
+        raise ValueError(msg)
+
+
+def check_images(source, X, *, size=None, bands=None):
+    """Check before the work that positions, size and bands are those of a catalogue's images."""
+    from astro_morph.cutouts import CutoutSet, as_cutouts
+
+    if isinstance(X, CutoutSet):
+        return
+    known = getattr(source, 'bands', None)
+    unknown = [] if bands in (None, 'rgb') or not known else [b for b in bands if b not in known]
+    if unknown:
+        msg = (
+            f'{as_written("bands")} names {unknown}, which are not among the bands '
+            f'{cut_list(known)} of the images; name some of these'
+        )
+        raise ValueError(msg)
+    as_cutouts(X[:0], source=source, size=size, bands=bands)
+
+
+def load_model(path):
+    """Load a model: a bundled one, or one in a file of PyTorch or ONNX."""
+    path = check_model(path)
+    if path.suffix == '.onnx':
+        from astro_morph.models.onnx_model import OnnxModel
+
+        return OnnxModel(path)
+    from astro_morph.learning.training.devices import choose_device
+    from astro_morph.models.torch_model import TorchModel
+
+    model = TorchModel.load(path, device=choose_device('auto'))
+    if not model.spec.classes:
+        msg = f'{str(path)!r} holds an encoder, which has no classes; pass it to fit as --encoder'
+        raise ValueError(msg)
+    return model
+
+
+def check_model(path):
+    """Return the path of a model, or raise an error if there is none; nothing is loaded."""
+    if str(path) in bundled_names():
+        return bundled_path(str(path))
+    if not path.exists() and path.name == str(path) and not path.suffix:
+        msg = (
+            f'there is neither a file nor a bundled model {str(path)!r}; name a file, or one of '
+            f'{bundled_names()}'
+        )
+        raise FileNotFoundError(msg)
+    is_torch = zipfile.is_zipfile(check_exists(path))
+    if path.suffix != '.onnx' and not is_torch:
+        msg = f'{str(path)!r} is no model of astro_morph; name a file that fit or export wrote'
+        raise ValueError(msg)
+    return path
+
+
+def load_classifier(path, **parameters):
     """Load a classifier: a bundled one, or one in a file of PyTorch or ONNX."""
-    is_bundled = str(path) in bundled_names()
-    if not is_bundled and check_exists(path).suffix == '.onnx':
+    path = check_model(path)
+    if path.suffix == '.onnx':
         from astro_morph.estimators.onnx import OnnxClassifier
 
         return OnnxClassifier(path, **parameters)
     from astro_morph.estimators.classifier import MorphologyClassifier
 
-    load = MorphologyClassifier.from_pretrained if is_bundled else MorphologyClassifier.load
-    return load(str(path), **parameters)
+    return MorphologyClassifier.load(path, **parameters)
 
 
 def name_beside(path, word):
     """Return the path of a file beside a catalogue, with a word in its name."""
     plain = path.with_suffix('') if path.suffix == '.gz' else path
     return plain.with_stem(f'{plain.stem}-{word}')
-
-
-def make_folder(path):
-    """Make the folder of an output file before the work starts."""
-    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def report_counts(counts, what):

@@ -4,13 +4,27 @@
 from pathlib import Path
 
 from astro_morph.cli import options
-from astro_morph.cli.files import find_source, make_folder, read_catalog
-from astro_morph.utils.files import check_new
+from astro_morph.cli.files import (
+    MODEL_ENDINGS,
+    check_encoder,
+    check_images,
+    check_labels,
+    check_output,
+    find_source,
+    make_folder,
+    read_catalog,
+)
 
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
 
 EXAMPLE = "labelled.fits model.pt --source 'tiles/*-{band}.fits'"
-SHARED = [options.CATALOG, options.LABELS, options.TRAINING, options.OVERWRITE]
+SHARED = [
+    options.CATALOG,
+    options.LABELS,
+    options.CUTOUTS,
+    options.TRAINING,
+    options.OVERWRITE,
+]
 
 
 def add_arguments(command):
@@ -32,10 +46,12 @@ def add_arguments(command):
 
 def main(arguments):
     """Run the task."""
-    check_new(arguments.output, overwrite=arguments.overwrite)
+    check_output(arguments.output, endings=MODEL_ENDINGS, overwrite=arguments.overwrite)
+    check_encoder(arguments.encoder, names=['auto', 'moco', 'random'])
     X = read_catalog(arguments.X)
-    source = find_source(arguments, X)
-    make_folder(arguments.output)
+    check_labels(X, arguments.label_column)
+    source = find_source(arguments, X, bands=arguments.bands)
+    check_images(source, X, size=arguments.size, bands=arguments.bands)
     from astro_morph.estimators.classifier import MorphologyClassifier
     from astro_morph.learning.training.processes import is_first
 
@@ -47,4 +63,5 @@ def main(arguments):
         **options.training_options(arguments),
     ).fit(X)
     if is_first():
+        make_folder(arguments.output)
         classifier.save(arguments.output, overwrite=arguments.overwrite)

@@ -1,15 +1,25 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Label galaxies by eye, on a web page that only this machine can open."""
 
+import socket
 from pathlib import Path
 
 from astro_morph.cli import options
-from astro_morph.cli.files import find_source, make_folder, name_beside, read_catalog
+from astro_morph.cli.files import (
+    check_encoder,
+    check_images,
+    check_table_output,
+    find_source,
+    make_folder,
+    name_beside,
+    read_catalog,
+)
+from astro_morph.utils.messages import as_written
 
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
 
 EXAMPLE = "survey.fits --classes spiral,elliptical,merger --source 'tiles/*-{band}.fits'"
-SHARED = [options.CATALOG, options.LABELS, options.SIZE, options.RUN]
+SHARED = [options.CATALOG, options.LABELS, options.CUTOUTS, options.RUN]
 
 
 def add_arguments(command):
@@ -22,7 +32,7 @@ def add_arguments(command):
     )
     command.add_argument(
         '--classes',
-        type=names_of_classes,
+        type=options.names,
         help='classes to choose from, such as spiral,elliptical,merger (default: those of the '
         'labels in the catalogue)',
     )
@@ -54,10 +64,22 @@ def add_arguments(command):
 
 def main(arguments):
     """Run the task."""
-    X = read_catalog(arguments.X)
-    source = find_source(arguments, X)
+    import flask  # noqa: F401 - a missing package is reported before the work
+
+    from astro_morph.cutouts import catalog_of
+    from astro_morph.labelling.label_table import open_label_table
+
     output = arguments.output or name_beside(arguments.X, 'labelled')
+    check_table_output(output, overwrite=True)
+    check_encoder(arguments.encoder, names=['auto'])
+    X = read_catalog(arguments.X)
+    source = find_source(arguments, X, bands=arguments.bands)
+    check_images(source, X, size=arguments.size, bands=arguments.bands)
+    check_port(arguments.port)
     make_folder(output)
+    open_label_table(
+        catalog_of(X), output, classes=arguments.classes, label_column=arguments.label_column
+    )
     from astro_morph.estimators.classifier import MorphologyClassifier
     from astro_morph.labelling import label
 
@@ -66,6 +88,7 @@ def main(arguments):
         label_column=arguments.label_column,
         encoder=arguments.encoder,
         size=arguments.size,
+        bands=arguments.bands,
         random_state=arguments.random_state,
         verbose=arguments.verbose,
     )
@@ -82,6 +105,11 @@ def main(arguments):
     print(f'{n_labels} of {len(table)} galaxies have a label in {output}')
 
 
-def names_of_classes(text):
-    """Read the names of classes."""
-    return [name.strip() for name in text.split(',')]
+def check_port(port):
+    """Check before the work that the page can be served."""
+    try:
+        with socket.create_server(('127.0.0.1', port)):
+            pass
+    except OSError as error:
+        msg = f'{as_written("port", port)} cannot be used ({error.strerror}); choose another'
+        raise ValueError(msg) from error

@@ -4,13 +4,20 @@
 from pathlib import Path
 
 from astro_morph.cli import options
-from astro_morph.cli.files import find_source, make_folder, read_catalog
-from astro_morph.utils.files import check_new
+from astro_morph.cli.files import (
+    MODEL_ENDINGS,
+    check_images,
+    check_output,
+    find_source,
+    make_folder,
+    read_catalog,
+)
+from astro_morph.utils.messages import as_written
 
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
 
 EXAMPLE = "survey.fits encoder.pt --source 'tiles/*-{band}.fits'"
-SHARED = [options.CATALOG, options.TRAINING, options.OVERWRITE]
+SHARED = [options.CATALOG, options.CUTOUTS, options.TRAINING, options.OVERWRITE]
 
 
 def add_arguments(command):
@@ -32,10 +39,12 @@ def add_arguments(command):
 
 def main(arguments):
     """Run the task."""
-    check_new(arguments.output, overwrite=arguments.overwrite)
+    check_output(arguments.output, endings=MODEL_ENDINGS, overwrite=arguments.overwrite)
+    if arguments.checkpoint is not None:
+        check_checkpoint(arguments)
     X = read_catalog(arguments.X)
-    source = find_source(arguments, X)
-    make_folder(arguments.output)
+    source = find_source(arguments, X, bands=arguments.bands)
+    check_images(source, X, size=arguments.size, bands=arguments.bands)
     from astro_morph.estimators.encoder import MorphologyEncoder
     from astro_morph.learning.training.processes import is_first
 
@@ -46,4 +55,14 @@ def main(arguments):
         **options.training_options(arguments),
     ).fit(X)
     if is_first():
+        make_folder(arguments.output)
         encoder.save(arguments.output, overwrite=arguments.overwrite)
+
+
+def check_checkpoint(arguments):
+    """Check before the work that the checkpoint can be written, and is no other file."""
+    path = arguments.checkpoint
+    if path.resolve() in (arguments.output.resolve(), arguments.X.resolve()):
+        msg = f'{as_written("checkpoint", path)} is the catalogue or the output; name another file'
+        raise ValueError(msg)
+    check_output(path, overwrite=True)

@@ -17,7 +17,7 @@ from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.errors import ImageError
 from astro_morph.images.orientation import orient, read_jacobian
 from astro_morph.images.reading import read_image
-from astro_morph.utils.messages import as_written
+from astro_morph.utils.messages import as_written, cut_list, for_caller
 
 __all__ = ['ImageFiles']
 
@@ -113,8 +113,9 @@ class ImageFiles(CutoutSource):
         if column not in table.colnames:
             wanted = 'whose name suggests image paths' if column is None else f'{column!r}'
             msg = (
-                f'the table has no column {wanted}, only {table.colnames}; '
-                f"name the column of paths, as in ImageFiles('file')"
+                f'the table has no column {wanted}, only {cut_list(table.colnames)}; '
+                'name the column of paths, as in '
+                + for_caller("ImageFiles('file')", as_written('image_column', 'file'))
             )
             raise ValueError(msg)
         return column
@@ -130,8 +131,8 @@ class ImageFiles(CutoutSource):
         kind, n_bands = looks.most_common(1)[0][0]
         if self.bands is not None and len(self.bands) != n_bands:
             msg = (
-                f'bands names {len(self.bands)} bands {tuple(self.bands)}, but most images have '
-                f'{n_bands}; name that many, or leave bands out'
+                f'{as_written("bands")} names {len(self.bands)} bands {tuple(self.bands)}, but '
+                f'most images have {n_bands}; name that many, or leave bands out'
             )
             raise ValueError(msg)
         return next(s for s, _ in sorts.most_common() if (s.kind, s.n_bands) == (kind, n_bands))

@@ -16,7 +16,7 @@ from astro_morph.cutouts.mosaics import Mosaics
 from astro_morph.cutouts.sdss_pictures import as_pictures
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.urls import find_files
-from astro_morph.utils.messages import as_written
+from astro_morph.utils.messages import as_written, cut_list, for_caller
 
 __all__ = ['as_cutouts', 'as_source', 'catalog_of', 'holds_images', 'stream_cutouts']
 
@@ -136,9 +136,9 @@ def as_source(source, table, *, bands=None, coord_columns=None, folder=None):
     if find_files(os.fspath(source).replace('{band}', '*')):
         return Mosaics(source, coord_columns=coord_columns)
     msg = (
-        f'{as_written("source")} must be a CutoutSource, the name of a survey, or the path or '
-        f'pattern of FITS mosaics, got {source!r}, which matches no file and none of the surveys '
-        f'{list(surveys.SURVEYS)}'
+        f'{as_written("source")} must be {for_caller("a CutoutSource, ", "")}the name of a survey, '
+        f'or the path or pattern of FITS mosaics, got {str(source)!r}, which matches no file and '
+        f'none of the surveys {list(surveys.SURVEYS)}'
     )
     raise ValueError(msg)
 
@@ -261,9 +261,10 @@ def _configured(table):
     if not conf.survey:
         msg = (
             f'{as_written("source", "auto")} found neither image paths nor images among the '
-            f'columns {table.colnames}, and astro_morph.conf.survey is empty; pass '
-            f'{as_written("source")}= a source of cutouts, the name of a survey such as '
-            "'legacy-dr10', or the pattern of your FITS mosaics such as 'tiles/*.fits'"
+            f'columns {cut_list(table.colnames)}, and astro_morph.conf.survey is empty; pass '
+            f'{for_caller("source= a source of cutouts,", as_written("source"))} the name of a '
+            "survey such as 'legacy-dr10', or the pattern of your FITS mosaics such as "
+            "'tiles/*.fits'"
         )
         raise ValueError(msg)
     return conf.survey

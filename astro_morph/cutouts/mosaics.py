@@ -31,6 +31,7 @@ from astro_morph.images.stitching import (
 )
 from astro_morph.images.tiles import SkyImage, Tile, TilePixels
 from astro_morph.images.urls import RemoteImage, bracket_readings, find_files, is_url, locate
+from astro_morph.utils.messages import as_written, for_caller
 
 __all__ = ['Mosaics']
 
@@ -247,8 +248,8 @@ def _each_band(name, value, n_bands):
     """Return an argument that is None, one for all bands or one a band, as one a band."""
     if np.shape(value) not in ((), (n_bands,)):
         msg = (
-            f'{name} has {len(value)} values, expected one, or one for each of {n_bands} bands; '
-            'pass one of these'
+            f'{as_written(name)} has {len(value)} values, expected one, or one for each of '
+            f'{n_bands} bands; pass one of these'
         )
         raise ValueError(msg)
     return value if np.ndim(value) else [value] * n_bands
@@ -285,7 +286,9 @@ def _expand(paths):
         return list(dict.fromkeys(file for path in paths for file in _expand(path)))
     files = find_files(paths)
     if not files:
-        msg = f'paths: no file matches {os.fspath(paths)!r}; check folder and pattern'
+        msg = (
+            f'{as_written("paths")}: no file matches {os.fspath(paths)!r}; check folder and pattern'
+        )
         raise FileNotFoundError(msg)
     return files
 
@@ -298,8 +301,9 @@ def _find_bands(pattern):
     found = list({match['band'] for match in matches if match})
     if not found:
         msg = (
-            f'paths: {files[0]!r} matches {pattern!r}, but a name of letters and digits is '
-            'expected in place of {band}; pass a mapping of bands to files'
+            f'{as_written("paths")}: {files[0]!r} matches {pattern!r}, but a name of letters and '
+            'digits is expected in place of {band}; '
+            + for_caller('pass a mapping of bands to files', 'rename the files')
         )
         raise ValueError(msg)
     ranks = dict(zip(found, rank_names(found), strict=True))
@@ -332,7 +336,9 @@ def _find_tiles(files, bands, hdu):
     if lost or not tiles:
         msg = (
             f'no file of {f"the bands {lost}" if lost else paths} is an image with a celestial WCS'
-            '; check the files, and use ImageFiles for images of single galaxies'
+            '; check the files, and use '
+            + for_caller('ImageFiles', 'a column of image paths')
+            + ' for images of single galaxies'
         )
         raise ValueError(msg)
     return {name: keep_one_a_place(its_tiles, name) for name, its_tiles in tiles.items()}
@@ -347,8 +353,8 @@ def _name_planes(image, band, bands):
         names = image.bands or tuple(map(str, range(image.n_planes)))
     if len(names) != image.n_planes:
         msg = (
-            f'bands names {len(names)} bands, {names}, but {image.path} has {image.n_planes} '
-            'planes; name one a plane'
+            f'{as_written("bands")} names {len(names)} bands, {names}, but {image.path} has '
+            f'{image.n_planes} planes; name one a plane'
         )
         raise ValueError(msg)
     return names

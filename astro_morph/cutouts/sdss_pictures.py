@@ -10,7 +10,7 @@ from astro_morph.catalog.bands import sort_bands
 from astro_morph.catalog.flags import BITS
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
 from astro_morph.images.resampling import find_missing
-from astro_morph.utils.messages import as_written
+from astro_morph.utils.messages import as_written, for_caller
 
 __all__ = ['as_pictures']
 
@@ -112,15 +112,21 @@ def _scales(flux):
     """Return the factors from flux to brightness, of shape (n or 1, band, 1, 1)."""
     if flux.pixel_scale is None:
         msg = (
-            'pixel_scale of the cutouts is not known, but needed to draw flux as pictures; set '
-            'it, as in cutouts.replace(pixel_scale=0.396 * u.arcsec)'
+            'pixel_scale of the cutouts is not known, but needed to draw flux as pictures; '
+            + for_caller(
+                'set it, as in cutouts.replace(pixel_scale=0.396 * u.arcsec)',
+                'use FITS images with a WCS',
+            )
         )
         raise ValueError(msg)
     if flux.zero_point is None or np.isnan(flux.zero_point).any():
         msg = (
             'zero_point of the cutouts is not known, but needed to draw flux as pictures: the AB '
             'magnitude of a flux of one, 22.5 for nanomaggies; set it, as in '
-            'Mosaics(..., zero_point=22.5) or cutouts.replace(zero_point=22.5)'
+            + for_caller(
+                'Mosaics(..., zero_point=22.5) or cutouts.replace(zero_point=22.5)',
+                '--zero-point 22.5 for FITS mosaics',
+            )
         )
         raise ValueError(msg)
     of_unit = 10 ** (-0.4 * (flux.zero_point - ZERO_POINT))

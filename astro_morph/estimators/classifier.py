@@ -40,7 +40,7 @@ from astro_morph.learning.training.devices import choose_device
 from astro_morph.models.building import build_model
 from astro_morph.models.networks import ARCHITECTURES
 from astro_morph.prediction.predict import predict
-from astro_morph.utils.messages import as_written
+from astro_morph.utils.messages import for_caller
 
 __all__ = ['MorphologyClassifier']
 
@@ -312,13 +312,12 @@ class MorphologyClassifier(TrainedPredictor, ClassPredictor, ClassifierMixin, Ba
 
     def _adopt(self, model, path):
         if not model.spec.classes:
-            msg = (
-                f'{str(path)!r} holds an encoder; pass it to MorphologyClassifier as '
-                f'{as_written("encoder")}='
-            )
+            receiver = for_caller('MorphologyClassifier as encoder=', 'fit as --encoder')
+            msg = f'{str(path)!r} holds an encoder; pass it to {receiver}'
             raise ValueError(msg)
         if model.spec.tree is not None:
-            msg = f'{str(path)!r} holds a model of votes; read it with MorphologyVotes.load'
+            remedy = for_caller('read it with MorphologyVotes.load', 'use it with annotate')
+            msg = f'{str(path)!r} holds a model of votes; {remedy}'
             raise ValueError(msg)
         self.model_ = model
         self.classes_ = np.array(model.spec.classes)

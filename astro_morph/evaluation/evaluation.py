@@ -20,7 +20,7 @@ from astro_morph.evaluation.intervals import (
 )
 from astro_morph.learning.labels import check_known, labels_of
 from astro_morph.models.calibration import prediction_sets, reliability
-from astro_morph.utils.messages import as_written
+from astro_morph.utils.messages import as_written, for_caller
 
 __all__ = ['Evaluation', 'evaluate']
 
@@ -435,7 +435,8 @@ def read_true_classes(X, y, label_column, classes):
     if not is_labelled.any():
         msg = (
             f'{as_written("label_column")} names {label_column!r}, in which no row has a label, '
-            'expected the true classes of some rows; fill them in, or pass y'
+            'expected the true classes of some rows; fill them in'
+            + for_caller(', or pass y', ', or name another column')
         )
         raise ValueError(msg)
     check_known(labels[is_labelled], classes)

@@ -9,7 +9,7 @@ from astropy import log
 from astropy.utils.exceptions import AstropyUserWarning
 from scipy.spatial import cKDTree
 
-from astro_morph.utils.messages import cut_list
+from astro_morph.utils.messages import cut_list, for_caller
 
 __all__ = ['keep_images', 'keep_one_a_place', 'rank_names']
 
@@ -136,8 +136,8 @@ def _check_alike(images, band):
     names = cut_list(image.name for image in images)
     if len({image.path for image in images}) == 1:
         warnings.warn(
-            f'{names} show the same part of the sky in band {band!r}; the first is used: name '
-            'another with hdu=',
+            f'{names} show the same part of the sky in band {band!r}; the first is used: '
+            + for_caller('name another with hdu=', 'remove those that are no images'),
             AstropyUserWarning,
             stacklevel=5,
         )

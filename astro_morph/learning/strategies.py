@@ -34,6 +34,7 @@ from astro_morph.models.novelty import MOST_KNOWN, fit_novelty
 from astro_morph.models.running import run_batches
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.torch_model import TorchModel, build_network
+from astro_morph.utils.messages import for_caller
 from astro_morph.utils.progress import progress_bar
 
 __all__ = ['Lesson', 'choose_strategy', 'fit_features', 'learn_classes']
@@ -330,9 +331,10 @@ def _finished(model, classes, conformity, *, frozen=False):
     """Add classes and conformity scores to the specification; warn if none were held out."""
     if not conformity:
         warnings.warn(
-            'the labels are too few to hold some out: the probabilities are not calibrated, and '
-            'predict_set has no scores; label more galaxies of each class, or pass some to '
-            'calibrate on with validation=',
+            'the labels are too few to hold some out: the probabilities are not calibrated'
+            + for_caller(', and predict_set has no scores', '')
+            + '; label more galaxies of each class'
+            + for_caller(', or pass some to calibrate on with validation=', ''),
             AstropyUserWarning,
             stacklevel=4,
         )

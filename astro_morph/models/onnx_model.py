@@ -8,6 +8,7 @@ import os
 from astro_morph.models.spec import ModelSpec
 from astro_morph.photometry.brightness import range_around
 from astro_morph.utils.cores import n_cores
+from astro_morph.utils.messages import for_caller
 
 __all__ = ['Cost', 'OnnxModel']
 
@@ -154,7 +155,7 @@ def _read(path):
     """Read a file; refuse one that is not of this package, or needs other files or code."""
     import onnx
 
-    name = os.fspath(path)
+    name, writer = os.fspath(path), for_caller('to_onnx', 'export')
     try:
         # Data in other files are not read.
         proto = onnx.load(name, load_external_data=False)
@@ -162,26 +163,26 @@ def _read(path):
         msg = f'there is no file {name!r}; check its name and folder'
         raise FileNotFoundError(msg) from error
     except Exception as error:
-        msg = f'{name!r} is not an ONNX file; name one that to_onnx wrote: {error}'
+        msg = f'{name!r} is not an ONNX file; name one that {writer} wrote: {error}'
         raise ValueError(msg) from error
     if all(item.key != SPEC_KEY for item in proto.metadata_props):
         msg = (
             f'{name!r} was not written by astro_morph: it lacks its metadata; name one '
-            'that to_onnx wrote'
+            f'that {writer} wrote'
         )
         raise ValueError(msg)
     for part in _parts(proto):
         if isinstance(part, onnx.TensorProto) and _is_outside(part):
             msg = (
                 f'{name!r} refers to data in another file, which is not read: a model of '
-                'astro_morph is one file; write it again with to_onnx'
+                f'astro_morph is one file; write it again with {writer}'
             )
             raise ValueError(msg)
         is_operator = isinstance(part, (onnx.NodeProto, onnx.OperatorSetIdProto))
         if is_operator and part.domain not in STANDARD_DOMAINS:
             msg = (
                 f'{name!r} has operators of {part.domain!r}, which are not of the ONNX standard '
-                'and are not run; name a file that to_onnx wrote'
+                f'and are not run; name a file that {writer} wrote'
             )
             raise ValueError(msg)
     return proto

@@ -9,7 +9,7 @@ import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
-from astro_morph.utils.messages import as_written
+from astro_morph.utils.messages import as_written, for_caller
 
 __all__ = ['ModelSpec']
 
@@ -124,9 +124,10 @@ class ModelSpec:
         if cutouts.kind != self.kind:
             remedy = 'fetch images of that kind'
             if self.bands == PICTURE_BANDS:
-                remedy = (
+                remedy = for_caller(
                     'pass a CutoutSet of flux in g, r and i with pixel_scale and zero_point, from '
-                    'which pictures are drawn'
+                    'which pictures are drawn',
+                    'fetch pictures, as of a survey, or name a model of flux as --model',
                 )
             msg = (
                 f'{as_written("X")} holds {_KINDS[cutouts.kind]}, the model was trained on '

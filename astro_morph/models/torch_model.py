@@ -14,6 +14,7 @@ from astro_morph.models.novelty import Novelty
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.stretch import FluxStretch, PictureStretch
 from astro_morph.utils.files import atomic_file
+from astro_morph.utils.messages import for_caller
 
 __all__ = ['TorchModel', 'build_network']
 
@@ -177,8 +178,10 @@ class TorchModel:
         except FileNotFoundError:
             raise
         except Exception as error:
+            writer = for_caller('save', 'fit')
             msg = (
-                f'{os.fspath(path)!r} is not a model file of astro_morph; name one that save wrote'
+                f'{os.fspath(path)!r} is not a model file of astro_morph; name one that {writer} '
+                'wrote'
             )
             raise ValueError(msg) from error
         if not is_ours:

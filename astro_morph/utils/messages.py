@@ -1,10 +1,21 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Name arguments in messages as the caller wrote them, and cut long lists of names."""
+"""Name arguments in messages as the caller wrote them, cut long lists, and shorten errors."""
 
 import contextlib
 import shlex
 
-__all__ = ['as_written', 'cut_list', 'on_command_line']
+__all__ = ['as_written', 'cut_list', 'for_caller', 'in_one_line', 'on_command_line']
+
+# Packages whose names differ from those of their modules.
+_PACKAGES = {
+    'PIL': 'pillow',
+    'faiss': 'faiss-cpu',
+    'sklearn': 'scikit-learn',
+    'skimage': 'scikit-image',
+}
+
+# Errors whose message says all that the user needs.
+_PLAIN = (ImportError, OSError, ValueError, Warning)
 
 # The option of each argument, while the command line runs a task.
 _options = {}
@@ -69,6 +80,77 @@ def cut_list(names):
     """
     names = list(names)
     return str(names) if len(names) <= 10 else f'{str(names[:10])[:-1]}, ...] ({len(names)} in all)'
+
+
+def for_caller(in_python, on_command_line):
+    """
+    Return the part of a message that the caller can act on.
+
+    Parameters
+    ----------
+    in_python : str
+        What a caller in Python can do.
+    on_command_line : str
+        What somebody on the command line can do.
+
+    Returns
+    -------
+    text : str
+        The second one while the command line runs a task.
+
+    Examples
+    --------
+    >>> from astro_morph.utils.messages import for_caller, on_command_line
+    >>> for_caller('set zero_point', 'use --zero-point')
+    'set zero_point'
+    >>> with on_command_line({'overwrite': '--overwrite'}):
+    ...     for_caller('set zero_point', 'use --zero-point')
+    'use --zero-point'
+    """
+    return on_command_line if _options else in_python
+
+
+def in_one_line(error):
+    """
+    Describe an exception in one line, for a command line or a log.
+
+    Parameters
+    ----------
+    error : Exception
+        The exception, of this package or any other.
+
+    Returns
+    -------
+    text : str
+        The first line of its message; of a missing package how to install it; of an error of the
+        operating system the file and what happened; of an unexpected error its type too.
+
+    Examples
+    --------
+    >>> from astro_morph.utils.messages import in_one_line
+    >>> in_one_line(ModuleNotFoundError("No module named 'PIL'", name='PIL'))
+    'this needs the package pillow, which is not installed; python -m pip install pillow'
+    >>> in_one_line(KeyError('flux'))
+    "KeyError: 'flux'"
+    """
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        module = error.name.partition('.')[0]
+        package = _PACKAGES.get(module, module)
+        return (
+            f'this needs the package {package}, which is not installed; '
+            f'python -m pip install {package}'
+        )
+    if isinstance(error, OSError) and error.strerror:
+        where = '' if error.filename is None else f'{error.filename}: '
+        return f'{where}{error.strerror}'
+    if isinstance(error, MemoryError):
+        return 'there is not enough memory'
+    lines = filter(None, map(str.strip, str(error).splitlines()))
+    text = next(lines, '')
+    is_plain = text and (
+        isinstance(error, _PLAIN) or type(error).__module__.startswith('astro_morph')
+    )
+    return text if is_plain else f'{type(error).__name__}: {text}'.removesuffix(': ')
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from astro_morph.cutouts.services.fields import Places, share_fields
 from astro_morph.cutouts.sizes import framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.units import ImageUnit
-from astro_morph.utils.messages import as_written
+from astro_morph.utils.messages import as_written, for_caller
 from astro_morph.utils.threads import work_in_threads
 
 __all__ = ['Plan', 'RemoteSource']
@@ -511,8 +511,9 @@ class RemoteSource(CutoutSource):
         msg = (
             f'{type(self).__name__} does not answer: the last {n_failed} requests failed, the very '
             f'last with {failure.status} ({failure}). The {np.sum(cutouts.is_ok)} rows fetched so '
-            'far are in the attribute cutouts of this error and in the cache; make the same call '
-            'again to continue.'
+            'far are in '
+            + for_caller('the attribute cutouts of this error and in the cache', 'the cache')
+            + f'; {for_caller("make the same call", "run the same command")} again to continue'
         )
         raise OutageError(msg, cutouts)
 
