@@ -7,15 +7,29 @@ import astropy.units as u
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
 
 from astro_morph import conf, surveys
 from astro_morph.cutouts import as_cutouts
 from astro_morph.models.building import side_of
 from astro_morph.photometry import Preprocessor
 from astro_morph.photometry.cleaning import preprocess
-from astro_morph.utils.messages import as_written
+from astro_morph.utils.messages import as_written, for_caller
 
 __all__ = ['fetch_and_clean', 'seconds', 'seeded', 'survey_of', 'usable']
+
+# The functions by which layers draw their first weights. Layers take no generator, and the global
+# one is shared by all threads.
+DRAWS_WEIGHTS = {
+    torch.rand,
+    torch.randn,
+    torch.Tensor.normal_,
+    torch.Tensor.uniform_,
+    init.kaiming_uniform_,
+    init.normal_,
+    init.uniform_,
+}
 
 
 def seconds(time):
@@ -26,7 +40,7 @@ def seconds(time):
 @contextlib.contextmanager
 def seeded(random_state):
     """
-    Seed the drawing of random weights, and restore PyTorch's global generator afterwards.
+    Seed the drawing of random weights in this thread, without PyTorch's global generator.
 
     Parameters
     ----------
@@ -37,12 +51,35 @@ def seeded(random_state):
     ------
     seed : int
         A seed for generators.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_morph.learning.fitting import seeded
+    >>> weights = []
+    >>> for _ in range(2):
+    ...     with seeded(0):
+    ...         weights.append(torch.nn.Linear(8, 3).weight)
+    >>> torch.equal(*weights)
+    True
     """
     seed = int(check_random_state(random_state).randint(2**31 - 1))
-    with torch.random.fork_rng(devices=[]):
-        # Of the CPU only: weights are drawn there, and the generator of the GPU is not forked.
-        torch.default_generator.manual_seed(seed)
+    with _OwnGenerator(torch.Generator().manual_seed(seed)):
         yield seed
+
+
+class _OwnGenerator(TorchFunctionMode):
+    """Let weights on the CPU be drawn from a generator, in one thread, as PyTorch's modes are."""
+
+    def __init__(self, generator):
+        super().__init__()
+        self._generator = generator
+
+    def __torch_function__(self, function, types, args=(), options=None):
+        options = options or {}
+        if function in DRAWS_WEIGHTS and options.get('generator') is None:
+            options = options | {'generator': self._generator}
+        return function(*args, **options)
 
 
 def usable(cutouts):
@@ -69,7 +106,7 @@ def usable(cutouts):
         why = ', '.join(f'{n} {reason}' for reason, n in zip(reasons, counts, strict=True))
         msg = (
             f'{as_written("X")} has no row with an image ({why or "it is empty"}); check '
-            f'{as_written("source")}= and the paths'
+            f'{as_written("source")}{for_caller("=", "")} and the paths'
         )
         raise ValueError(msg)
     # Not copied if nothing is left out: the images may be a file larger than the memory.

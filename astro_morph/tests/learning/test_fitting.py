@@ -2,14 +2,15 @@
 """What the estimators share: images for training, and the views that are drawn of them."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
-from astro_morph import CutoutSet, conf, surveys
+from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder, conf, surveys
 from astro_morph.cutouts import Hips2Fits, as_cutouts
-from astro_morph.learning.fitting import survey_of, usable
+from astro_morph.learning.fitting import seeded, survey_of, usable
 from astro_morph.learning.training.batches import training_images
 from astro_morph.learning.training.conditions import RandomConditions
 from astro_morph.learning.training.views import (
@@ -19,6 +20,7 @@ from astro_morph.learning.training.views import (
     training_views,
 )
 from astro_morph.models.building import build_model
+from astro_morph.models.networks import classification_head, resnet
 from astro_morph.simulation import SimulatedSurvey
 from astro_morph.tests.helpers import make_blobs
 
@@ -121,3 +123,46 @@ def test_survey_may_be_unknown_or_configured():
     assert survey_of('auto') is None
     with conf.set_temp('survey', 'sdss'):
         assert survey_of('auto').name == 'sdss-dr9'
+
+
+def weights_of(model):
+    return {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}
+
+
+class TestThreads:
+    """The same seed gives the same weights, whatever other threads draw meanwhile."""
+
+    def draw(self, seed):
+        with seeded(seed):
+            network = resnet(n_bands=2)
+            head = classification_head(512, 3, n_hidden=8)
+            queue = torch.randn(5, 3)
+        return weights_of(network), weights_of(head), queue.tolist()
+
+    def test_weights_are_those_of_the_seed(self):
+        seeds = [0, 1, 0, 1]
+        alone = [self.draw(seed) for seed in seeds]
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(self.draw, seeds)) == alone
+        assert alone[0] != alone[1]
+
+    def test_global_generator_is_left_alone(self):
+        before = torch.get_rng_state()
+        self.draw(0)
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_fits_at_once_are_those_alone(self):
+        short = {'epochs': 1, 'batch_size': 8, 'random_state': 0, 'device': 'cpu', 'verbose': 0}
+        blobs = make_blobs(12, size=17)
+        estimators = [
+            MorphologyClassifier(encoder='random', strategy='fine-tune', **short),
+            MorphologyEncoder(**short),
+        ]
+
+        def fit(estimator):
+            return weights_of(estimator.fit(blobs).model_.network)
+
+        alone = [fit(estimator) for estimator in estimators]
+        with ThreadPoolExecutor(len(estimators)) as pool:
+            together = list(pool.map(fit, estimators))
+        assert together == alone
