@@ -82,10 +82,10 @@ def check_columns(X, arguments):
     from astropy.table import Table
 
     from astro_morph.catalog import write_numbers
-    from astro_morph.prediction.annotate import table_of
+    from astro_morph.cutouts import catalog_of
 
     write_numbers(
-        table_of(X)[:0],
+        (catalog_of(X) or Table())[:0],
         Table(),
         status=np.zeros(0, str),
         flags=np.zeros(0, int),

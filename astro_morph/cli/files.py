@@ -1,13 +1,14 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Check the files that a command names, and read its catalogue, its images and its model."""
 
+import contextlib
 import tempfile
 import zipfile
 from pathlib import Path
 
 from astro_morph.models.weights import bundled_names, bundled_path
 from astro_morph.utils.files import check_new
-from astro_morph.utils.messages import as_written, cut_list
+from astro_morph.utils.messages import as_written, cut_list, in_one_line
 
 __all__ = [
     'MODEL_ENDINGS',
@@ -72,29 +73,38 @@ def check_table_output(path, *, overwrite=False):
     check_output(path, overwrite=overwrite)
 
 
+@contextlib.contextmanager
+def reading(path):
+    """Name the file in whatever error a library raises that can't read it."""
+    try:
+        yield
+    except Exception as error:
+        if path.name in str(error):
+            raise
+        msg = (
+            f'the catalogue {str(path)!r} cannot be read; check that the file is complete and '
+            f'its name has the ending of its format: {in_one_line(error)}'
+        )
+        raise ValueError(msg) from error
+
+
 def is_cutout_file(path):
     """Return whether an existing file holds cutouts, not a catalogue."""
+    check_exists(path)
     from astro_morph.cutouts.storage import ENDINGS, holds_cutouts
 
-    return check_exists(path).suffix in ENDINGS and holds_cutouts(path)
+    with reading(path):
+        return path.suffix in ENDINGS and holds_cutouts(path)
 
 
 def read_catalog(path):
     """Read a file of a catalogue or of cutouts."""
-    from astro_morph.catalog.io.tables import find_format, read_table
+    from astro_morph.catalog.io.tables import read_table
     from astro_morph.cutouts import CutoutSet
 
-    if is_cutout_file(path):
-        return CutoutSet.read(path)
-    find_format(path)
-    try:
-        return read_table(path)
-    except (OSError, ValueError) as error:
-        msg = (
-            f'the catalogue {str(path)!r} cannot be read; check that the file is complete and '
-            f'its name has the ending of its format: {error}'
-        )
-        raise ValueError(msg) from error
+    read = CutoutSet.read if is_cutout_file(path) else read_table
+    with reading(path):
+        return read(path)
 
 
 def make_folder(path):
@@ -106,7 +116,10 @@ def read_first_row(path):
     """Read the first row of a catalogue, which may be larger than memory, or a file of cutouts."""
     from astro_morph.catalog.io.chunks import TableChunks
 
-    return read_catalog(path) if is_cutout_file(path) else TableChunks(path, 1)[0]
+    if is_cutout_file(path):
+        return read_catalog(path)
+    with reading(path):
+        return TableChunks(path, 1)[0]
 
 
 def check_labels(X, label_column):
@@ -138,7 +151,7 @@ def find_source(arguments, X, *, bands=None):
     )
     if arguments.zero_point is not None:
         if not isinstance(source, Mosaics):
-            msg = f'{as_written("zero_point")} is for FITS mosaics; {source!r} knows its own'
+            msg = f'{as_written("zero_point")} is for FITS mosaics, not for {source!r}'
             raise ValueError(msg)
         source.zero_point = arguments.zero_point
     return source

@@ -306,9 +306,9 @@ class CutoutSet:
         if missing:
             kind = 'pictures, not flux' if self.kind == 'picture' else 'flux, not pictures'
             msg = (
-                f'bands {missing} are not among the bands of the cutouts, {list(self.bands)}; '
-                f'the cutouts are {kind}; choose among these, or fetch others with '
-                f'{as_written("bands")}='
+                f'{as_written("bands")} {missing} are not among the bands of the cutouts, '
+                f'{list(self.bands)}; the cutouts are {kind}; choose among these, or fetch others '
+                f'with {as_written("bands")}='
             )
             raise ValueError(msg)
         if tuple(bands) == self.bands:

@@ -9,6 +9,7 @@ from astro_morph.cutouts.services.remote import RemoteSource
 from astro_morph.images.errors import NotAnImageError, image_errors
 from astro_morph.images.picture_files import decode_picture
 from astro_morph.images.reading import decode_fits
+from astro_morph.utils.messages import as_written
 
 __all__ = ['Hips2Fits']
 
@@ -61,8 +62,9 @@ class Hips2Fits(RemoteSource):
         missing = [layer for layer, hips in self._hips.items() if not hips]
         if missing:
             msg = (
-                f'bands: the survey {self.survey.name} has no HiPS of {missing}, only of '
-                f'{[*self.survey.hips, *(["rgb"] if self.survey.hips_color else [])]}; name these'
+                f'{as_written("bands")}: the survey {self.survey.name} has no HiPS of {missing}, '
+                f'only of {[*self.survey.hips, *(["rgb"] if self.survey.hips_color else [])]}; '
+                'name these'
             )
             raise ValueError(msg)
 
