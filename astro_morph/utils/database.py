@@ -13,8 +13,10 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = ['Database', 'transaction']
 
-# Time to wait for other writers, each of which locks the file for milliseconds.
-PATIENCE = 60  # seconds
+# Time to wait for other writers, each of which locks the file for milliseconds. One that has kept
+# it for so long is stuck: from then on, nothing waits for it.
+PATIENCE = 20  # seconds
+NO_PATIENCE = 0.1
 
 MARKS = """
     SELECT application_id, user_version, (SELECT COUNT(*) FROM sqlite_master)
@@ -26,39 +28,39 @@ MARKS_OF_EMPTY = (0, 0, 0)
 # the next one still finds and renames it.
 SUFFIXES = ('-wal', '-shm', '-journal', '')
 
+# How to open a file that can only be read: with the journal of its writers, or without, which needs
+# no other file in its folder.
+READ_ONLY = ('mode=ro', 'immutable=1')
+
 # Error codes of damaged files, not of locks, permissions or full disks.
 DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 class Database:
     """
     A database in write-ahead mode: commits survive the end of a process, however it ends.
 
-    A file that is damaged, or of another program, is renamed with a warning, and a new one created.
+    A file that is damaged, of another program or of an older version is renamed with a warning, and
+    a new one created. If the file or its folder can only be read, so can the database.
 
     Parameters
     ----------
     path : `~pathlib.Path`
-        The file.
+        The file, opened at the first use.
     schema : str
         The script that initialises a new file, in one transaction.
     marks : (int, int, int)
         These identify the file as ours: its application's number, its version, and the number of
         its tables and indices.
-
-    Raises
-    ------
-    OSError
-        If the file can be neither opened nor created.
     """
 
     def __init__(self, path, *, schema, marks):
         self.path = path
         self._schema = schema
         self._marks = marks
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._patience = PATIENCE
         self._reset_pool()
-        self.do(lambda connection: None)
 
     def do(self, work):
         """
@@ -77,12 +79,14 @@ class Database:
         Raises
         ------
         OSError
-            If the file cannot be used, for instance because the disk is full.
+            If the file cannot be used, for instance because the disk is full, or because it is of
+            a later version.
         """
         try:
             return self._try(work)
         except _DamageError:
-            self._set_aside_if_damaged()
+            with self._os_errors():
+                self._set_aside_if_damaged()
             return self._try(work)
 
     def close(self):
@@ -95,16 +99,26 @@ class Database:
         weakref.finalize(self, _close, self._idle, self._process)
 
     def _try(self, work):
+        with self._os_errors(), self._connection() as connection:
+            return work(connection)
+
+    @contextmanager
+    def _os_errors(self):
+        """Turn errors of SQLite and of the file system into an OSError that names the file."""
         try:
-            with self._connection() as connection:
-                return work(connection)
-        except sqlite3.DatabaseError as error:
-            kind = _DamageError if _is_damage(error) else OSError
-            msg = (
-                f'the file {str(self.path)!r} cannot be used ({error}); check its folder, or name '
-                'another file in astro_morph.conf.cache_file'
+            yield
+        except (sqlite3.Error, OSError) as error:
+            if _code(error) in LOCKED:
+                self._patience = NO_PATIENCE
+                self.close()
+            can = (
+                'can only be read' if _code(error) == sqlite3.SQLITE_READONLY else 'cannot be used'
             )
-            raise kind(msg) from error
+            msg = (
+                f'the file {str(self.path)!r} {can} ({error}); check its folder, or name another '
+                'file in astro_morph.conf.cache_file'
+            )
+            raise (_DamageError if _is_damage(error) else OSError)(msg) from error
 
     @contextmanager
     def _connection(self):
@@ -124,26 +138,67 @@ class Database:
         idle.append(connection)
 
     def _open(self):
+        """Open the file; if it or its folder can only be read, to read it."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return self._open_to_write()
+        except (sqlite3.OperationalError, OSError) as error:
+            if isinstance(error, _LaterVersionError) or _code(error) in LOCKED:
+                raise
+            connection = self._open_to_read()
+            if connection is None:
+                raise
+            return connection
+
+    def _open_to_write(self):
         """Open the file, or create a new one if there is none of ours."""
         # One at a time: SQLite reads a file that is renamed meanwhile with its successor's journal.
-        with _locked(self.path):
-            connection = _connect(self.path)
-            if _marks(connection) not in (self._marks, MARKS_OF_EMPTY):
+        with self._locked():
+            connection = self._connect()
+            marks = _marks(connection)
+            if marks not in (self._marks, MARKS_OF_EMPTY):
                 connection.close()
+                self._refuse_later_version(marks)
                 _set_aside(self.path)
-                connection = _connect(self.path)
+                connection = self._connect()
             if _marks(connection) == MARKS_OF_EMPTY:
                 connection.executescript(self._schema)
         # Enough in write-ahead mode: a power cut may lose the last commits, but damages nothing.
         connection.execute('PRAGMA synchronous = NORMAL')
         return connection
 
+    def _open_to_read(self):
+        """Open the file as it is, or return None if it is not ours, or can't be read."""
+        for how in READ_ONLY:
+            with suppress(sqlite3.OperationalError):
+                connection = self._connect(f'{self.path.absolute().as_uri()}?{how}', uri=True)
+                if _marks(connection) == self._marks:
+                    return connection
+                connection.close()
+        return None
+
+    def _refuse_later_version(self, marks):
+        application, version, _ = self._marks
+        if marks is not None and marks[0] == application and marks[1] > version:
+            msg = f'it is of version {marks[1]}, and this release of the package knows {version}'
+            raise _LaterVersionError(msg)
+
+    def _connect(self, path=None, **options):
+        return _connect(self.path if path is None else path, self._patience, **options)
+
+    @contextmanager
+    def _locked(self):
+        """Lock out others that open or rename the file; a killed process holds no lock."""
+        with closing(self._connect(f'{self.path}.lock')) as lock:
+            lock.execute('BEGIN EXCLUSIVE')
+            yield
+
     def _set_aside_if_damaged(self):
         """Rename the file, unless another thread or process has done so."""
         self.close()
         self._reset_pool()
-        with _locked(self.path):
-            with closing(_connect(self.path)) as connection:
+        with self._locked():
+            with closing(self._connect()) as connection:
                 is_sound = _is_sound(connection)
             if not is_sound:
                 _set_aside(self.path)
@@ -151,6 +206,10 @@ class Database:
 
 class _DamageError(OSError):
     """The file is damaged."""
+
+
+class _LaterVersionError(OSError):
+    """The file is of a later version, which is left as it is."""
 
 
 @contextmanager
@@ -170,9 +229,9 @@ def transaction(connection, kind):
         yield
 
 
-def _connect(path):
+def _connect(path, patience, **options):
     connection = sqlite3.connect(
-        path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+        path, timeout=patience, isolation_level=None, check_same_thread=False, **options
     )
     # Damaged text is no error.
     connection.text_factory = partial(str, encoding='utf-8', errors='replace')
@@ -183,14 +242,6 @@ def _close(connections, process):
     """Close connections, but in a child process not those of its parent, as SQLite demands."""
     while connections and process == os.getpid():
         connections.pop().close()
-
-
-@contextmanager
-def _locked(path):
-    """Lock out others that open or rename the file; a killed process holds no lock."""
-    with closing(_connect(f'{path}.lock')) as lock:
-        lock.execute('BEGIN EXCLUSIVE')
-        yield
 
 
 def _marks(connection):
@@ -212,8 +263,12 @@ def _is_sound(connection):
 
 
 def _is_damage(error):
+    return _code(error) in DAMAGE
+
+
+def _code(error):
     # The higher bytes of a code are details; Python's own errors have no code.
-    return getattr(error, 'sqlite_errorcode', 0) & 0xFF in DAMAGE
+    return getattr(error, 'sqlite_errorcode', 0) & 0xFF
 
 
 def _set_aside(path):

@@ -1,7 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """CutoutCache: keep fetched cutouts in one SQLite file."""
 
-import sqlite3
+import os
 import time
 import warnings
 import zlib
@@ -159,8 +159,13 @@ class CutoutCache:
 
     The file is an SQLite database in write-ahead mode: cutouts are written atomically, also if the
     process is killed, and a damaged image counts as missing. It belongs on a local disk: SQLite
-    cannot share a file between the machines of a network file system. A file that is damaged or
-    not a cache is renamed with a warning, and a new one created.
+    cannot share a file between the machines of a network file system. A file that is damaged, not
+    a cache or of an older version is renamed with a warning, and a new one created; one of a later
+    version is left as it is.
+
+    If the file can only be read, is locked by another program, or its disk is full, images that
+    can't be read count as missing, and those that can't be written are not kept; the first time, a
+    warning says so.
 
     Parameters
     ----------
@@ -174,7 +179,7 @@ class CutoutCache:
     Raises
     ------
     OSError
-        If the file can be neither opened nor created.
+        If the file can be neither opened nor created, or is of a later version.
 
     Examples
     --------
@@ -190,10 +195,10 @@ class CutoutCache:
     """
 
     def __init__(self, path=None, *, max_size=None):
-        self.path = Path(path or conf.cache_file or _default_path()).expanduser()
-        self.max_size = int(conf.cache_size * 1e9 if max_size is None else max_size)
-        marks = (APPLICATION_ID, VERSION, N_OBJECTS)
-        self._database = Database(self.path, schema=SCHEMA, marks=marks)
+        path = Path(os.path.expanduser(path or conf.cache_file or _default_path()))
+        max_size = int(conf.cache_size * 1e9 if max_size is None else max_size)
+        self.__setstate__({'path': path, 'max_size': max_size})
+        self._database.do(lambda connection: None)
 
     def __repr__(self):
         return f'CutoutCache({str(self.path)!r}, max_size={self.max_size})'
@@ -208,7 +213,10 @@ class CutoutCache:
         return {'path': self.path, 'max_size': self.max_size}
 
     def __setstate__(self, state):
-        self.__init__(**state)
+        self.path, self.max_size = state['path'], state['max_size']
+        marks = (APPLICATION_ID, VERSION, N_OBJECTS)
+        self._database = Database(self.path, schema=SCHEMA, marks=marks)
+        self._has_warned = False
 
     def get(self, keys):
         """
@@ -227,11 +235,14 @@ class CutoutCache:
             survey; or None if nothing is known.
         """
         rows = [_row(key) for key in keys]
+        now = int(time.time())
         try:
-            found = self._database.do(lambda connection: _look_up(connection, rows))
+            found = self._database.do(lambda connection: _look_up(connection, rows, now))
         except OSError as error:
-            _warn(f'the cache cannot be read: {error}; its images count as missing')
+            self._warn(error)
             return [None] * len(rows)
+        self._note_use([entry[0] for entry in found if entry and entry[1]], now)
+        found = [entry and entry[2:] for entry in found]
         return [entry and _decode(row, *entry) for row, entry in zip(rows, found, strict=True)]
 
     def put(self, items):
@@ -254,7 +265,7 @@ class CutoutCache:
         try:
             self._database.do(lambda connection: self._write(connection, entries))
         except OSError as error:
-            _warn(f'the cache cannot be written: {error}; the fetched images are not kept')
+            self._warn(error)
 
     def describe(self):
         """
@@ -305,6 +316,20 @@ class CutoutCache:
     def close(self):
         """Close the file; the next use opens it again."""
         self._database.close()
+
+    def _warn(self, error):
+        """Warn once that the cache is of no use, or of less."""
+        if not self._has_warned:
+            self._has_warned = True
+            msg = f'{error}; the images it lacks are fetched, and not kept'
+            warnings.warn(msg, AstropyUserWarning, stacklevel=3)
+
+    def _note_use(self, numbers, now):
+        """Update the time of use of some images, if the file can be written at present."""
+        if numbers:
+            uses = [(now, number) for number in numbers]
+            with suppress(OSError):
+                self._database.do(lambda connection: _note(connection, uses))
 
     def _write(self, connection, entries):
         with transaction(connection, 'IMMEDIATE'):
@@ -361,17 +386,15 @@ def _checksum(row, pixels):
     return zlib.crc32(pixels, zlib.crc32(repr(row).encode()))
 
 
-def _look_up(connection, rows):
-    """Return what is stored for some rows, and update its time of use."""
-    now = int(time.time())
+def _look_up(connection, rows, now):
+    """Return what is stored for some rows."""
     with transaction(connection, 'DEFERRED'):
-        found = [connection.execute(GET, (now - USE_RESOLUTION, *row)).fetchone() for row in rows]
-    unnoted = [(now, entry[0]) for entry in found if entry and entry[1]]
-    if unnoted:
-        # Another process may write all the time, or the file may be read-only.
-        with suppress(sqlite3.OperationalError), transaction(connection, 'IMMEDIATE'):
-            connection.executemany('UPDATE cutouts SET used = ? WHERE id = ?', unnoted)
-    return [entry and entry[2:] for entry in found]
+        return [connection.execute(GET, (now - USE_RESOLUTION, *row)).fetchone() for row in rows]
+
+
+def _note(connection, uses):
+    with transaction(connection, 'IMMEDIATE'):
+        connection.executemany('UPDATE cutouts SET used = ? WHERE id = ?', uses)
 
 
 def _drop_oldest(connection, size):
@@ -381,7 +404,3 @@ def _drop_oldest(connection, size):
 
 def _one(connection, query):
     return connection.execute(query).fetchone()[0]
-
-
-def _warn(text):
-    warnings.warn(text, AstropyUserWarning, stacklevel=3)

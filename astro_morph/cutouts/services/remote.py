@@ -12,7 +12,7 @@ from typing import NamedTuple
 import astropy.units as u
 import numpy as np
 from astropy import log
-from astropy.utils.exceptions import AstropyWarning
+from astropy.utils.exceptions import AstropyUserWarning, AstropyWarning
 
 from astro_morph import conf, surveys
 from astro_morph.catalog import as_table, read_positions
@@ -177,6 +177,10 @@ class RemoteSource(CutoutSource):
 
     def __repr__(self):
         return f'<{type(self).__name__}: {self.survey.name} in {", ".join(self.bands)}>'
+
+    def settings(self):
+        # Where images are kept does not change them.
+        return super().settings() | {'cache': None}
 
     # To be implemented by a service.
 
@@ -369,7 +373,14 @@ class RemoteSource(CutoutSource):
     def _cache(self):
         if self.cache is False:
             return _NoCache()
-        return self.cache if isinstance(self.cache, CutoutCache) else CutoutCache(self.cache)
+        if isinstance(self.cache, CutoutCache):
+            return self.cache
+        try:
+            return CutoutCache(self.cache)
+        except OSError as error:
+            msg = f'{error}; images are fetched without a cache, and not kept'
+            warnings.warn(msg, AstropyUserWarning, stacklevel=2)
+            return _NoCache()
 
     def _fetch_batches(self, table, size, batch_size):
         """Yield the cutouts of batches; the plan of all is logged before the first requests."""

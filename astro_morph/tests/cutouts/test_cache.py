@@ -326,10 +326,14 @@ def write_foreign_database(path):
         connection.executescript('CREATE TABLE cutouts (a); INSERT INTO cutouts VALUES (1)')
 
 
-def write_later_version(path):
+def write_version(path, version):
     CutoutCache(path).put(make_items([0]))
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute('PRAGMA user_version = 99')
+        connection.execute(f'PRAGMA user_version = {version}')
+
+
+def write_earlier_version(path):
+    write_version(path, -1)
 
 
 def write_without_index(path):
@@ -359,7 +363,7 @@ FOREIGN = [
     write_text,
     write_short_text,
     write_foreign_database,
-    write_later_version,
+    write_earlier_version,
     write_without_index,
     write_later_format,
     write_cut_short,
@@ -378,6 +382,15 @@ class TestBrokenFile:
         cache.put(make_items([0]))
         assert count_right(cache, [0]) == 1
         assert [other.read_bytes() for other in broken_files(path)] == [content]
+
+    def test_cache_of_a_later_version_is_left_as_it_is(self, path):
+        """Two releases that share a file would otherwise rename it by turns."""
+        write_version(path, 99)
+        content = path.read_bytes()
+        with pytest.raises(OSError, match=r'of version 99.* knows 1.*cache_file'):
+            CutoutCache(path)
+        assert path.read_bytes() == content
+        assert not broken_files(path)
 
     def test_earlier_broken_file_stays(self, path):
         for number in (1, 2, 3):
@@ -606,7 +619,7 @@ from astro_morph.tests.cutouts.test_cache import count_right, hammer
 cache = CutoutCache({str(path)!r}, max_size=1e9)
 hammer(cache, range(10))
 opened, connect = [], database._connect
-database._connect = lambda path: opened.append(path) or connect(path)
+database._connect = lambda path, *args: opened.append(path) or connect(path, *args)
 child = os.fork()
 hammer(cache, range(300) if child else range(300, 600))
 # SQLite forbids a child to use a connection of its parent.

@@ -1,11 +1,17 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Tests of `RemoteSource`: requests, the cache, failures, outages, interruption, plans."""
 
+import contextlib
 import os
 import pickle
+import shutil
 import signal
+import sqlite3
+import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import astropy.units as u
@@ -14,13 +20,18 @@ import pytest
 import requests
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph import conf, decode_flags
 from astro_morph.cutouts import CutoutCache, FetchError, OutageError, RemoteSource
 from astro_morph.cutouts.services import remote
 from astro_morph.images.errors import TruncatedImageError
+from astro_morph.utils import database
 
 SIDE = 16
+
+# A user without rights; a test that runs as root acts for it.
+NOBODY = 65534
 
 
 class Service(RemoteSource):
@@ -355,3 +366,138 @@ def test_astroquery_keeps_its_own_settings():
     with cache_conf.set_temp('cache_active', True):
         Service(bands='r').fetch(positions(2), size=SIDE)
         assert cache_conf.cache_active
+
+
+class Spoiler:
+    """
+    Make a cache unusable in some way, for a user without special rights.
+
+    Each method returns how many of the images in the file can still be read.
+    """
+
+    def __init__(self, path, stack, monkeypatch):
+        self.path, self._stack, self._monkeypatch = path, stack, monkeypatch
+
+    def _connect(self):
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        self._stack.callback(connection.close)
+        return connection
+
+    def file_only_read(self):
+        self.path.chmod(0o444)
+        return 3
+
+    def folder_only_read(self):
+        self.path.parent.chmod(0o555)
+        return 3
+
+    def folder_only_read_without_companions(self):
+        for other in set(self.path.parent.iterdir()) - {self.path}:
+            other.unlink()
+        return self.folder_only_read()
+
+    def file_without_permission(self):
+        self.path.chmod(0)
+        return 0
+
+    def folder_without_permission(self):
+        self.path.parent.chmod(0)
+        return 0
+
+    def folder_in_its_place(self):
+        self.path.unlink()
+        self.path.mkdir()
+        return 0
+
+    def damaged_in_folder_only_read(self):
+        self.path.write_bytes(bytes(20_000))
+        return self.folder_only_read_without_companions() * 0
+
+    def later_version(self):
+        self._connect().execute('PRAGMA user_version = 99')
+        return 0
+
+    def locked_to_write(self):
+        self._connect().execute('BEGIN IMMEDIATE')
+        return 3
+
+    def locked_altogether(self):
+        connection = self._connect()
+        connection.execute('PRAGMA locking_mode = EXCLUSIVE')
+        connection.execute('BEGIN EXCLUSIVE')
+        return 0
+
+    def being_opened_by_a_process_that_hangs(self):
+        keeper = sqlite3.connect(f'{self.path}.lock', isolation_level=None)
+        self._stack.callback(keeper.close)
+        keeper.execute('BEGIN EXCLUSIVE')
+        return 0
+
+    def full_disk(self):
+        connect = database._connect
+
+        def connect_to_full_disk(*args, **options):
+            connection = connect(*args, **options)
+            # SQLite sets it to the present number of pages.
+            connection.execute('PRAGMA max_page_count = 1')
+            return connection
+
+        self._monkeypatch.setattr(database, '_connect', connect_to_full_disk)
+        return 3
+
+
+@pytest.fixture
+def spoiler(monkeypatch):
+    """Spoils the cache of a user to whom permissions apply, unlike to root."""
+    monkeypatch.setattr(database, 'PATIENCE', 0.05)
+    with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / 'folder'
+        folder.mkdir()
+        Service(bands='r', cache=folder / 'cache.sqlite').fetch(positions(3), size=SIDE)
+        if hasattr(os, 'geteuid') and os.geteuid() == 0:
+            for path in (folder.parent, folder, *folder.iterdir()):
+                os.chown(path, NOBODY, NOBODY)
+            stack.callback(os.seteuid, 0)
+        yield Spoiler(folder / 'cache.sqlite', stack, monkeypatch)
+        stack.close()
+        folder.chmod(0o755)
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='the system has other permissions')
+@pytest.mark.parametrize('way', [name for name in vars(Spoiler) if name[0] != '_'])
+def test_no_row_is_lost_with_a_cache_that_cannot_be_used(spoiler, way):
+    """All rows have their images, whatever is wrong with the cache; and one warning says so."""
+    n_readable = getattr(spoiler, way)()
+    if hasattr(os, 'geteuid') and os.geteuid() == 0:
+        os.seteuid(NOBODY)
+    service = Service(bands='r', cache=spoiler.path)
+    with pytest.warns(AstropyUserWarning) as warned:
+        batches = list(service.stream(positions(6), size=SIDE, batch_size=3))
+    assert len(warned) == 1
+    assert 'cache.sqlite' in str(warned[0].message)
+    assert 'not kept' in str(warned[0].message)
+    assert all(cutouts.is_ok.all() for cutouts in batches)
+    assert len(service.rows_asked) == 6 - n_readable
+    for cutouts in batches:
+        expected = Service(bands='r').fetch(cutouts.table, size=SIDE)
+        np.testing.assert_array_equal(cutouts.images, expected.images)
+
+
+def test_a_cache_below_a_file_is_worked_without(tmp_path):
+    (tmp_path / 'file').touch()
+    service = Service(bands='r', cache=tmp_path / 'file' / 'cache.sqlite')
+    with pytest.warns(AstropyUserWarning, match='not kept') as warned:
+        assert service.fetch(positions(2), size=SIDE).is_ok.all()
+    assert len(warned) == 1
+
+
+def test_a_source_goes_on_where_its_cache_does_not_exist(tmp_path):
+    """As on the other machines of a cluster."""
+    folder = tmp_path / 'folder'
+    source = Service(bands='r', cache=CutoutCache(folder / 'cache.sqlite'))
+    content = pickle.dumps(source)
+    shutil.rmtree(folder)
+    folder.touch()
+    copy = pickle.loads(content)
+    with pytest.warns(AstropyUserWarning, match='not kept'):
+        assert copy.fetch(positions(2), size=SIDE).is_ok.all()
