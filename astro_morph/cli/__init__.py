@@ -66,6 +66,8 @@ def main(arguments=None):
     try:
         with on_command_line(arguments.options), brief_warnings(is_debug=arguments.debug):
             arguments.task(arguments)
+            # A full disk is an error of the task.
+            print(end='', flush=True)
     except KeyboardInterrupt as interrupt:
         advice = '; use --resume to continue' if 'resume' in arguments else ''
         report(f'interrupted; the images fetched so far are kept{advice}')

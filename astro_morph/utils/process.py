@@ -62,7 +62,6 @@ def run_as_process(command):
         stream.reconfigure(errors='backslashreplace')
     try:
         code = command()
-        _flush()
     except SystemExit as end:
         code = end.code or 0
     except KeyboardInterrupt as interrupt:
@@ -79,11 +78,6 @@ def _terminate(parent, number, frame):
     raise TerminatedError
 
 
-def _flush():
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.flush()
-
-
 def _end(code):
     """
     End the process without waiting for its threads.
@@ -94,6 +88,7 @@ def _end(code):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Temporary folders are removed.
     atexit._run_exitfuncs()
-    with contextlib.suppress(OSError):
-        _flush()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        with contextlib.suppress(OSError):
+            stream.flush()
     os._exit(code)
