@@ -44,7 +44,7 @@ def read_body(response):
     Parameters
     ----------
     response : `requests.Response`
-        The response, not yet read; its stream is replaced by one of the decoded body in memory.
+        The response, not yet read; its stream ``raw`` is replaced by one of the decoded body.
 
     Raises
     ------
@@ -62,11 +62,10 @@ def read_body(response):
         body.write(chunk)
     if _unpacked_size(body) > limit:
         _refuse(response)
-    body.seek(0)
-    # The stream begins again, without the headers of the encoding, which is removed.
-    response._content_consumed = False
+    # All ways to read it, each from the beginning. Its encoding is removed, with its headers.
+    response._content, response._content_consumed = body.getvalue(), True
     response.raw = HTTPResponse(
-        body,
+        io.BytesIO(response.content),
         status=response.raw.status,
         preload_content=False,
         original_response=response.raw._original_response,

@@ -1,17 +1,11 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Errors of requests for images, and the status that each gives its rows."""
 
-import re
-
 from astropy import log
 
 from astro_morph.images.errors import ImageError
 
-__all__ = ['FetchError', 'OutageError', 'as_failure', 'network_failure', 'refuse_outage']
-
-# Statuses of rows that no server was asked for, and of rows that no server has answered.
-NOT_ASKED = {'no_coordinates', 'invalid_coordinates', 'no_size'}
-NOT_ANSWERED = re.compile('connection|timeout|outage|http_429|http_5..')
+__all__ = ['FetchError', 'OutageError', 'as_failure', 'network_failure']
 
 
 class FetchError(Exception):
@@ -43,16 +37,16 @@ class OutageError(RuntimeError):
     ----------
     message : str
         The message for the user.
-    cutouts : `~astro_morph.CutoutSet`, default=None
+    cutouts : `~astro_morph.CutoutSet`
         The cutouts fetched before the outage.
 
     Attributes
     ----------
-    cutouts : `~astro_morph.CutoutSet` or None
+    cutouts : `~astro_morph.CutoutSet`
         The cutouts fetched before the outage; the cache has them too.
     """
 
-    def __init__(self, message, cutouts=None):
+    def __init__(self, message, cutouts):
         super().__init__(message)
         self.cutouts = cutouts
 
@@ -107,24 +101,3 @@ def network_failure(error):
     if isinstance(error, broken):
         return FetchError('connection', str(error), is_network=True)
     return None
-
-
-def refuse_outage(counts):
-    """
-    Raise an error if the network is the only reason why no row has an image.
-
-    Parameters
-    ----------
-    counts : dict
-        Number of rows of each status.
-
-    Raises
-    ------
-    OutageError
-        If there are rows that a server was asked for, and none has been answered.
-    """
-    asked = {status: n for status, n in counts.items() if n and status not in NOT_ASKED}
-    if asked and all(map(NOT_ANSWERED.fullmatch, asked)):
-        reasons = ', '.join(f'{n} {status}' for status, n in asked.items())
-        msg = f'no image could be fetched ({reasons}); check the network, then try again'
-        raise OutageError(msg)

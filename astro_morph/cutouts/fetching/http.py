@@ -50,7 +50,8 @@ def be_polite(session, *, servers=(), is_over=None):
     session.mount('http://', adapter)
     session.mount('https://', adapter)
     # For a debug log, astroquery decodes every image as text, which takes half of the time.
-    session.hooks['response'].clear()
+    hooks = session.hooks['response']
+    hooks[:] = [hook for hook in hooks if not hook.__module__.startswith('astroquery')]
     session.max_redirects = MAX_REDIRECTS
     session.headers['User-Agent'] = f'{_user_agent()} {session.headers["User-Agent"]}'
     return adapter

@@ -38,6 +38,10 @@ _COLUMNS = {
 # Formats that can be read.
 _FORMATS = re.compile('fits|datalink')
 
+# An element of a VOTable that names a file or an address from which its data are to be read, and
+# one that could hide it.
+_ELSEWHERE = re.compile(rb'<(\w+:)?STREAM[^>]*\shref|<!ENTITY')
+
 # IRSA can cut images under this path (https://irsa.ipac.caltech.edu/ibe/cutouts.html).
 _IBE = '/ibe/data/'
 
@@ -157,6 +161,7 @@ class _Client:
         from pyvo.utils.http import create_session
 
         self._session = create_session()
+        self._session.hooks['response'].append(_refuse_data_elsewhere)
         self._address = address
         self._collection = collection
 
@@ -214,6 +219,16 @@ class _Client:
                 raise
             # It does not offer version 2.
             return SIAService(self._address, session=self._session)
+
+
+def _refuse_data_elsewhere(response, **options):
+    """Refuse a table whose data are elsewhere: pyvo would open any file of this machine."""
+    # In UTF-16, every other byte of a name is a zero.
+    if not response.content.startswith(b'SIMPLE') and _ELSEWHERE.search(
+        response.content.replace(b'\0', b'')
+    ):
+        msg = f'the table of {response.url} has its data elsewhere'
+        raise FetchError(status='not_an_image', message=msg)
 
 
 def _read_columns(table):

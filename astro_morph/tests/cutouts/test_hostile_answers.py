@@ -224,3 +224,35 @@ def test_proxies_have_the_same_limits(session):
     ):
         session.get('http://elsewhere.example/', proxies={'http': proxy.url})
     assert info.value.status == 'timeout'
+
+
+STREAM = '<DATA><BINARY><STREAM href="{}"/></BINARY></DATA>'
+ESCAPED = STREAM.replace('<', '&#60;').replace('"', "'")
+TABLE = (
+    '<?xml version="1.0"{}?>{}<VOTABLE version="1.3"><RESOURCE type="results">'
+    '<INFO name="QUERY_STATUS" value="OK"/><TABLE>'
+    '<FIELD name="access_url" datatype="char" arraysize="6"/>{}</TABLE></RESOURCE></VOTABLE>'
+)
+
+
+@pytest.mark.parametrize('service', ['SIA 1', 'SIA 2'])
+@pytest.mark.parametrize(
+    'table',
+    [
+        TABLE.format('', '', STREAM).encode(),
+        TABLE.format(' encoding="UTF-16"', '', STREAM).encode('utf-16'),
+        TABLE.format('', f'<!DOCTYPE VOTABLE [<!ENTITY s "{ESCAPED}">]>', '&s;').encode(),
+    ],
+    ids=['plain', 'UTF-16', 'entity'],
+)
+def test_a_list_of_images_opens_no_other_address(service, table, sky):
+    """A VOTable may say that its data are in a file of the client, or at any address."""
+    with hello() as spy, serve(sky) as server:
+        address = f'{spy.url}/beacon'
+        encoding = 'utf-16-le' if table[:2] == b'\xff\xfe' else 'ascii'
+        answer = faults.status(200, table.replace('{}'.encode(encoding), address.encode(encoding)))
+        is_list = {'/sia1', '/SIA'}.__contains__
+        server.faults = lambda request: answer if is_list(request.path) else None
+        cutouts = SERVICES[service](server.url).fetch(coords_at(sky, [150], [150]), size=16)
+        assert spy.requests == []
+    assert list(cutouts.status) == ['not_an_image']
