@@ -52,7 +52,7 @@ class Conf(_config.ConfigNamespace):
         1.0,
         'Memory in GB that one image file may take when it is read; mosaics that are not '
         'compressed take none.',
-        cfgtype='float(min=0.001)',
+        cfgtype='float(min=0)',
     )
     requests_at_once = _config.ConfigItem(
         4, 'Requests that are under way at any time, for each host.', cfgtype='integer(min=1)'

@@ -7,6 +7,7 @@ __all__ = [
     'ImageError',
     'ImageNotFoundError',
     'NotAnImageError',
+    'TooLargeImageError',
     'TruncatedImageError',
     'UnsupportedImageError',
     'image_errors',
@@ -43,6 +44,12 @@ class UnsupportedImageError(ImageError):
     status = 'unsupported'
 
 
+class TooLargeImageError(ImageError):
+    """The image takes more memory than ``astro_morph.conf.max_image_size``."""
+
+    status = 'too_large'
+
+
 @contextmanager
 def image_errors():
     """Turn any error about a file into an `ImageError`."""
@@ -54,5 +61,7 @@ def image_errors():
         raise ImageNotFoundError(str(error)) from error
     except EOFError as error:
         raise TruncatedImageError(str(error)) from error
+    except MemoryError as error:
+        raise TooLargeImageError(str(error)) from error
     except Exception as error:
         raise ImageError(str(error)) from error

@@ -6,13 +6,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from astro_morph.images.errors import NotAnImageError, TruncatedImageError, UnsupportedImageError
+from astro_morph.images.decoding.limits import claim_memory
+from astro_morph.images.errors import (
+    ImageError,
+    NotAnImageError,
+    TooLargeImageError,
+    TruncatedImageError,
+    UnsupportedImageError,
+)
 
 __all__ = ['decode_picture']
 
 # The first bytes of TIFF files, also of those beyond 4 GB.
 _TIFF_SIGNATURES = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 _PNG_SIGNATURE = b'\x89PNG'
+
+# Memory of a pixel: 4 in Pillow, 4 more where its colours are converted, and 4 in the array. With
+# the default limit, pictures of which Pillow warns are too large, too.
+_BYTES_PER_PIXEL = 12
+
+# More than any image has bands. A file of headers alone could go on for hours.
+_MAX_PAGES = 1000
 
 # Others of Pillow's formats run programs (EPS), or lose bits of deep colour (PPM, JPEG 2000).
 _FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'TIFF', 'WEBP')
@@ -60,14 +74,11 @@ def decode_picture(data):
     try:
         numbers = _find_pages(data)
         with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
-            # Pillow checks the size of each page alone; its limit is None if the user wants none.
-            n_pixels = len(numbers) * picture.width * picture.height
-            if len(numbers) > 1 and n_pixels > (Image.MAX_IMAGE_PIXELS or np.inf):
-                msg = f'{len(numbers)} pages of {picture.width} x {picture.height} pixels'
-                raise Image.DecompressionBombError(msg)
-            pages = [_read_page(picture, number) for number in numbers]
-    except (TruncatedImageError, UnsupportedImageError, Image.DecompressionBombError):
+            pages = _read_pages(picture, numbers)
+    except ImageError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise TooLargeImageError(str(error)) from error
     except UnidentifiedImageError as error:
         if data.startswith(_SIGNATURES):
             raise TruncatedImageError(str(error)) from error
@@ -81,8 +92,17 @@ def decode_picture(data):
     return np.stack(pages, axis=-1) if len(pages) > 1 else pages[0]
 
 
-def _read_page(picture, number):
-    picture.seek(number)
+def _read_pages(picture, numbers):
+    pages, n_pixels = [], 0
+    for number in numbers:
+        picture.seek(number)
+        n_pixels += picture.width * picture.height
+        claim_memory(n_pixels * _BYTES_PER_PIXEL, 'the picture')
+        pages.append(_read_page(picture))
+    return pages
+
+
+def _read_page(picture):
     if picture.mode in _FLUX_MODES:
         return np.asarray(picture)[::-1]
     if picture.mode in _PALETTE_MODES:  # a palette may have transparent colours
@@ -123,6 +143,9 @@ def _read_tiff_headers(data):
     tags = ImageFileDirectory_v2(file.read(16 if is_big else 8))
     pages = {}
     while tags.next and tags.next not in pages:
+        if len(pages) == _MAX_PAGES:
+            msg = f'more than {_MAX_PAGES} pages'
+            raise UnsupportedImageError(msg)
         position = tags.next
         file.seek(position)
         tags.load(file)

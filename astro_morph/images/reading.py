@@ -1,16 +1,12 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Read one image file of any format: FITS, NumPy, JPEG, PNG or TIFF."""
 
-import bz2
 import functools
-import gzip
 import io
 import itertools
-import math
 import re
 import threading
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +15,28 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph.images.companions import rank_names
-from astro_morph.images.errors import NotAnImageError, TruncatedImageError, image_errors
+from astro_morph.images.decoding.limits import (
+    claim_pixels,
+    decompress,
+    find_decompressor,
+    one_large_file,
+    open_file,
+    read_file,
+    size_of_data,
+)
+from astro_morph.images.decoding.tiles import decode_tiles
+from astro_morph.images.errors import (
+    ImageError,
+    NotAnImageError,
+    TooLargeImageError,
+    TruncatedImageError,
+    image_errors,
+)
 from astro_morph.images.picture_files import decode_picture
 from astro_morph.images.units import linearise
 from astro_morph.utils.messages import cut_list
 
 __all__ = ['find_images', 'read_fits', 'read_image']
-
-# A FITS file consists of blocks of this many bytes.
-_FITS_BLOCK = 2880
-
-# The first bytes of compressed files.
-_DECOMPRESSORS = {b'\x1f\x8b': gzip, b'BZ': bz2}
 
 _LOG_LOCK = threading.Lock()
 
@@ -62,19 +68,20 @@ def read_image(path):
     ImageError
         If no image can be read.
     """
-    path, hdu = _split_hdu(path)
-    data = _read_bytes(path)
-    if data.startswith(b'SIMPLE'):
-        with image_errors():
+    images = {}
+    with image_errors(), one_large_file():
+        path, hdu = _split_hdu(path)
+        data = _read_bytes(path)
+        if data.startswith(b'SIMPLE'):
             images = _decode_images(data, hdu)
-            image = _first(images)
-            pixels = _bands_first(read_pixels(image), report=_log_bands_last)
-        _warn_of_others(images)
-        return pixels, image.header
-    with image_errors():
-        if data.startswith(b'\x93NUMPY'):
-            return _bands_first(_decode_numpy(data), report=_log_bands_last), None
-        return _bands_first(decode_picture(data)), None
+            pixels, header = read_pixels(_first(images)), _first(images).header
+        elif data.startswith(b'\x93NUMPY'):
+            pixels, header = _decode_numpy(data), None
+        else:
+            return _bands_first(decode_picture(data)), None
+        pixels = _bands_first(pixels, report=_log_bands_last)
+    _warn_of_others(images)
+    return pixels, header
 
 
 def read_fits(path, hdu=None):
@@ -98,9 +105,8 @@ def read_fits(path, hdu=None):
     ImageError
         If no image can be read.
     """
-    data = _read_bytes(path)
     with image_errors():
-        return read_pixels(decode_fits(data, hdu))
+        return read_pixels(decode_fits(_read_bytes(path), hdu))
 
 
 def find_images(hdus, hdu=None):
@@ -143,8 +149,8 @@ def find_images(hdus, hdu=None):
 
 
 def find_image_hdu(hdus, hdu=None):
-    """Return the first HDU of `find_images`."""
-    return _first(find_images(hdus, hdu))
+    """Return the first HDU of `find_images`, a tile-compressed one with its pixels."""
+    return _decode(_first(find_images(hdus, hdu)))
 
 
 def _first(images):
@@ -163,25 +169,36 @@ def _readable(hdus):
             if number == 0 or type(error) not in (OSError, EOFError):
                 raise
             return
+        if (hdu.fileinfo() or {'datSpan': 0})['datSpan'] < 0:
+            msg = f'HDU {number} announces a negative number of bytes'
+            raise ImageError(msg)
         yield hdu
 
 
 def read_pixels(hdu):
-    """Return the linear pixels of an HDU; raise TruncatedImageError if the file ends before."""
+    """Return the linear pixels of an HDU; raise an `ImageError` if it is too large or truncated."""
+    claim_pixels(hdu)
     try:
-        return linearise(hdu.data, hdu.header)
+        return linearise(_decode(hdu).data, hdu.header)
     except (TypeError, AttributeError) as error:  # the header announces more pixels than there are
         raise TruncatedImageError(str(error)) from error
+
+
+def _decode(hdu):
+    """Return an HDU whose pixels can be read in this process."""
+    if isinstance(hdu, fits.CompImageHDU):
+        return fits.ImageHDU(decode_tiles(hdu), hdu.header)
+    return hdu
 
 
 def decode_fits_file(data):
     """Return the HDUs of a FITS file from its bytes, compressed or not; raise an `ImageError`."""
     with image_errors():
-        data = _decompress(data)
+        data = decompress(data)
         if not data.startswith(b'SIMPLE'):
             msg = f'not a FITS file: it begins with {data[:40]!r}'
             raise NotAnImageError(msg)
-        return fits.HDUList.fromstring(data)
+        return fits.HDUList.fromstring(data[: _find_end(data)])
 
 
 def _split_hdu(path):
@@ -189,48 +206,35 @@ def _split_hdu(path):
     if match is None or Path(path).exists():
         return path, None
     path, hdu = match.groups()
-    return path, int(hdu) if hdu.isdigit() else hdu
+    return path, int(hdu) if hdu.isdecimal() and hdu.isascii() else hdu
 
 
 def open_fits(path):
     """Open a FITS file to read its headers, even if it is compressed and ends too early."""
-    try:
+    if not is_compressed(path):
         return fits.open(path)
-    except (OSError, EOFError):
-        decompressor = find_decompressor(path)
-        if decompressor is None:
-            raise
-        return fits.open(_decompress_start(decompressor, path))
+    with open_file(path) as file:
+        return fits.open(io.BytesIO(decompress(file.read(), is_whole=False)))
 
 
-def find_decompressor(path):
-    """Return the module that decompresses a file, None if the file is not compressed."""
-    with Path(path).open('rb') as file:
-        return _DECOMPRESSORS.get(file.read(2))
-
-
-def _decompress_start(decompressor, path):
-    """Return a file in memory with everything that can be decompressed."""
-    start = io.BytesIO()
-    with decompressor.open(path) as file, suppress(EOFError):
-        while chunk := file.read(_FITS_BLOCK):
-            start.write(chunk)
-    start.seek(0)
-    return start
+def is_compressed(path):
+    """Check whether a FITS file is compressed as a whole; raise an error if it is no FITS file."""
+    with open_file(path) as file:
+        start = file.read(6)
+    if find_decompressor(start):
+        return True
+    if start and start != b'SIMPLE':
+        msg = f'not a FITS file: it begins with {start!r}'
+        raise NotAnImageError(msg)
+    return False
 
 
 def _read_bytes(path):
-    with image_errors():
-        data = _decompress(Path(path).read_bytes())
+    data = read_file(path)
     if not data:
         msg = f'{path} is empty'
         raise TruncatedImageError(msg)
     return data
-
-
-def _decompress(data):
-    decompressor = _DECOMPRESSORS.get(data[:2])
-    return data if decompressor is None else decompressor.open(io.BytesIO(data)).read()
 
 
 def decode_fits(data, hdu=None):
@@ -243,8 +247,10 @@ def _decode_images(data, hdu):
     end = _find_end(data)
     try:
         images = find_images(fits.HDUList.fromstring(data[:end]), hdu)
-        read_pixels(_first(images))
-    except TruncatedImageError:
+        number, image = next(iter(images.items()))
+        images[number] = _decode(image)
+        read_pixels(images[number])
+    except (TooLargeImageError, TruncatedImageError):
         raise
     except Exception as error:
         if end is None or end > len(data):
@@ -263,10 +269,7 @@ def _find_end(data):
             header = fits.Header.fromfile(file)
         except (OSError, EOFError, ValueError):
             return None
-        shape = [header[f'NAXIS{axis}'] for axis in range(1, header['NAXIS'] + 1)]
-        n_values = header.get('PCOUNT', 0) + math.prod(shape) if shape else 0
-        n_bytes = n_values * header.get('GCOUNT', 1) * abs(header['BITPIX']) // 8
-        end = file.tell() + math.ceil(n_bytes / _FITS_BLOCK) * _FITS_BLOCK
+        end = file.tell() + size_of_data(header)
     return end
 
 

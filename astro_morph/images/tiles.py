@@ -25,9 +25,9 @@ from astro_morph.images.errors import (
     image_errors,
 )
 from astro_morph.images.reading import (
-    find_decompressor,
     find_image_hdu,
     find_images,
+    is_compressed,
     open_fits,
     read_fits,
     read_pixels,
@@ -117,7 +117,7 @@ class SkyImage:
         return open_fits(path)
 
     def _read_layout(self, hdu):
-        self._layout = None if find_decompressor(self.path) else _find_layout(hdu)
+        self._layout = None if is_compressed(self.path) else _find_layout(hdu)
 
     def _read_header(self, hdu, hdus=None):
         wcs = WCS(hdu.header, hdus)
@@ -274,8 +274,9 @@ class DownloadedImage(SkyImage):
     def __init__(self, hdu):
         with image_errors(), warnings.catch_warnings():
             warnings.simplefilter('ignore', AstropyWarning)
-            self._read_header(find_image_hdu([hdu]))
-            self._pixels = read_pixels(hdu).reshape(-1, *self.shape)
+            image = find_image_hdu([hdu])
+            self._read_header(image)
+            self._pixels = read_pixels(image).reshape(-1, *self.shape)
 
     def read(self):
         """Return the pixels of shape (plane, y, x)."""

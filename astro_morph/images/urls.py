@@ -7,7 +7,9 @@ import os
 import numpy as np
 from astropy.io import fits
 
+from astro_morph.images.decoding.tiles import is_fragile
 from astro_morph.images.errors import TruncatedImageError, image_errors
+from astro_morph.images.reading import read_pixels
 from astro_morph.images.tiles import SkyImage
 from astro_morph.images.units import linearise
 
@@ -100,7 +102,8 @@ class RemoteImage(SkyImage):
     """
     A FITS image at a URL, with a celestial WCS; see `~astro_morph.images.tiles.SkyImage`.
 
-    The image may be tile-compressed, but the file must not be compressed as a whole.
+    The image may be tile-compressed, but the file must not be compressed as a whole. Of images
+    compressed by RICE or gzip, the tiles of the cutouts are read, of others all.
 
     Parameters
     ----------
@@ -128,7 +131,13 @@ class RemoteImage(SkyImage):
             if file.size < self._end:
                 msg = 'the file ends before the last pixel'
                 raise TruncatedImageError(msg)
-            return _RemotePixels(fits.open(file)[self._hdu], self.shape)
+            hdu = fits.open(file)[self._hdu]
+            if isinstance(hdu, fits.CompImageHDU):
+                file.seek(0)
+                table = fits.open(file, disable_image_compression=True)[self._hdu]
+                if is_fragile(table.header):
+                    return read_pixels(hdu).reshape(-1, *self.shape)
+            return _RemotePixels(hdu, self.shape)
 
 
 def _open_in_blocks(url, size):

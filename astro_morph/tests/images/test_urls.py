@@ -168,3 +168,13 @@ def test_file_that_ends_too_early_is_a_status(memory):
     with pytest.warns(AstropyUserWarning, match='truncated'):
         cutouts = mosaics.fetch(make_coords(), size=24)
     assert set(cutouts.status) == {'truncated'}
+
+
+@pytest.mark.parametrize('method', ['HCOMPRESS_1', 'PLIO_1', 'GZIP_2'])
+def test_other_compressed_images(memory, folder, method):
+    pixels = (100 * make_noise(SHAPE) % 50).astype(np.int32)
+    image = fits.CompImageHDU(pixels, make_wcs(shape=SHAPE).to_header(), compression_type=method)
+    image.writeto(folder / f'{method}.fits')
+    store = fsspec.filesystem('memory')
+    store.put(f'{folder}/{method}.fits', f'/tiles/{method}.fits')
+    assert_same_as_on_disk(memory, folder, f'{method}.fits')
