@@ -14,6 +14,7 @@ from astro_morph.cli.files import (
     load_model,
     name_beside,
     read_first_row,
+    refuse_nothing,
     report_counts,
 )
 
@@ -71,6 +72,7 @@ def main(arguments):
         overwrite=arguments.overwrite,
         resume=arguments.resume,
         verbose=bool(arguments.verbose),
+        check=refuse_nothing,
     )
     report_counts(counts, 'a prediction' if model.spec.tree else 'a class')
     if arguments.output is None:

@@ -13,6 +13,7 @@ from astro_morph.cli.files import (
     find_source,
     make_folder,
     read_catalog,
+    refuse_nothing,
     report_counts,
 )
 
@@ -87,12 +88,10 @@ def rehearse(catalog, output):
 
 
 def count(batches, bar):
-    """Yield the batches, and count their galaxies; without a network, nothing is written."""
-    from astro_morph.cutouts.fetching.failures import refuse_outage
-
+    """Yield the batches, and count their galaxies; refuse a file without images."""
     counts = Counter()
     for batch in batches:
         yield batch
         bar.update(len(batch))
         counts.update(batch.status.tolist())
-    refuse_outage(counts)
+    refuse_nothing(counts)

@@ -2,6 +2,7 @@
 """Check the files that a command names, and read its catalogue, its images and its model."""
 
 import contextlib
+import re
 import tempfile
 import zipfile
 from pathlib import Path
@@ -27,12 +28,17 @@ __all__ = [
     'name_beside',
     'read_catalog',
     'read_first_row',
+    'refuse_nothing',
     'report_counts',
 ]
 
 # Endings of the files of models that PyTorch writes. A model of another name could be taken for a
 # catalogue, or replace one.
 MODEL_ENDINGS = ('.pt', '.pth')
+
+# Statuses of rows for which no server and no file was asked, and of rows without an answer.
+NOT_ASKED = {'no_coordinates', 'invalid_coordinates', 'no_size', 'no_path'}
+NOT_ANSWERED = re.compile('connection|timeout|outage|http_429|http_5..')
 
 
 def check_exists(path):
@@ -235,6 +241,21 @@ def name_beside(path, word):
     """Return the path of a file beside a catalogue, with a word in its name."""
     plain = path.with_suffix('') if path.suffix == '.gz' else path
     return plain.with_stem(f'{plain.stem}-{word}')
+
+
+def refuse_nothing(counts):
+    """Raise an error if no galaxy has an image, and the network or the paths are the reason."""
+    asked = {status: n for status, n in counts.items() if status not in NOT_ASKED}
+    reasons = ', '.join(f'{n} {status}' for status, n in asked.items())
+    if asked and all(map(NOT_ANSWERED.fullmatch, asked)):
+        msg = f'no image could be fetched ({reasons}); check the network, and try again'
+        raise ConnectionError(msg)
+    if [*asked] == ['not_found']:
+        msg = (
+            f'no image was found ({reasons}); check the image paths, which start from the folder '
+            f'of the catalogue, or name another column as {as_written("image_column")}'
+        )
+        raise FileNotFoundError(msg)
 
 
 def report_counts(counts, what):

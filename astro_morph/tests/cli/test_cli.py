@@ -2,22 +2,27 @@
 """The command line: every task from file to file, and its error messages."""
 
 import contextlib
+import dataclasses
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder, OnnxClassifier, conf
 from astro_morph.catalog.io.tables import read_table, write_table
 from astro_morph.cli import demo, main, make_parser
 from astro_morph.evaluation import evaluate
+from astro_morph.models.torch_model import TorchModel
 from astro_morph.simulation import SimulatedSurvey, serve
 from astro_morph.simulation.services import faults
 from astro_morph.utils.files import check_new
@@ -159,6 +164,13 @@ class TestFetch:
             cutouts.images.sum(axis=(2, 3)), expected.sum(axis=(2, 3)), rtol=0.2, atol=1
         )
 
+    def test_zero_point_of_mosaics(self, done, folder):
+        done(
+            'fetch survey.fits --source sdss-{band}.fits --size 24 --quiet --output zero.h5 '
+            '--zero-point 22.5,22.4,22.3'
+        )
+        assert CutoutSet.read(folder / 'zero.h5').zero_point.tolist() == [22.5, 22.4, 22.3]
+
     def test_plan_asks_for_nothing(self, done, folder, serving):
         before = sorted(os.listdir(folder))
         with serving() as server:
@@ -213,6 +225,24 @@ class TestFetch:
         assert error.startswith('astro-morph: Hips2Fits does not answer')
         assert error.count('\n') == 1
         assert not list(folder.glob('*out.h5'))
+
+    @pytest.mark.parametrize(
+        'command',
+        [
+            f'{COMMAND} --output out.h5',
+            'annotate survey.fits out.fits --model model.onnx --survey sdss-dr9 --quiet',
+        ],
+    )
+    def test_without_a_network_nothing_is_written(self, run, folder, serving, command):
+        before = sorted(os.listdir(folder))
+        with serving(faults=lambda request: faults.status(503)), conf.set_temp('tries', 1):
+            code, output, error = run(command)
+        assert (code, output) == (1, '')
+        assert error == (
+            'astro-morph: no image could be fetched (24 http_503); check the network, and try '
+            'again\n'
+        )
+        assert sorted(os.listdir(folder)) == before
 
     def test_file_that_is_there_is_replaced_only_if_asked(self, done, run, folder):
         command = 'fetch survey.fits --source sdss-{band}.fits --size 24 --quiet --output there.h5'
@@ -289,6 +319,10 @@ class TestFit:
         )
         spec = MorphologyClassifier.load(folder / 'new/tuned.pt').model_.spec
         assert (spec.bands, spec.size) == (('g', 'r', 'i'), 24)
+
+    def test_bands_are_those_asked_for(self, done, folder):
+        done(f'fit survey.fits red.pt --source sdss-{{band}}.fits --bands r,g {" ".join(FAST)}')
+        assert MorphologyClassifier.load(folder / 'red.pt').model_.spec.bands == ('r', 'g')
 
 
 class TestPretrain:
@@ -379,6 +413,61 @@ class TestAnnotate:
             text=True,
         )
         assert done.stdout.splitlines()[-1] == '0 []', done.stderr
+
+    def test_a_model_of_votes(self, done, folder):
+        model = TorchModel.load(folder / 'model.pt')
+        spec = dataclasses.replace(
+            model.spec,
+            tree={'edge_on': {'answers': {'yes': 'n_yes', 'no': 'n_no'}}},
+            classes=('edge_on_yes', 'edge_on_no'),
+        )
+        TorchModel(spec, model.network).save(folder / 'votes.pt')
+        said = done('annotate survey.fits votes.ecsv --model votes.pt --source sdss-{band}.fits')
+        assert said == '24 of 24 galaxies have a prediction\n'
+        assert 'morph_edge_on_yes' in read_table(folder / 'votes.ecsv').colnames
+
+    def test_columns_of_two_models_stay_beside_each_other(self, done, folder):
+        for number, catalogue in enumerate(['survey.fits', 'prefix0.ecsv']):
+            done(
+                f'annotate {catalogue} prefix{number}.ecsv --model model.onnx --quiet '
+                f'--source sdss-{{band}}.fits --prefix model{number}_'
+            )
+        assert {'model0_class', 'model1_class'} < {*read_table(folder / 'prefix1.ecsv').colnames}
+
+    def test_without_any_image_nothing_is_written(self, run, folder):
+        write_table(Table({'cutout': ['a.npy', 'b.npy'], 'path': ['x', 'y']}), folder / 'lost.csv')
+        before = sorted(os.listdir(folder))
+        code, output, error = run(
+            'annotate lost.csv out.csv --model model.onnx --image-column cutout'
+        )
+        assert (code, output) == (1, '')
+        assert 'no image was found (2 not_found); check the image paths' in error
+        assert sorted(os.listdir(folder)) == before
+
+    def test_ctrl_c_while_the_network_runs(self, folder):
+        table = read_table(folder / 'survey.fits')
+        write_table(table[np.arange(300 * len(table)) % len(table)], folder / 'large.fits')
+        command = 'annotate large.fits stopped.fits --model model.onnx --images sdss-{band}.fits'
+        # Ctrl-C raises, also where the tests run in the background of a script.
+        code = (
+            'import signal, sys; from astro_morph.cli import main; '
+            'signal.signal(signal.SIGINT, signal.default_int_handler); main()'
+        )
+        process = subprocess.Popen(
+            [sys.executable, '-c', code, *command.split()],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not (folder / 'stopped.fits.parts').exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        output, error = process.communicate()
+        assert (process.returncode, output) == (130, '')
+        assert error.splitlines()[-1].startswith('astro-morph: interrupted')
+        assert 'Traceback' not in error
+        assert not (folder / 'stopped.fits').exists()
 
     def test_overwrite_replaces_file_and_columns(self, done, folder):
         write_table(read_table(folder / 'survey.fits')[:3], folder / 'again.ecsv')

@@ -4,8 +4,10 @@
 import os
 import re
 import shlex
+import warnings
 
 import pytest
+from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph.cli import main
 from astro_morph.tests.cli.mistakes import MISTAKES, make_files
@@ -56,3 +58,68 @@ def test_a_mistake_is_answered_in_one_line(mistake, folder, monkeypatch, capsys)
     assert mistake.says in error
     assert not IN_PYTHON.search(error), error
     assert sorted(os.listdir(folder)) == before
+
+
+class TestReport:
+    """What is printed of an error that no table of mistakes foresees."""
+
+    @pytest.fixture
+    def run(self, monkeypatch, capsys):
+        """Run a task that raises an error or warns; give the exit code and the errors printed."""
+
+        def run(task, *options):
+            monkeypatch.setattr('astro_morph.cli.cache.main', task)
+            return main(['cache', *options]), capsys.readouterr().err
+
+        return run
+
+    @pytest.mark.parametrize(
+        ('error', 'says'),
+        [
+            (ValueError('the first line\nand more'), 'the first line'),
+            (ValueError('\n  later'), 'later'),
+            (KeyError('flux'), "KeyError: 'flux'"),
+            (RuntimeError(), 'RuntimeError'),
+            (AssertionError('odd'), 'AssertionError: odd'),
+            (ZeroDivisionError('by zero'), 'ZeroDivisionError: by zero'),
+            (MemoryError(), 'there is not enough memory'),
+            (OSError(28, 'No space left on device'), 'No space left on device'),
+            (OSError(13, 'Permission denied', 'a.fits'), 'a.fits: Permission denied'),
+            (
+                ModuleNotFoundError("No module named 'sklearn.base'", name='sklearn.base'),
+                'this needs the package scikit-learn, which is not installed; '
+                'python -m pip install scikit-learn',
+            ),
+            (UnicodeDecodeError('utf-8', b'\xff', 0, 1, 'invalid start byte'), "'utf-8' codec"),
+            (RecursionError('maximum depth'), 'RecursionError: maximum depth'),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_any_error_is_one_line(self, run, error, says):
+        def task(arguments):
+            raise error
+
+        code, printed = run(task)
+        assert code == 1
+        assert printed.startswith(f'astro-morph: {says}')
+        assert printed.count('\n') == 1
+        code, printed = run(task, '--debug')
+        assert code == 1
+        assert printed.startswith('Traceback')
+        assert printed.splitlines()[-1].startswith(f'astro-morph: {says}')
+
+    @pytest.mark.filterwarnings('always')
+    def test_warnings_are_one_line_and_those_of_other_packages_are_hidden(self, run):
+        def task(arguments):
+            warnings.warn('the cache\ncannot be read', AstropyUserWarning, stacklevel=1)
+            warnings.warn('will change', FutureWarning, stacklevel=1)
+
+        assert run(task) == (0, 'astro-morph: warning: the cache\n')
+        assert run(task, '--debug')[1].splitlines()[-1] == 'astro-morph: warning: will change'
+
+    def test_closed_pipe_is_left_to_the_process(self, run):
+        def task(arguments):
+            raise BrokenPipeError
+
+        with pytest.raises(BrokenPipeError):
+            run(task)
