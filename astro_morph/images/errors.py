@@ -64,4 +64,5 @@ def image_errors():
     except MemoryError as error:
         raise TooLargeImageError(str(error)) from error
     except Exception as error:
-        raise ImageError(str(error)) from error
+        # A time-out has no message.
+        raise ImageError(str(error) or repr(error)) from error

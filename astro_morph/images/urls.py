@@ -1,12 +1,14 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """FITS images at URLs, on a web server or in object storage, read only where needed."""
 
+import functools
 import glob
 import os
 
 import numpy as np
 from astropy.io import fits
 
+from astro_morph import conf
 from astro_morph.images.decoding.tiles import is_fragile
 from astro_morph.images.errors import TruncatedImageError, image_errors
 from astro_morph.images.reading import read_pixels
@@ -156,7 +158,39 @@ def _find_store(url):
     """Return the file system of a URL, and the path in it."""
     from fsspec.core import url_to_fs
 
-    return url_to_fs(url)
+    is_web = os.fspath(url).startswith(('http://', 'https://'))
+    return url_to_fs(url, **({'client_kwargs': _web_limits()} if is_web else {}))
+
+
+def _web_limits():
+    """Return the limits of answers, as options of the client of web servers."""
+    from aiohttp import ClientTimeout
+
+    timeout = ClientTimeout(
+        total=conf.max_answer_time, sock_connect=conf.timeout, sock_read=conf.timeout
+    )
+    return {'timeout': timeout, 'response_class': _limited_response()}
+
+
+@functools.cache
+def _limited_response():
+    """Return the class of answers of web servers, which may be longer than what was asked for."""
+    from aiohttp import ClientPayloadError, ClientResponse
+
+    class LimitedResponse(ClientResponse):
+        async def read(self):
+            if self._body is None:
+                body = bytearray()
+                async for part in self.content.iter_any():
+                    body += part
+                    if len(body) > conf.max_answer_size * 1e9:
+                        self.close()
+                        msg = f'the answer has more than {conf.max_answer_size:g} GB'
+                        raise ClientPayloadError(msg)
+                self._body = bytes(body)
+            return self._body
+
+    return LimitedResponse
 
 
 class _RemotePixels:

@@ -1,9 +1,12 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Tests of `astro_morph.images.urls`: mosaics at URLs give the same cutouts as on disk."""
 
+import contextlib
 import functools
+import gzip
 import re
 import threading
+import time
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
+from astro_morph import conf
 from astro_morph.cutouts import Mosaics, as_source
 from astro_morph.tests.cutouts.test_mosaics import make_noise, make_positions, make_wcs, write
 
@@ -30,6 +34,11 @@ class RangeHandler(SimpleHTTPRequestHandler):
         bounds = re.fullmatch(r'bytes=(\d+)-(\d+)', self.headers.get('Range', ''))
         if bounds is None:
             super().do_GET()
+            return
+        if self.server.is_hostile is not None:
+            self.send_response(206)
+            with contextlib.suppress(ConnectionError):
+                self.server.is_hostile(self)
             return
         start, last = map(int, bounds.groups())
         with open(self.translate_path(self.path), 'rb') as file:
@@ -80,7 +89,7 @@ def server(folder):
     pytest.importorskip('aiohttp')
     handler = functools.partial(RangeHandler, directory=str(folder))
     with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
-        server.parts = []
+        server.parts, server.is_hostile = [], None
         server.url = f'http://127.0.0.1:{server.server_port}'
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
@@ -151,6 +160,46 @@ def test_file_that_is_no_image_is_left_out(memory):
     with pytest.warns(AstropyUserWarning, match='left out'):
         mosaics = Mosaics({'g': f'{memory}/*-g.fits'})
     assert mosaics.fetch(make_coords(), size=24).is_ok.all()
+
+
+def send_without_end(handler):
+    handler.send_header('Connection', 'close')
+    handler.end_headers()
+    while True:
+        handler.wfile.write(bytes(2**16))
+
+
+def send_bomb(handler):
+    body = gzip.compress(bytes(30_000_000))
+    handler.send_header('Content-Encoding', 'gzip')
+    handler.send_header('Content-Length', str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def send_slowly(handler):
+    handler.send_header('Content-Length', '100000')
+    handler.end_headers()
+    while True:
+        handler.wfile.write(b' ')
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ('answer', 'limit', 'value', 'reason'),
+    [
+        (send_without_end, 'max_answer_size', 0.01, 'more than 0.01 GB'),
+        (send_bomb, 'max_answer_size', 0.01, 'more than 0.01 GB'),
+        (send_slowly, 'max_answer_time', 0.5, 'Timeout'),
+    ],
+)
+def test_answer_of_a_hostile_web_server_is_a_status(server, answer, limit, value, reason):
+    source = Mosaics(f'{server.url}/tile-g.fits')
+    server.is_hostile = answer
+    warned = pytest.warns(AstropyUserWarning, match=f'unreadable.*{reason}')
+    with conf.set_temp(limit, value), warned:
+        cutouts = source.fetch(make_coords(2), size=24)
+    assert list(cutouts.status) == ['unreadable'] * 2
 
 
 def test_file_that_is_gone_is_a_status(memory):
