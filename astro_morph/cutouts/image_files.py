@@ -90,6 +90,11 @@ class ImageFiles(CutoutSource):
             sort = sort or self._common_sort(images)
             yield self._assemble(batch, images, headers, sort, size)
 
+    def settings(self):
+        # Relative paths start from the current folder if none is given.
+        folder = os.path.abspath(os.path.expanduser(self.folder or ''))
+        return super().settings() | {'folder': folder}
+
     def _read(self, table):
         """Return the image of each row, or its status if it has none, and its FITS header."""
         paths = _read_paths(table, self._find_column(table))

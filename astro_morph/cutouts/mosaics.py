@@ -172,6 +172,14 @@ class Mosaics(CutoutSource):
         nearest[has_position] = self._centres.query(directions)[1]
         return np.lexsort((np.nan_to_num(coords.dec.deg), nearest))
 
+    def settings(self):
+        # The files themselves: a pattern may match others from another folder, or tomorrow.
+        paths = {
+            band: sorted({os.path.abspath(locate(tile.image.path)) for tile in tiles})
+            for band, tiles in self._tiles.items()
+        }
+        return super().settings() | {'paths': paths}
+
     @cached_property
     def _centres(self):
         """A tree of the centres of the first band's images, as unit vectors."""

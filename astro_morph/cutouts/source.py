@@ -1,9 +1,11 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """CutoutSource: the interface of every source of cutouts, and the base class of your own."""
 
+import inspect
 from abc import ABC, abstractmethod
 
 from astro_morph.catalog import as_table
+from astro_morph.utils.identity import describe
 
 __all__ = ['CutoutSource']
 
@@ -14,6 +16,11 @@ class CutoutSource(ABC):
 
     A source of your own needs only `fetch`. It never raises for a fault in one row: that row gets
     a status, and the others get their images. The number and order of rows never change.
+
+    Parameters
+    ----------
+    *args, **options
+        The arguments of a subclass, which `settings` returns.
 
     Examples
     --------
@@ -27,6 +34,12 @@ class CutoutSource(ABC):
     >>> Noise().fetch(Table({'id': [7, 8]}))
     <CutoutSet: 2 cutouts of 1 bands (r), 8 x 8 pixels, flux, 0 without image>
     """
+
+    def __new__(cls, *args, **options):
+        # Kept for `settings`, since not every source keeps its arguments under their names.
+        source = super().__new__(cls)
+        object.__setattr__(source, '_arguments', ([*map(describe, args)], describe(options)))
+        return source
 
     @abstractmethod
     def fetch(self, X, *, size=None):
@@ -89,3 +102,29 @@ class CutoutSource(ABC):
             All row numbers in that order; None if the order makes no difference.
         """
         return
+
+    def settings(self):
+        """
+        Return the settings that decide the images, to tell a run from one with other images.
+
+        They are the arguments with which the source was made. Override this if its images depend on
+        anything else.
+
+        Returns
+        -------
+        settings : dict
+            Plain values, as from `astro_morph.utils.identity.describe`.
+
+        Examples
+        --------
+        >>> from astro_morph.cutouts import ImageFiles
+        >>> ImageFiles('path', folder='/data').settings()
+        {'column': 'path', 'folder': '/data', 'bands': None}
+        """
+        args, options = self._arguments
+        signature = inspect.signature(type(self).__init__)
+        _, *given = signature.bind_partial(self, *args).arguments.items()
+        settings = dict(given) | options
+        # A setting may have been changed after the source was made.
+        names = settings.keys() | signature.parameters.keys()
+        return settings | describe({n: value for n, value in vars(self).items() if n in names})

@@ -9,10 +9,8 @@ beside the columns of the catalogue, in its order.
 """
 
 import dataclasses
-import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections import Counter
 from functools import partial
@@ -28,9 +26,10 @@ from astro_morph.cutouts import CutoutSet, as_source, stream_cutouts
 from astro_morph.cutouts.storage import ENDINGS, holds_cutouts
 from astro_morph.prediction.annotate import add_columns, provenance, table_of
 from astro_morph.prediction.brightness import Brightness
+from astro_morph.prediction.parts import FORMAT, Part, Parts
 from astro_morph.prediction.predict import Predictions, predict, prepare, request
-from astro_morph.utils.files import atomic_file, check_new
-from astro_morph.utils.messages import as_written
+from astro_morph.utils.files import locked
+from astro_morph.utils.identity import describe, fingerprint
 from astro_morph.utils.progress import progress_bar
 from astro_morph.utils.threads import draw_ahead
 
@@ -43,9 +42,6 @@ WINDOW = 8192
 # Rows whose predictions are kept together: a killed run loses some seconds of work.
 PART = 2048
 
-# Format of a folder of parts.
-FORMAT = 'astro_morph annotation 1'
-
 
 def annotate_file(
     model,
@@ -57,6 +53,7 @@ def annotate_file(
     overwrite=False,
     resume=False,
     verbose=True,
+    check=None,
 ):
     """
     Add a model's columns to a catalogue in a file, in memory that does not grow with its rows.
@@ -82,9 +79,12 @@ def annotate_file(
     overwrite : bool, default=False
         Whether a file, and columns of these names, may be replaced.
     resume : bool, default=False
-        Whether to continue a run that was interrupted; if there is none, a new one starts.
+        Whether to continue a run that was stopped; if there is none, a new one starts. The
+        catalogue, the model, the source with its settings and ``prefix`` must be the same.
     verbose : bool, default=True
         Whether to show the progress.
+    check : callable, default=None
+        Called with ``counts`` before the output gets its name; if it raises, nothing is kept.
 
     Returns
     -------
@@ -98,6 +98,8 @@ def annotate_file(
     FileExistsError
         If the file exists and ``overwrite`` is false, or parts of it exist and ``resume`` is
         false.
+    BlockingIOError
+        If another run is writing the file.
     ValueError
         If the catalogue can't be read or has no images, if columns of these names exist and
         ``overwrite`` is false, if the format of the output does not take the catalogue, or if the
@@ -105,8 +107,24 @@ def annotate_file(
     """
     # A link stays a link, to the new file.
     path, output = Path(input), Path(output).resolve()
-    parts = _Parts(output)
-    parts.check(overwrite=overwrite, resume=resume)
+    find_format(output)
+    with locked(output):
+        parts = Parts(output)
+        parts.check(overwrite=overwrite, resume=resume)
+        options = {'source': source, 'prefix': prefix, 'overwrite': overwrite, 'verbose': verbose}
+        counts = _annotate(model, path, parts, **options)
+        if check is not None:
+            try:
+                check(counts)
+            except Exception:
+                parts.discard()
+                raise
+        parts.finish()
+        return counts
+
+
+def _annotate(model, path, parts, *, source, prefix, overwrite, verbose):
+    """Annotate a catalogue that no other run annotates, and write the table beside its parts."""
     windows, n_rows = _open_catalogue(path)
     images = _find_source(source, windows[0], path.parent, model.spec)
     add = partial(add_columns, model.spec, prefix=prefix, overwrite=overwrite)
@@ -116,24 +134,21 @@ def annotate_file(
     representatives = find_representatives(map(table_of, windows))
     nothing = _no_predictions(model.spec, len(representatives))
     representatives = add(representatives, nothing, provenance=provenance(model.spec))
-    _check_format_takes(representatives, output)
+    _check_format_takes(representatives, parts.complete.name)
 
-    settings = {
-        'catalogue': [path.name, path.stat().st_size, path.stat().st_mtime_ns],
-        'model': hashlib.sha256(model.spec.to_json().encode()).hexdigest()[:12],
-        'source': source if isinstance(source, str) else type(source).__name__,
-        'prefix': prefix,
-        'rows': [n_rows, WINDOW, PART],
-    }
-    made_by = parts.start(settings, provenance(model.spec))
-    missing = parts.missing(n_rows)
+    identify = partial(_identify, model, path, images, prefix, n_rows)
+    made_by = parts.start(identify(), provenance(model.spec), overwrite=overwrite)
+    missing = parts.missing(_plan(n_rows))
     n_done = n_rows - sum(part.n_rows for part in missing)
     with progress_bar(n_rows, 'annotating', unit='rows', done=n_done, verbose=verbose) as bar:
         brightness = _predict(model, images, windows, missing, parts, bar)
     brightness.warn()
+    # The catalogue is read again, and may have been replaced meanwhile.
+    parts.refuse_other(identify())
 
+    parts.begin()  # of a catalogue without rows, no part is written
     counts = Counter()
-    predictions = _count(parts.read_all(n_rows, model.spec), counts)
+    predictions = _count(parts.read_all(_plan(n_rows), model.spec), counts)
     tables = (
         add(table_of(window), its_predictions, provenance=made_by)
         for window, its_predictions in zip(windows, predictions, strict=True)
@@ -141,8 +156,21 @@ def annotate_file(
     write_chunks(
         tables, parts.complete, n_rows=n_rows, representatives=representatives, overwrite=True
     )
-    parts.finish()
     return counts
+
+
+def _identify(model, path, source, prefix, n_rows):
+    """Return what decides the predictions of each part, as JSON has it."""
+    about = path.stat()
+    settings = {
+        'format': FORMAT,
+        'catalogue': [os.path.abspath(path), about.st_size, about.st_mtime_ns],
+        'model': fingerprint(model.spec.to_json()),
+        'source': describe(source),
+        'prefix': prefix,
+        'rows': [n_rows, WINDOW, PART],
+    }
+    return json.loads(json.dumps(settings))
 
 
 def _predict(model, source, windows, missing, parts, bar):
@@ -151,7 +179,7 @@ def _predict(model, source, windows, missing, parts, bar):
 
     Each step runs in its own thread, a batch ahead of the next: the catalogue is read, images are
     cut and cleaned, the network runs, and the predictions are written. Return the brightness of the
-    images.
+    images, and their statuses.
     """
     brightness = Brightness(model.spec)
     rows = draw_ahead(_read_rows(windows, missing, source))
@@ -199,111 +227,15 @@ def _count(predictions, counts):
         yield of_window
 
 
-@dataclasses.dataclass(eq=False)
-class _Part:
-    """A slice of the rows of a window, in the order in which they are fetched."""
-
-    window: int
-    start: int
-    stop: int
-    rows: np.ndarray | None = None  # their numbers in the window
-
-    @property
-    def n_rows(self):
-        return self.stop - self.start
-
-    @property
-    def name(self):
-        return f'{self.window:06d}-{self.start:06d}.npz'
-
-
-class _Parts:
-    """The folder that holds the predictions of a run until its output is complete."""
-
-    def __init__(self, output):
-        self._output = output
-        self._folder = output.with_name(f'{output.name}.parts')
-        self._settings_file = self._folder / 'run.json'
-        self.complete = self._folder / output.name
-
-    def check(self, *, overwrite, resume):
-        """Refuse to replace a file, or to start where there is an unfinished run."""
-        find_format(self._output)
-        if self._settings_file.exists():
-            if not resume:
-                msg = (
-                    f'{self._folder} holds a run that was stopped; use '
-                    f'{as_written("resume", True)} to continue it, or delete the folder'
-                )
-                raise FileExistsError(msg)
-        else:
-            check_new(self._output, overwrite=overwrite)
-
-    def start(self, settings, made_by):
-        """
-        Start a run, or continue the one that was started with the same settings.
-
-        Return the provenance of the run, which has the date of its start.
-        """
-        # As they would be read from the file.
-        settings = json.loads(json.dumps({'format': FORMAT, **settings}))
-        if not self._settings_file.exists():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            text = json.dumps({'settings': settings, 'provenance': made_by})
-            with atomic_file(self._settings_file) as aside:
-                aside.write_text(text)
-            return made_by
-        run = json.loads(self._settings_file.read_text())
-        for name, expected in settings.items():
-            came = run['settings'].get(name)
-            if came != expected:
-                msg = (
-                    f'{self._folder} holds parts of another run, whose {name} is {came}, not '
-                    f'{expected}; resume with the settings of that run, or delete the folder'
-                )
-                raise ValueError(msg)
-        return run['provenance']
-
-    def missing(self, n_rows):
-        """List the parts that are still missing."""
-        there = set(os.listdir(self._folder))
-        parts = (part for window in range(_n_windows(n_rows)) for part in _parts_of(window, n_rows))
-        return [part for part in parts if part.name not in there]
-
-    def write(self, part, predictions):
-        """Write the predictions of a part."""
-        arrays = {'rows': part.rows, **predictions._asdict()}
-        with atomic_file(self._folder / part.name, overwrite=True) as aside:
-            np.savez(aside, **arrays)
-
-    def read_all(self, n_rows, spec):
-        """Yield the predictions of each window, in the order of its rows."""
-        for window in range(_n_windows(n_rows)):
-            rows, predictions = [np.zeros(0, int)], []
-            for part in _parts_of(window, n_rows):
-                with np.load(self._folder / part.name, allow_pickle=False) as arrays:
-                    rows.append(arrays['rows'])
-                    predictions.append(Predictions(*map(arrays.get, Predictions._fields)))
-            order = np.argsort(np.concatenate(rows))
-            yield Predictions(*(values[order] for values in Predictions.join(predictions, spec)))
-
-    def finish(self):
-        """Move the complete file to its name, and remove the parts."""
-        self.complete.replace(self._output)
-        shutil.rmtree(self._folder)
-
-
-def _n_windows(n_rows):
+def _plan(n_rows):
+    """Yield the parts of each window."""
     # A catalogue without rows is one empty window.
-    return max(1, -(-n_rows // WINDOW))
-
-
-def _parts_of(window, n_rows):
-    n_in_window = min(WINDOW, n_rows - window * WINDOW)
-    return [
-        _Part(window, start, min(start + PART, n_in_window))
-        for start in range(0, n_in_window, PART)
-    ]
+    for window in range(max(1, -(-n_rows // WINDOW))):
+        n_in_window = min(WINDOW, n_rows - window * WINDOW)
+        yield [
+            Part(window, start, min(start + PART, n_in_window))
+            for start in range(0, n_in_window, PART)
+        ]
 
 
 def _open_catalogue(path):
@@ -338,9 +270,8 @@ def _no_predictions(spec, n):
     )
 
 
-def _check_format_takes(table, output):
-    """Write a few rows to a temporary file, to check that the format of the output takes them."""
-    output.parent.mkdir(parents=True, exist_ok=True)
+def _check_format_takes(table, name):
+    """Write a few rows to a temporary file of that name, to check that its format takes them."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / output.name
-        write_chunks([table], path, n_rows=len(table), representatives=table[:0])
+        path = Path(folder) / name
+        write_chunks([table], path, n_rows=len(table), representatives=table[:0], overwrite=True)

@@ -1,14 +1,24 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Write files atomically: a file has its name only when it is complete."""
+"""Write files atomically, one run at a time: a file has its name only when it is complete."""
 
 import contextlib
 import os
 import secrets
+import warnings
 from pathlib import Path
+
+from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph.utils.messages import as_written
 
-__all__ = ['atomic_file', 'check_new']
+try:
+    import fcntl
+except ImportError:  # on Windows
+    import msvcrt
+
+    fcntl = None
+
+__all__ = ['atomic_file', 'check_new', 'locked']
 
 
 def check_new(path, *, overwrite=False):
@@ -52,7 +62,7 @@ def atomic_file(path, *, overwrite=False):
     Raises
     ------
     FileExistsError
-        If the file exists and ``overwrite`` is false.
+        If the file exists and ``overwrite`` is false, also if it has appeared meanwhile.
 
     Examples
     --------
@@ -71,6 +81,105 @@ def atomic_file(path, *, overwrite=False):
         # The data are on the disk before the name is, even if the power fails.
         with aside.open('rb+') as file:
             os.fsync(file.fileno())
-        aside.replace(path)
+        if overwrite:
+            aside.replace(path)
+        else:
+            _name_new(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(path):
+    """
+    Keep other runs from writing a file.
+
+    The lock is a hidden file beside it, which is removed at the end. It ends with the process:
+    what a killed process leaves is no lock. Folders that are missing are created, and those that
+    stay empty are removed.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to be written; it need not exist.
+
+    Raises
+    ------
+    BlockingIOError
+        If another run has locked the file.
+
+    Examples
+    --------
+    >>> from astro_morph.utils.files import locked
+    >>> path = getfixture('tmp_path') / 'annotated.fits'
+    >>> with locked(path), locked(path):
+    ...     pass
+    Traceback (most recent call last):
+    BlockingIOError: ...annotated.fits is being written by another run; wait until it has ended...
+    """
+    path = Path(path).resolve()
+    missing = [folder for folder in path.parents if not folder.exists()]
+    lock = path.with_name(f'.{path.name}.lock')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _take(lock, path)
+        try:
+            yield
+        finally:
+            _release(lock, file)
+    finally:
+        with contextlib.suppress(OSError):  # of the first folder that is not empty
+            for folder in missing:
+                folder.rmdir()
+
+
+def _name_new(aside, path):
+    """Give a complete file its name, unless another file has it."""
+    try:
+        os.link(aside, path)  # unlike renaming, this never replaces a file
+    except FileExistsError:
+        check_new(path)
+    except OSError:  # some file systems have no links
+        check_new(path)
+        aside.replace(path)
+
+
+def _take(lock, path):
+    """Open and lock a file, and return it."""
+    while True:
+        file = lock.open('ab')
+        try:
+            _lock(file)
+        except (BlockingIOError, PermissionError) as error:
+            file.close()
+            msg = (
+                f'{path} is being written by another run; wait until it has ended, or name '
+                f'another {as_written("output")}'
+            )
+            raise BlockingIOError(msg) from error
+        except OSError as error:
+            msg = (
+                f'{path} cannot be locked ({error}); make sure that no other run writes it at the '
+                'same time'
+            )
+            warnings.warn(msg, AstropyUserWarning, stacklevel=4)
+        # The run that had locked the file may have removed it before it was locked here.
+        if os.path.exists(lock) and os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
+            return file
+        file.close()
+
+
+def _lock(file):
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    else:
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+
+
+def _release(lock, file):
+    """Remove a lock. Its file is removed first where the system removes open files."""
+    if fcntl is None:
+        file.close()
+    with contextlib.suppress(OSError):
+        lock.unlink()
+    file.close()

@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """From file to file: the rows and columns of `annotate`, whatever stops the run in between."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -214,6 +215,159 @@ class TestResume:
         done = run(tmp_path / 'out.fits', 0)
         assert done.returncode == 0, done.stderr
         assert columns_of(tmp_path / 'out.fits') == columns_of(tmp_path / 'undisturbed.fits')
+
+    def test_other_settings_of_a_source_are_told_apart(self, tmp_path):
+        write_table(Table({'id': range(6)}), tmp_path / 'in.csv')
+
+        def run(*arguments, after=99, **options):
+            model = Interrupted(after)
+            return annotate_file(
+                model,
+                tmp_path / 'in.csv',
+                tmp_path / 'out.csv',
+                source=Constant(*arguments),
+                verbose=False,
+                **options,
+            )
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(streaming, 'PART', 2)
+            with pytest.raises(KeyboardInterrupt):
+                run(1, after=2)
+            with pytest.raises(ValueError, match=r"whose source is .*'value': 1.*, not .*: -1"):
+                run(-1, resume=True)
+            run(1, resume=True)
+        assert set(read_table(tmp_path / 'out.csv')['morph_class']) == {'bright'}
+
+    def test_run_that_has_computed_nothing_leaves_nothing(self, folder, tiles, tmp_path):
+        with pytest.raises(KeyboardInterrupt):
+            self.run(folder, tiles, tmp_path / 'new' / 'out.fits', Interrupted(0))
+        assert os.listdir(tmp_path) == []
+        # Nor one that was killed then.
+        (tmp_path / 'out.fits.parts').mkdir()
+        (tmp_path / 'out.fits.parts' / 'run.json').write_text('{}')
+        self.run(folder, tiles, tmp_path / 'out.fits', prefix='m_')
+        assert os.listdir(tmp_path) == ['out.fits']
+
+    def test_parts_without_a_run_are_discarded(self, folder, tiles, small_windows, tmp_path):
+        output, parts = tmp_path / 'out.fits', tmp_path / 'out.fits.parts'
+        self.interrupt(folder, tiles, output)
+        (parts / 'run.json').unlink()
+        (parts / 'notes.txt').touch()
+        dark = BrightnessModel()
+        dark.run = lambda samples: MODEL.run(-samples)
+        self.run(folder, tiles, output, dark)
+        self.run(folder, tiles, tmp_path / 'undisturbed.fits', dark)
+        assert columns_of(output) == columns_of(tmp_path / 'undisturbed.fits')
+        # Files that no run has written are kept.
+        assert os.listdir(parts) == ['notes.txt']
+
+    @pytest.mark.parametrize('is_in_place', [False, True])
+    def test_run_that_was_killed_as_it_tidied_up_is_complete(
+        self, folder, tiles, small_windows, tmp_path, monkeypatch, is_in_place
+    ):
+        path = output = tmp_path / 'out.fits'
+        write_table(read_table(folder / 'survey.fits'), path)
+        options = {'source': tiles, 'overwrite': True, 'verbose': False}
+        if not is_in_place:
+            path = path.rename(tmp_path / 'in.fits')
+            options.pop('overwrite')
+        with monkeypatch.context() as patch:
+            patch.setattr(streaming.Parts, 'discard', lambda parts: None)
+            counts = annotate_file(MODEL, path, output, **options)
+        annotated = columns_of(output)
+        assert len(os.listdir(tmp_path / 'out.fits.parts')) == 13
+        assert annotate_file(MODEL, path, output, resume=True, **options) == counts
+        assert columns_of(output) == annotated
+        assert sorted(os.listdir(tmp_path)) == sorted({path.name, output.name})
+        with pytest.raises(FileExistsError, match='exists already; use overwrite=True'):
+            annotate_file(MODEL, path, output, source=tiles)
+
+    def test_two_runs_into_one_file(self, folder, tiles, tmp_path):
+        run = functools.partial(self.run, folder, tiles, tmp_path / 'out.fits')
+
+        class First(BrightnessModel):
+            def run(self, samples):
+                for resume in (False, True):
+                    with pytest.raises(BlockingIOError, match='is being written by another run'):
+                        run(resume=resume)
+                return super().run(samples)
+
+        run(First())
+        assert os.listdir(tmp_path) == ['out.fits']
+
+    def test_file_of_another_program_is_kept(self, folder, tiles, small_windows, tmp_path):
+        output = tmp_path / 'out.fits'
+
+        class Second(BrightnessModel):
+            def run(self, samples):
+                output.write_text('of another program')
+                return super().run(samples)
+
+        for model, resume in [(Second(), False), (MODEL, True)]:
+            with pytest.raises(FileExistsError, match='exists already; use overwrite=True'):
+                self.run(folder, tiles, output, model, resume=resume)
+        assert output.read_text() == 'of another program'
+        self.run(folder, tiles, output, resume=True, overwrite=True)
+        assert os.listdir(tmp_path) == ['out.fits']
+
+    def test_right_to_replace_is_that_of_the_run(self, folder, tiles, small_windows, tmp_path):
+        output = tmp_path / 'out.fits'
+        output.write_text('old')
+        with pytest.raises(KeyboardInterrupt):
+            self.run(folder, tiles, output, Interrupted(4), overwrite=True)
+        assert output.read_text() == 'old'
+        assert self.run(folder, tiles, output, resume=True).total() == 60
+
+    def test_catalogue_that_changes_meanwhile(self, folder, tiles, small_windows, tmp_path):
+        path = tmp_path / 'in.fits'
+        write_table(read_table(folder / 'survey.fits'), path)
+
+        class Touching(BrightnessModel):
+            def run(self, samples):
+                os.utime(path)
+                return super().run(samples)
+
+        with pytest.raises(ValueError, match='another run, whose catalogue is'):
+            annotate_file(Touching(), path, tmp_path / 'out.fits', source=tiles, verbose=False)
+        assert not (tmp_path / 'out.fits').exists()
+
+    @pytest.mark.parametrize(
+        ('text', 'message'),
+        [
+            ('', r'run\.json is damaged; delete the folder'),
+            ('[1]', r'run\.json is damaged; delete the folder'),
+            ('{"settings": {}}', r'run\.json is damaged; delete the folder'),
+            (
+                '{"settings": {"format": "astro_morph annotation 1"}}',
+                "format 'astro_morph annotation 1', expected 'astro_morph annotation 2'; .*version",
+            ),
+        ],
+    )
+    def test_run_of_another_version(self, folder, tiles, small_windows, tmp_path, text, message):
+        self.interrupt(folder, tiles, tmp_path / 'out.fits')
+        (tmp_path / 'out.fits.parts' / 'run.json').write_text(text)
+        with pytest.raises(ValueError, match=message):
+            self.run(folder, tiles, tmp_path / 'out.fits', resume=True)
+
+    def test_damaged_part(self, folder, tiles, small_windows, tmp_path):
+        self.interrupt(folder, tiles, tmp_path / 'out.fits')
+        part = tmp_path / 'out.fits.parts' / '000000-000000.npz'
+        part.write_bytes(part.read_bytes()[:-50])
+        with pytest.raises(ValueError, match=r'000000\.npz is damaged .* delete it'):
+            self.run(folder, tiles, tmp_path / 'out.fits', resume=True)
+        part.unlink()
+        assert self.run(folder, tiles, tmp_path / 'out.fits', resume=True).total() == 60
+
+
+class Constant(CutoutSource):
+    """Images that hold one value."""
+
+    def __init__(self, value):
+        self._pixel = value
+
+    def fetch(self, X, *, size=None):
+        return CutoutSet(np.full((len(X), 2, 8, 8), self._pixel), bands='gr', table=X)
 
 
 class TestRefusal:
