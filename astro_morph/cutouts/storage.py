@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Write cutouts to HDF5 files and read them, behind `CutoutSet.write` and `CutoutSet.read`."""
 
+import contextlib
 import os
 
 import astropy.units as u
@@ -8,9 +9,12 @@ import numpy as np
 from astropy.io import registry
 from astropy.table import QTable, Table
 
+from astro_morph.catalog.io.hdf5 import Hdf5Reader
 from astro_morph.catalog.io.tables import decode_text
 from astro_morph.cutouts.cutout_set import CutoutSet
 from astro_morph.utils.files import atomic_file
+from astro_morph.utils.hdf5 import Hdf5File, create_hdf5, is_hdf5
+from astro_morph.utils.messages import in_one_line
 
 __all__ = ['holds_cutouts', 'read_cutouts', 'write_batches', 'write_cutouts']
 
@@ -19,8 +23,15 @@ FORMAT = 'astro_morph cutouts 1'
 
 ENDINGS = ('.h5', '.hdf5')
 
-# Datasets beside the images, with a value for each row.
-_ROWS = ('status', 'flags', 'pixel_scale', 'rotation', 'parity', 'centers')
+# Datasets with a value for each row: the types that it may have, and its shape.
+_ROWS = {
+    'status': (np.bytes_, ()),
+    'flags': (np.integer, ()),
+    'pixel_scale': (np.floating, ()),
+    'rotation': (np.floating, ()),
+    'parity': (np.number, ()),
+    'centers': (np.number, (2,)),
+}
 
 
 def holds_cutouts(path):
@@ -37,6 +48,11 @@ def holds_cutouts(path):
     holds_cutouts : bool
         Whether `~astro_morph.CutoutSet.write` wrote it.
 
+    Raises
+    ------
+    ValueError
+        If it is an HDF5 file that is damaged.
+
     Examples
     --------
     >>> import tempfile
@@ -48,12 +64,10 @@ def holds_cutouts(path):
     >>> holds_cutouts(path)
     True
     """
-    import h5py
-
-    if not h5py.is_hdf5(path):
+    if not is_hdf5(path):
         return False
-    with h5py.File(path) as file:
-        return file.attrs.get('format') == FORMAT
+    with _naming(path):
+        return Hdf5File(path).attributes.get('format') == FORMAT
 
 
 def read_cutouts(path):
@@ -75,35 +89,22 @@ def read_cutouts(path):
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
-        If the file does not hold cutouts.
+        If the file is damaged, or does not hold cutouts as `write_cutouts` writes them: plain
+        numbers in one piece.
     """
-    import h5py
-
     if not isinstance(path, (str, os.PathLike)):
         # Astropy passes an open file if the caller did not name the format.
         path = path.name
-    if not holds_cutouts(path):
+    with _naming(path):
+        file = Hdf5File(path)
+    if file.attributes.get('format') != FORMAT:
         msg = f'{str(path)!r} is no file of cutouts; name one that CutoutSet.write wrote'
         raise ValueError(msg)
-    with h5py.File(path) as file:
-        rows = {name: file[name][:] for name in _ROWS if name in file}
-        scale = rows.get('pixel_scale', file.attrs.get('pixel_scale'))
-        return CutoutSet(
-            _map_images(path, file['images']),
-            bands=file.attrs['bands'].tolist(),
-            pixel_scale=None if scale is None else scale * u.arcsec,
-            framing=file.attrs.get('framing'),
-            kind=file.attrs['kind'],
-            zero_point=file.attrs.get('zero_point'),
-            status=rows['status'],
-            flags=rows['flags'],
-            table=_read_table(file) if 'table' in file else None,
-            # Files written before 0.1 lack them.
-            rotation=rows.get('rotation'),
-            parity=rows.get('parity'),
-            centers=rows.get('centers'),
-        )
+    with _naming(path):
+        return _build(file)
 
 
 def write_cutouts(cutouts, path, *, overwrite=False):
@@ -149,9 +150,7 @@ def write_batches(batches, path, *, table, n_rows, overwrite=False):
     FileExistsError
         If the file exists and ``overwrite`` is false.
     """
-    import h5py
-
-    with atomic_file(path, overwrite=overwrite) as aside, h5py.File(aside, 'w') as file:
+    with atomic_file(path, overwrite=overwrite) as aside, create_hdf5(aside) as (file, check):
         start = 0
         for cutouts in batches:
             if start == 0:
@@ -160,6 +159,8 @@ def write_batches(batches, path, *, table, n_rows, overwrite=False):
                 shape = (n_rows, *values.shape[1:])
                 dataset = file.require_dataset(name, shape, values.dtype, exact=True)
                 dataset[start : start + len(values)] = values
+            # On a full disk, no further cutouts are fetched.
+            check()
             start += len(cutouts)
         if table is not None:
             table.write(file, path='table', serialize_meta=True, append=True)
@@ -193,27 +194,72 @@ def _datasets(cutouts):
     return rows
 
 
-def _map_images(path, dataset):
-    """Map a dataset into memory; pages that are changed become private copies."""
-    if dataset.size == 0:
-        return dataset[:]
-    offset = dataset.id.get_offset()
-    # A plain view: slices of numpy.memmap itself are several times slower.
-    return np.asarray(np.memmap(path, dataset.dtype, 'c', offset, dataset.shape))
+def _build(file):
+    """Build the cutouts that a file holds."""
+    attributes = file.attributes
+    bands = list(map(str, attributes['bands']))
+    images = file.array('images', is_mapped=True)
+    _check('images', images, (np.floating, np.uint8), (len(images), len(bands), *images.shape[2:]))
+    # Files written before 0.1 lack some.
+    rows = {name: file.array(name) for name in _ROWS if name in file.datasets}
+    for name, values in rows.items():
+        types, shape = _ROWS[name]
+        _check(name, values, types, (len(images), *shape))
+    scale = rows.get('pixel_scale', attributes.get('pixel_scale'))
+    return CutoutSet(
+        images,
+        bands=bands,
+        pixel_scale=None if scale is None else scale * u.arcsec,
+        framing=attributes.get('framing'),
+        kind=attributes['kind'],
+        zero_point=attributes.get('zero_point'),
+        status=rows['status'],
+        flags=rows['flags'],
+        table=_read_table(file, len(images)) if 'table' in file.datasets else None,
+        rotation=rows.get('rotation'),
+        parity=rows.get('parity'),
+        centers=rows.get('centers'),
+    )
 
 
-def _read_table(file):
-    table_class = QTable if file.attrs['has_quantities'] else Table
-    table = table_class.read(file, path='table')
+def _check(name, values, types, shape):
+    """Refuse an array of another type or shape than that of cutouts."""
+    is_known = any(np.issubdtype(values.dtype, known) for known in np.atleast_1d(types))
+    if not is_known or values.shape != shape:
+        msg = f'{name!r} has the type {values.dtype} and the shape {values.shape}, expected {shape}'
+        raise ValueError(msg)
+
+
+def _read_table(file, n_rows):
+    table_class = QTable if file.attributes['has_quantities'] else Table
+    reader = Hdf5Reader(file, 'table', table_class=table_class)
+    if reader.n_rows != n_rows:
+        msg = f"'table' has {reader.n_rows} rows, expected {n_rows}"
+        raise ValueError(msg)
+    table = reader.read(0, n_rows)
     decode_text(table)
     return table
 
 
+@contextlib.contextmanager
+def _naming(path):
+    """Turn the errors of a damaged file into a ValueError that names it."""
+    try:
+        yield
+    except (ImportError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        # What is of another type anywhere is found by NumPy, Astropy or Python.
+        what = f'{error} is missing' if isinstance(error, KeyError) else in_one_line(error)
+        msg = f'the HDF5 file {os.fspath(path)!r} cannot be read: {what}; write or copy it again'
+        raise ValueError(msg) from error
+
+
 def _is_hdf5(origin, filepath, fileobj, *args, **kwargs):
-    """Check whether a file holds cutouts; of a file to be written, check the name."""
-    if origin == 'write':
+    """Check whether a file is HDF5; of a file to be written, check the name."""
+    if origin == 'write' or filepath is None:
         return str(filepath).endswith(ENDINGS)
-    return filepath is not None and holds_cutouts(filepath)
+    return str(filepath).endswith(ENDINGS) or is_hdf5(filepath)
 
 
 registry.register_reader('hdf5', CutoutSet, read_cutouts)

@@ -14,7 +14,7 @@ from astro_morph import CutoutSet
 from astro_morph.cutouts import holds_cutouts
 from astro_morph.cutouts.storage import write_batches
 
-pytest.importorskip('h5py')
+h5py = pytest.importorskip('h5py')
 
 IMAGES = np.random.default_rng(0).normal(size=(4, 2, 6, 5)).astype(np.float32)
 IMAGES[1, 0, 2] = np.nan
@@ -114,12 +114,11 @@ def test_other_files_are_told(tmp_path):
     Table({'id': [1]}).write(table, path='data', serialize_meta=True)
     text = tmp_path / 'text.h5'
     text.write_text('nothing of the kind')
-    for path in (table, text):
+    for path, message in {table: 'is no file of cutouts', text: 'it is no HDF5 file'}.items():
         assert not holds_cutouts(path)
-        with pytest.raises(IORegistryError):
-            CutoutSet.read(path)
-        with pytest.raises(ValueError, match=f'{path.name}.* is no file of cutouts'):
-            CutoutSet.read(path, format='hdf5')
+        for options in ({}, {'format': 'hdf5'}):
+            with pytest.raises(ValueError, match=rf'{path.name}.* {message}'):
+                CutoutSet.read(path, **options)
 
 
 def test_a_file_is_replaced_only_if_asked(tmp_path):
@@ -155,3 +154,114 @@ def test_nothing_is_left_of_a_file_that_broke_off(tmp_path, error):
         write_batches(batches(), tmp_path / 'a.h5', table=None, n_rows=4, overwrite=True)
     assert os.listdir(tmp_path) == ['a.h5']
     np.testing.assert_array_equal(CutoutSet.read(tmp_path / 'a.h5').images, IMAGES)
+
+
+def put(name, values=None, **options):
+    """Return a function that replaces a dataset of a file, or removes it."""
+
+    def change(file):
+        del file[name]
+        if values is not None or options:
+            file.create_dataset(name, data=values, **options)
+
+    return change
+
+
+def mark(**attributes):
+    """Return a function that replaces attributes of a file, or removes them."""
+
+    def change(file):
+        for name, value in attributes.items():
+            del file.attrs[name]
+            if value is not None:
+                file.attrs[name] = value
+
+    return change
+
+
+class TestHostile:
+    """A file that no writer of cutouts has written is refused, and says what is wrong."""
+
+    OTHER = {'external': [(__file__, 0, 80)]}
+
+    @pytest.mark.parametrize(
+        ('change', 'message'),
+        [
+            (
+                put('images', shape=IMAGES.shape, dtype=h5py.string_dtype()),
+                'pieces, expected plain',
+            ),
+            (put('images', shape=IMAGES.shape, dtype=h5py.ref_dtype), 'has objects'),
+            (put('images', IMAGES, compression=1), 'pieces, expected plain'),
+            (put('images', np.ones(IMAGES.shape, 'i4')), "'images' has the type int32"),
+            (put('images', np.ones(IMAGES.shape, 'c8')), "'images' has the type complex64"),
+            (put('images', IMAGES[:, :1]), r'the shape \(4, 1, 6, 5\), expected \(4, 2, 6, 5\)'),
+            (put('images', IMAGES[:3]), r"'status' has .* the shape \(4,\), expected \(3,\)"),
+            (put('images', IMAGES[..., 0]), 'images must have the axes'),
+            (put('images', 1.0), 'cannot be read'),
+            (
+                put('status', shape=4, dtype='S20', **OTHER),
+                "'status' has its values in other files",
+            ),
+            (put('status', [0, 0, 0, 0]), "'status' has the type int64"),
+            (put('status', np.array([b'\xff'] * 4)), 'cannot be read'),
+            (put('flags', np.zeros(4)), "'flags' has the type float64"),
+            (put('rotation', np.zeros((4, 1))), r'expected \(4,\)'),
+            (put('centers', np.zeros(4)), r'expected \(4, 2\)'),
+            (put('table', np.zeros(3, [('id', 'i4')])), "'table' has 3 rows, expected 4"),
+            (put('table', np.zeros(4)), 'cannot be read'),
+            (put('table.__table_column_meta__', [b'datatype: [']), 'cannot be read'),
+            (mark(bands=None), "'bands' is missing"),
+            (mark(bands=['g']), r'expected \(4, 1, 6, 5\)'),
+            (mark(bands=7), 'cannot be read'),
+            (mark(kind='x-ray'), 'kind must be one of'),
+            (mark(zero_point='bright'), 'cannot be read'),
+            (mark(pixel_scale='small'), 'cannot be read'),
+            (mark(format='astro_morph cutouts 99'), 'is no file of cutouts'),
+        ],
+    )
+    def test_file(self, tmp_path, change, message):
+        path = tmp_path / 'hostile.h5'
+        options = {'pixel_scale': 1 * u.arcsec, 'framing': '2 * r', 'zero_point': 22.5}
+        CutoutSet(IMAGES, bands='gr', table=Table({'r': range(4)}), **options).write(path)
+        with h5py.File(path, 'r+') as file:
+            change(file)
+        with pytest.raises(ValueError, match=rf'hostile\.h5.*{message}'):
+            CutoutSet.read(path)
+
+    @pytest.mark.parametrize('size', [9, 100, 2000, -1])
+    def test_file_that_was_cut_off(self, tmp_path, size):
+        path = tmp_path / 'half.h5'
+        CutoutSet(IMAGES).write(path)
+        path.write_bytes(path.read_bytes()[:size])
+        for read in (CutoutSet.read, holds_cutouts):
+            with pytest.raises(ValueError, match=r'half\.h5.* it is damaged'):
+                read(path)
+
+
+@pytest.mark.parametrize('dtype', ['f2', '>f4', 'f8'])
+def test_other_floating_point_numbers_are_read(tmp_path, dtype):
+    path = tmp_path / 'a.h5'
+    CutoutSet(IMAGES).write(path)
+    with h5py.File(path, 'r+') as file:
+        put('images', IMAGES.astype(dtype))(file)
+    images = CutoutSet.read(path).images
+    assert images.dtype == np.float32
+    np.testing.assert_allclose(images, IMAGES, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize('fraction', [0.1, 0.9, 0.999])
+def test_full_disk_leaves_nothing(tmp_path, fraction):
+    resource = pytest.importorskip('resource')
+    cutouts = CutoutSet(IMAGES, table=make_table())
+    cutouts.write(tmp_path / 'a.h5')
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Writing more is an error, as on a full disk.
+    limit = int(fraction * (tmp_path / 'a.h5').stat().st_size)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(OSError, match='File too large'):
+            cutouts.write(tmp_path / 'b.h5')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(tmp_path) == ['a.h5']
