@@ -1,7 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Label galaxies by eye, on a web page that only this machine can open."""
 
-import socket
 from pathlib import Path
 
 from astro_morph.cli import options
@@ -14,7 +13,6 @@ from astro_morph.cli.files import (
     name_beside,
     read_catalog,
 )
-from astro_morph.utils.messages import as_written
 
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
 
@@ -64,20 +62,20 @@ def add_arguments(command):
 
 def main(arguments):
     """Run the task."""
-    import flask  # noqa: F401 - a missing package is reported before the work
-
     from astro_morph.cutouts import catalog_of
-    from astro_morph.labelling.label_table import open_label_table
+    from astro_morph.labelling.label_table import LabelTable
+    from astro_morph.labelling.page import check_flask, listen
 
+    check_flask()
     output = arguments.output or name_beside(arguments.X, 'labelled')
     check_table_output(output, overwrite=True)
     check_encoder(arguments.encoder, names=['auto'])
     X = read_catalog(arguments.X)
     source = find_source(arguments, X, bands=arguments.bands)
     check_images(source, X, size=arguments.size, bands=arguments.bands)
-    check_port(arguments.port)
+    listen(arguments.port).close()
     make_folder(output)
-    open_label_table(
+    LabelTable(
         catalog_of(X), output, classes=arguments.classes, label_column=arguments.label_column
     )
     from astro_morph.estimators.classifier import MorphologyClassifier
@@ -103,13 +101,3 @@ def main(arguments):
     )
     n_labels = len(table) - table[arguments.label_column].mask.sum()
     print(f'{n_labels} of {len(table)} galaxies have a label in {output}')
-
-
-def check_port(port):
-    """Check before the work that the page can be served."""
-    try:
-        with socket.create_server(('127.0.0.1', port)):
-            pass
-    except OSError as error:
-        msg = f'{as_written("port", port)} cannot be used ({error.strerror}); choose another'
-        raise ValueError(msg) from error

@@ -3,15 +3,61 @@
 
 import logging
 import secrets
+import socket
 import string
 import webbrowser
 from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ['make_app', 'serve']
+from astro_morph.utils.messages import as_written
+
+__all__ = ['check_flask', 'listen', 'make_app', 'serve']
 
 # Names under which the browser may ask for the page. Any other comes from a web site whose name
 # was pointed at the address of this machine (DNS rebinding).
 HOSTS = ['127.0.0.1', 'localhost']
+
+
+def check_flask():
+    """
+    Check that Flask is installed.
+
+    Raises
+    ------
+    ImportError
+        If it is not.
+    """
+    try:
+        import flask  # noqa: F401
+    except ImportError as error:
+        msg = "the labelling page needs Flask; pip install 'astro-morph[label]'"
+        raise ImportError(msg) from error
+
+
+def listen(port):
+    """
+    Open a port of this machine, which only this machine can reach.
+
+    Parameters
+    ----------
+    port : int
+        The port; 0 for any free one.
+
+    Returns
+    -------
+    listener : `socket.socket`
+        The open port.
+
+    Raises
+    ------
+    ValueError
+        If the port is in use, or reserved.
+    """
+    try:
+        return socket.create_server((HOSTS[0], port))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        msg = f'{as_written("port", port)} cannot be used ({reason}); choose another'
+        raise ValueError(msg) from error
 
 
 def serve(session, *, port=0, show=True):
@@ -31,6 +77,8 @@ def serve(session, *, port=0, show=True):
     ------
     ImportError
         If Flask is not installed.
+    ValueError
+        If the port cannot be used.
     """
     token = secrets.token_urlsafe(16)
     app = make_app(session, token)
@@ -38,12 +86,14 @@ def serve(session, *, port=0, show=True):
 
     # Its log would show each request with the token.
     logging.getLogger('werkzeug').setLevel(logging.ERROR)
-    server = make_server('127.0.0.1', port, app, threaded=True)
-    address = f'http://127.0.0.1:{server.port}/{token}/'
-    print(f'Label galaxies at {address}', flush=True)
-    if show:
-        webbrowser.open(address)
-    server.serve_forever()
+    with listen(port) as listener:
+        # Given a port in use, it would end the process.
+        server = make_server(HOSTS[0], 0, app, threaded=True, fd=listener.fileno())
+        address = f'http://{HOSTS[0]}:{server.port}/{token}/'
+        print(f'Label galaxies at {address}', flush=True)
+        if show:
+            webbrowser.open(address)
+        server.serve_forever()
 
 
 def make_app(session, token):
@@ -67,11 +117,8 @@ def make_app(session, token):
     ImportError
         If Flask is not installed.
     """
-    try:
-        from flask import Flask, abort, g, render_template, request
-    except ImportError as error:
-        msg = "the labelling page needs Flask; pip install 'astro-morph[label]'"
-        raise ImportError(msg) from error
+    check_flask()
+    from flask import Flask, abort, g, render_template, request
 
     app = Flask(__name__, static_folder=None, template_folder='.')
     app.config['TRUSTED_HOSTS'] = HOSTS

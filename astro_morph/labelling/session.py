@@ -1,15 +1,14 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Run a labelling session: queue galaxies ranked by active learning, save labels, learn."""
 
+import operator
 import threading
-from pathlib import Path
 
 import numpy as np
 
 from astro_morph.catalog import read_labels, read_positions
-from astro_morph.catalog.io.tables import write_table
 from astro_morph.images.pictures import data_uris
-from astro_morph.labelling.label_table import all_classes, open_label_table
+from astro_morph.labelling.label_table import LabelTable, all_classes
 from astro_morph.labelling.progress import cross_validate
 from astro_morph.learning.active import CRITERIA, choose, typical
 from astro_morph.learning.heads import linear_head
@@ -30,7 +29,8 @@ class LabellingSession:
     The first galaxies are typical ones that differ from each other, see
     `~astro_morph.learning.active.typical`; from 16 labels of two classes on, the predictions of a
     linear classifier decide, see `~astro_morph.learning.active.choose`. Each label is in the file
-    before the next galaxy is shown. The methods may be called from several threads.
+    before the next galaxy is shown, and in its journal, a text file that only grows. The methods
+    may be called from several threads.
 
     Parameters
     ----------
@@ -40,7 +40,8 @@ class LabellingSession:
         Their features, NaN where there is no image.
     path : path-like
         File of the labelled catalogue, see `~astro_morph.catalog.io.tables.write_table`. If it
-        exists, its labels are kept, and it is replaced.
+        exists, its labels are kept, and it is replaced. If it is gone, but the file of its name
+        with ``.journal`` is not, the labels are restored from that.
     classes : sequence, default=None
         The classes to choose from; those of the labels in the catalogue are added.
     label_column : str, default='morphology'
@@ -97,13 +98,11 @@ class LabellingSession:
             raise ValueError(msg)
         self.cutouts = cutouts
         self.features = features
-        self.path = Path(path)
         self.label_column = label_column
         self.criterion = criterion
         self.random_state = random_state
-        self.table = open_label_table(
-            cutouts.table, path, classes=classes, label_column=label_column
-        )
+        self._file = LabelTable(cutouts.table, path, classes=classes, label_column=label_column)
+        self.table = self._file.table
         labels, is_labelled = read_labels(self.table, label_column)
         self.classes = tuple(all_classes(classes, labels[is_labelled]).tolist())
         # Index of the class of each row, -1 for none.
@@ -121,6 +120,15 @@ class LabellingSession:
         # One thread labels while another one learns.
         self._lock = threading.RLock()
         self._refill()
+
+    @property
+    def path(self):
+        """The file of the labelled catalogue."""
+        return self._file.path
+
+    @path.setter
+    def path(self, path):
+        self._file.path = path
 
     @property
     def row(self):
@@ -155,7 +163,16 @@ class LabellingSession:
         -------
         address : str
             The PNG file as a ``data:`` address.
+
+        Raises
+        ------
+        ValueError
+            If it has not been chosen.
         """
+        row = self._checked(row)
+        if row not in self._pictures:
+            msg = f'row {row} was not chosen to be labelled; pass the row of the current galaxy'
+            raise ValueError(msg)
         return self._pictures[row]
 
     def row_info(self, row):
@@ -172,6 +189,7 @@ class LabellingSession:
         text : str
             Such as ``'row 7 · RA 180.0042 Dec +4.9958 · 25.3″ wide'``, without what is unknown.
         """
+        row = self._checked(row)
         parts = [f'row {row}']
         try:
             coords, status = read_positions(self.table[row : row + 1])
@@ -205,8 +223,7 @@ class LabellingSession:
             msg = f'label must be one of {cut_list(self.classes)}, got {label!r}'
             raise ValueError(msg)
         with self._lock:
-            self._check_row(row)
-            self._write(row, self.classes.index(label))
+            self._write(self._current(row), self.classes.index(label))
             self._advance()
 
     def skip(self, row):
@@ -224,8 +241,7 @@ class LabellingSession:
             If the galaxy is not the current one.
         """
         with self._lock:
-            self._check_row(row)
-            self._is_skipped[row] = True
+            self._is_skipped[self._current(row)] = True
             self._advance()
 
     def undo(self):
@@ -271,21 +287,33 @@ class LabellingSession:
                 self._queue = self._queue[:1]
                 self._refill()
 
-    def _check_row(self, row):
-        if row != self.row:
-            msg = f'row {row} is not the current galaxy, which is row {self.row}'
+    def _checked(self, row):
+        """Return the number of a row as an int."""
+        n_rows = len(self.table)
+        try:
+            number = operator.index(row)
+        except TypeError:
+            number = -1
+        # In NumPy, None stands for all rows, and so does True.
+        if isinstance(row, (bool, np.bool_)) or not 0 <= number < n_rows:
+            msg = f'row must be the number of a row, 0 to {n_rows - 1}, got {row!r}'
             raise ValueError(msg)
+        return number
+
+    def _current(self, row):
+        """Return the number of a row, which must be that of the current galaxy."""
+        if self.row is None:
+            msg = f'row {row} cannot be labelled or skipped: there are no more galaxies to label'
+            raise ValueError(msg)
+        number = self._checked(row)
+        if number != self.row:
+            msg = f'row {number} is not the current galaxy, which is row {self.row}'
+            raise ValueError(msg)
+        return number
 
     def _write(self, row, k):
         """Write the class of a row to the file; if that fails, nothing has changed."""
-        column = self.table[self.label_column]
-        before = column[row]
-        column[row] = self.classes[k] if k >= 0 else np.ma.masked
-        try:
-            write_table(self.table, self.path, overwrite=True)
-        except BaseException:
-            column[row] = before
-            raise
+        self._file.set(row, self.classes[k] if k >= 0 else None)
         self._target[row] = k
 
     def _advance(self):

@@ -2,7 +2,7 @@
 """Start to label a catalogue: fetch its images, compute their features, open the page."""
 
 from astro_morph.cutouts import as_cutouts, catalog_of
-from astro_morph.labelling.label_table import open_label_table
+from astro_morph.labelling.label_table import LabelTable
 from astro_morph.labelling.session import LabellingSession
 from astro_morph.utils.messages import as_written
 
@@ -22,7 +22,7 @@ def label(X, path, *, classifier=None, classes=None, criterion='diverse', port=0
         The catalogue, in which some rows may have a label.
     path : path-like
         File of the labelled catalogue, to which each label is written at once. If it exists,
-        labelling continues from it.
+        labelling continues from it. The file of its name with ``.journal`` keeps every label.
     classifier : `~astro_morph.MorphologyClassifier`, default=None
         Its parameters are used: the source of the images, the column of the labels, and the
         encoder that computes the features. It is not fitted. By default a classifier with default
@@ -42,7 +42,8 @@ def label(X, path, *, classifier=None, classes=None, criterion='diverse', port=0
     Raises
     ------
     ValueError
-        As from `LabellingSession`, or if no row has an image, or the encoder is ``'random'``.
+        As from `LabellingSession`, or if no row has an image, the encoder is ``'random'``, or the
+        port cannot be used.
     ImportError
         If Flask is not installed.
 
@@ -55,8 +56,11 @@ def label(X, path, *, classifier=None, classes=None, criterion='diverse', port=0
     ...     catalog, 'labelled.ecsv', classes=['spiral', 'elliptical']
     ... )  # doctest: +SKIP
     """
-    from astro_morph.labelling.page import serve
+    from astro_morph.labelling.page import check_flask, listen, serve
 
+    # Before the images are fetched.
+    check_flask()
+    listen(port).close()
     session = start(X, path, classifier=classifier, classes=classes, criterion=criterion)
     serve(session, port=port, show=show)
     return session.table
@@ -110,7 +114,7 @@ def start(X, path, *, classifier=None, classes=None, criterion='diverse'):
         raise ValueError(msg)
     column = classifier.label_column
     # Before the images are fetched: a file that can't be written is an error.
-    open_label_table(catalog_of(X), path, classes=classes, label_column=column)
+    LabelTable(catalog_of(X), path, classes=classes, label_column=column)
     cutouts = as_cutouts(X, source=classifier.source, size=classifier.size, bands=classifier.bands)
     usable(cutouts)
     encoder = starting_encoder(classifier, cutouts).adapt(cutouts)

@@ -1,17 +1,24 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """A labelling session: what it asks, saves, undoes and learns."""
 
+import socket
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from astropy.table import MaskedColumn, QTable
+from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph import MorphologyClassifier
-from astro_morph.catalog.io.tables import read_table
-from astro_morph.labelling import LabellingSession, cross_validate, label, start
+from astro_morph.catalog import read_positions
+from astro_morph.catalog.io.tables import read_table, write_table
+from astro_morph.labelling import LabellingSession, cross_validate, label, label_table, start
 from astro_morph.labelling.session import QUEUE
 from astro_morph.learning.active import CRITERIA
 from astro_morph.simulation import SimulatedSurvey
-from astro_morph.tests.helpers import make_blobs
+from astro_morph.tests.catalog.test_table_chunks import assert_same_table
+from astro_morph.tests.catalog.test_table_io import require
+from astro_morph.tests.helpers import fill_disk, make_blobs
 
 CLASSES = ['round', 'edge_on']
 
@@ -78,6 +85,38 @@ class TestLabels:
         with pytest.raises(ValueError, match=f'row {row} is not the current galaxy'):
             session.label(row, 'round')
         assert session.counts == {'round': 1, 'edge_on': 0}
+
+    @pytest.mark.parametrize(
+        'row', [None, True, False, np.True_, -1, 40, 1.0, 'x', [0], slice(None), ..., np.arange(40)]
+    )
+    def test_only_numbers_of_rows_are_rows(self, session, path, row):
+        first = session.row
+        session.label(first, 'round')
+        before = read_table(path)['morphology'].tolist()
+        for call in (
+            lambda: session.label(row, 'edge_on'),
+            lambda: session.skip(row),
+            lambda: session.row_info(row),
+            lambda: session.picture(row),
+        ):
+            with pytest.raises(ValueError, match='row must be the number of a row, 0 to 39, got'):
+                call()
+        assert read_table(path)['morphology'].tolist() == before
+        assert session.n_left == 36
+
+    @pytest.mark.parametrize('row', [None, 0, 5, True])
+    def test_nothing_is_labelled_when_none_is_left(self, session, path, row):
+        answer(session, 37)
+        before = read_table(path)['morphology'].tolist()
+        for call in (lambda: session.label(row, 'edge_on'), lambda: session.skip(row)):
+            with pytest.raises(ValueError, match='no more galaxies to label'):
+                call()
+        assert read_table(path)['morphology'].tolist() == before
+        assert session.counts == {'round': 18, 'edge_on': 19}
+
+    def test_numbers_of_numpy_are_rows(self, session):
+        session.label(np.int64(session.row), 'round')
+        assert session.counts['round'] == 1
 
     def test_an_unknown_class_is_refused(self, session):
         with pytest.raises(ValueError, match=r"label must be one of .*, got 'square'"):
@@ -203,6 +242,130 @@ class TestCatalogue:
             LabellingSession(cutouts.replace(table=None), features, path, classes=CLASSES)
 
 
+class TestNothingIsLost:
+    """Whatever happens to the file, each label that was given is in its journal."""
+
+    def again(self, session, path):
+        return LabellingSession(session.cutouts, session.features, path, classes=CLASSES)
+
+    def test_file_that_is_gone_is_restored(self, session, path):
+        answer(session, 5)
+        session.undo()
+        expected = read_table(path)
+        path.unlink()
+        with pytest.warns(AstropyUserWarning, match='is gone: its 4 labels are restored from'):
+            again = self.again(session, path)
+        assert again.counts == session.counts
+        assert_same_table(read_table(path), expected)
+
+    def test_labels_of_numbers_are_restored(self, path):
+        cutouts, _, features = unlabelled(6)
+        for classes in ([4, 7], None):
+            warns = pytest.warns(AstropyUserWarning) if classes is None else nullcontext()
+            with warns:
+                session = LabellingSession(cutouts, features, path, classes=classes or [4, 7])
+            if classes:
+                session.label(session.row, 7)
+            path.unlink()
+        assert session.counts == {4: 0, 7: 1}
+
+    def test_damaged_file_says_where_the_labels_are(self, session, path):
+        answer(session, 5)
+        path.write_bytes(b'')
+        with pytest.raises(ValueError, match=r'cannot be read: .*; move the file away'):
+            self.again(session, path)
+        path.rename(path.with_name('damaged'))
+        with pytest.warns(AstropyUserWarning, match='restored'):
+            assert self.again(session, path).counts == session.counts
+
+    def test_journal_of_another_catalogue_is_kept_but_not_used(self, session, path):
+        answer(session, 5)
+        journal = path.with_name('labelled.ecsv.journal')
+        before = journal.read_text()
+        path.unlink()
+        cutouts, _, features = unlabelled(41)
+        other = LabellingSession(cutouts, features, path, classes=CLASSES)
+        assert sum(other.counts.values()) == 0
+        assert journal.read_text().startswith(before)
+
+    def test_journal_cut_off_by_a_crash(self, session, path):
+        answer(session, 5)
+        journal = path.with_name('labelled.ecsv.journal')
+        journal.write_bytes(journal.read_bytes()[:-4])
+        again = self.again(session, path)
+        again.label(again.row, 'round')
+        path.unlink()
+        with pytest.warns(AstropyUserWarning, match='its 6 labels'):
+            self.again(session, path)
+
+    def test_labels_that_were_emptied_by_hand_stay_empty(self, session, path):
+        first, *_ = answer(session, 5)
+        table = read_table(path)
+        table['morphology'][first] = np.ma.masked
+        write_table(table, path, overwrite=True)
+        assert sum(self.again(session, path).counts.values()) == 4
+        path.unlink()
+        with pytest.warns(AstropyUserWarning, match='its 4 labels'):
+            self.again(session, path)
+
+    def test_two_sessions_of_one_file(self, session, path):
+        answer(session, 3)
+        later = self.again(session, path)
+        answered = later.row
+        later.label(answered, 'round')
+        row = session.row
+        with pytest.raises(OSError, match='was changed by another session or program; start'):
+            session.label(row, 'edge_on')
+        assert session.row == row
+        assert sum(session.counts.values()) == 3
+        labels = read_table(path)['morphology']
+        assert labels[answered] == 'round'
+        assert (~labels.mask).sum() == 4
+
+    def test_label_that_cannot_be_written_is_not_in_the_journal(self, session, path, monkeypatch):
+        row = session.row
+        with monkeypatch.context() as patch:
+            fill_disk(patch, label_table, 'write_table')
+            with pytest.raises(OSError, match='No space left'):
+                session.label(row, 'round')
+        path.unlink()
+        assert sum(self.again(session, path).counts.values()) == 0
+
+    @pytest.mark.parametrize('ending', ['fits', 'ecsv', 'vot', 'h5', 'csv', 'parquet'])
+    def test_catalogue_in_another_order_is_another(self, tmp_path, ending):
+        require(f'.{ending}')
+        path = tmp_path / f'labelled.{ending}'
+        cutouts, _, features = unlabelled(6)
+        table = cutouts.table
+        table['ra'] = np.linspace(10, 11, 6)
+        table['dec'] = MaskedColumn(np.linspace(-1, 1, 6), mask=np.arange(6) == 2)
+        table['name'] = ['a', 'b', 'c ', 'd', '', 'f']
+        table['mag'] = np.array([1, 2, np.nan, 4, 5, 6], np.float32) / 3
+        table['is_ok'] = np.arange(6) > 3
+        session = LabellingSession(cutouts, features, path, classes=CLASSES)
+        session.label(session.row, 'round')
+        again = LabellingSession(cutouts, features, path, classes=CLASSES)
+        assert again.counts == session.counts
+        for names in (['id'], ['ra', 'dec'], ['name'], ['mag']):
+            other = table.copy()
+            for name in names:
+                other[name] = table[name][::-1]
+            with pytest.raises(ValueError, match=r'in another order: in row 0, its .* differs'):
+                LabellingSession(cutouts.replace(table=other), features, path, classes=CLASSES)
+
+    def test_sky_in_another_order_is_another(self, path):
+        survey = SimulatedSurvey(n_galaxies=4)
+        cutouts = survey.fetch(survey.catalogue['ra', 'dec'], size=32)
+        for table in (cutouts.table, QTable({'coords': read_positions(cutouts.table)[0]})):
+            LabellingSession(cutouts.replace(table=table), np.eye(4), path, classes=CLASSES)
+            with pytest.raises(ValueError, match='in row 0, its position differs'):
+                LabellingSession(
+                    cutouts.replace(table=table[::-1]), np.eye(4), path, classes=CLASSES
+                )
+            path.unlink()
+            path.with_name('labelled.ecsv.journal').unlink()
+
+
 class TestLearning:
     def test_first_galaxies_are_unlike_each_other(self, path):
         # Three kinds; two of them are rare, and a draw of three may well miss them.
@@ -298,3 +461,10 @@ class TestStart:
     def test_a_file_that_cannot_be_written_is_known_first(self, blobs, tmp_path):
         with pytest.raises(ValueError, match=r"'labels\.doc' must end in"):
             label(blobs, tmp_path / 'labels.doc')
+
+    def test_a_port_in_use_is_known_first(self, blobs, path):
+        with socket.create_server(('127.0.0.1', 0)) as other:
+            port = other.getsockname()[1]
+            with pytest.raises(ValueError, match=f'port={port} cannot be used .*; choose another'):
+                label(blobs, path, port=port, show=False)
+        assert not path.exists()

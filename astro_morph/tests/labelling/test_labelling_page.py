@@ -86,8 +86,13 @@ class TestAnswers:
         [
             ({'label': 'square'}, "label must be one of ['round', 'edge_on'], got 'square'"),
             ({}, "label must be one of ['round', 'edge_on'], got None"),
-            ({'label': 'round', 'row': 99}, 'row 99 is not the current galaxy'),
-            ({'label': 'round', 'row': 'x'}, 'row None is not the current galaxy'),
+            ({'label': 'round', 'row': 11}, 'row 11 is not the current galaxy'),
+            ({'label': 'round', 'row': 11.0}, 'row must be the number of a row, 0 to 11, got None'),
+            ({'label': 'round', 'row': 'null'}, 'row must be the number of a row'),
+            ({'label': 'round', 'row': 'true'}, 'row must be the number of a row'),
+            ({'label': 'round', 'row': ''}, 'row must be the number of a row'),
+            ({'label': 'round', 'row': -1}, 'row must be the number of a row'),
+            ({'label': 'round', 'row': 12}, 'row must be the number of a row'),
         ],
     )
     def test_a_bad_label_is_refused_with_a_word(self, client, session, data, word):
@@ -95,6 +100,23 @@ class TestAnswers:
         assert answer.status_code == 400
         assert word in answer.json['error']
         assert session.counts == {'round': 0, 'edge_on': 0}
+
+    @pytest.mark.parametrize('row', ['null', '', '0', None])
+    def test_no_request_labels_what_is_not_shown(self, client, session, path, row):
+        for _ in range(12):
+            session.label(session.row, 'round')
+        for task in ('label', 'skip'):
+            answer = client.post(f'/{TOKEN}/{task}', data={'label': 'edge_on', 'row': row})
+            assert answer.status_code == 400
+            assert 'no more galaxies to label' in answer.json['error']
+        assert set(read_table(path)['morphology']) == {'round'}
+
+    def test_file_that_was_changed_by_others_is_kept(self, client, session, path):
+        path.write_text(path.read_text())
+        answer = client.post(f'/{TOKEN}/label', data={'row': session.row, 'label': 'round'})
+        assert answer.status_code == 500
+        assert 'the label is not saved: ' in answer.json['error']
+        assert 'was changed by another session' in answer.json['error']
 
     def test_nothing_to_undo_is_said(self, client):
         answer = client.post(f'/{TOKEN}/undo')
