@@ -4,13 +4,10 @@
 import numpy as np
 
 from astro_morph.catalog import as_table
+from astro_morph.cutouts.outcome import NOT_SEARCHED
 from astro_morph.cutouts.source import CutoutSource
 
 __all__ = ['FirstOf']
-
-# Statuses of rows without a path or position for a source; the status of a source that could search
-# is more informative.
-NOT_SEARCHED = ('no_path', 'no_coordinates')
 
 # What each row takes from the source that has its image.
 _EACH_ROW = ('images', 'flags', 'rotation', 'parity', 'centers')
@@ -51,20 +48,24 @@ class FirstOf(CutoutSource):
 
     def fetch(self, X, *, size=None):
         table = as_table(X)
-        cutouts = self.sources[0].fetch(table, size=size)
+        cutouts = self.sources[0]._fetch_quietly(table, size=size)
         for source in self.sources[1:]:
             rows = np.flatnonzero(~cutouts.is_ok)
             if len(rows):
                 side = cutouts.shape[-1] if size is None and cutouts.is_ok.any() else size
-                cutouts = _fill(cutouts, rows, source.fetch(table[rows], size=side))
+                cutouts = _fill(cutouts, rows, source._fetch_quietly(table[rows], size=side))
         return cutouts
 
     def order(self, X):
         return self.sources[0].order(X)
 
+    def describe_row(self, X, row):
+        return self.sources[0].describe_row(X, row)
+
 
 def _fill(cutouts, rows, others):
     """Return the cutouts with the images of another source in rows that had none."""
+    # The status of a source that could search is more informative.
     is_better = others.is_ok | np.isin(cutouts.status[rows], NOT_SEARCHED)
     status = cutouts.status.copy()
     status[rows[is_better]] = others.status[is_better]

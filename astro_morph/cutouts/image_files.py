@@ -4,17 +4,22 @@
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from astropy import log
+from astropy.io import fits
 
 from astro_morph.catalog import as_table, find_image_column
 from astro_morph.catalog.flags import BITS
+from astro_morph.catalog.image_paths import locate_image, read_image_paths
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS, CutoutSet
+from astro_morph.cutouts.outcome import Outcome
 from astro_morph.cutouts.sizes import SAME_SCALE, framing_of
 from astro_morph.cutouts.source import CutoutSource
-from astro_morph.images.errors import ImageError
+from astro_morph.images.errors import ImageError, image_errors
 from astro_morph.images.orientation import orient, read_jacobian
 from astro_morph.images.reading import read_image
 from astro_morph.utils.messages import as_written, cut_list, for_caller
@@ -32,6 +37,8 @@ class ImageFiles(CutoutSource):
     axes the bands are the first or the last axis, whichever is shorter; the last is reported in
     Astropy's log. The grey pages of a TIFF file are bands.
     Images of unsigned 8-bit integers are pictures from 0 to 255, all others are taken as flux.
+    An image that takes more than ``astro_morph.conf.max_image_size`` gets the status
+    ``'too_large'``. If no row has an image, a warning names the first path.
     PNG and TIFF files with more bits a pixel than can be read, such as 16 bits a colour, get the
     status ``'unsupported'``.
 
@@ -77,44 +84,85 @@ class ImageFiles(CutoutSource):
         return f'<ImageFiles: paths of {self.column or "the column that holds them"}{where}>'
 
     def fetch(self, X, *, size=None):
+        outcome = Outcome()
+        cutouts = self._fetch_quietly(X, size=size)
+        outcome.add(cutouts, self)
+        outcome.warn()
+        return cutouts
+
+    def _fetch_quietly(self, X, *, size=None):
         table = as_table(X)
-        images, headers = self._read(table)
-        return self._assemble(table, images, headers, self._common_sort(images), size)
+        files = self._read(table, self.find_column(table), size)
+        return self._assemble(table, files, self._common_sort(files), size)
 
     def stream(self, X, *, size=None, batch_size=1024):
         table = as_table(X)
-        sort = None
+        column, sort = self.find_column(table), None
         for start in range(0, len(table), batch_size):
             batch = table[start : start + batch_size]
-            images, headers = self._read(batch)
-            sort = sort or self._common_sort(images)
-            yield self._assemble(batch, images, headers, sort, size)
+            files = self._read(batch, column, size)
+            sort = sort or self._common_sort(files)
+            yield self._assemble(batch, files, sort, size)
+
+    def describe_row(self, X, row):
+        column = self.find_column(X)
+        (path,) = read_image_paths(X[column][row : row + 1])
+        if path is None:
+            return f'no path in the column {column!r}'
+        with suppress(ValueError):
+            path = self._locate(path)
+        return repr(path)
 
     def settings(self):
         # Relative paths start from the current folder if none is given.
         folder = os.path.abspath(os.path.expanduser(self.folder or ''))
         return super().settings() | {'folder': folder}
 
-    def _read(self, table):
-        """Return the image of each row, or its status if it has none, and its FITS header."""
-        paths = _read_paths(table, self._find_column(table))
+    def _read(self, table, column, size):
+        """Return the `_File` of each row."""
+        paths = read_image_paths(table[column])
         # Decoders release Python's lock, so that threads read several images at once.
         with ThreadPoolExecutor() as pool:
-            read = list(pool.map(self._read_one, paths))
-        return [image for image, _ in read], [header for _, header in read]
+            return list(pool.map(partial(self._read_one, size=size), paths))
 
-    def _read_one(self, path):
+    def _read_one(self, path, *, size):
         if path is None:
-            return 'no_path', None
+            return _File('no_path')
         try:
-            folder = os.path.expanduser(self.folder or '')
-            image, header = read_image(os.path.join(folder, os.path.expanduser(path)))
+            with image_errors():
+                image, header = read_image(self._locate(path))
         except ImageError as error:
-            return error.status, None
-        return (image if np.isfinite(image).any() else 'all_nan'), header
+            return _File(error.status)
+        if not np.isfinite(image).any():
+            return _File('all_nan')
+        return _File('ok', _Sort.of(image), _keep_centre(image, size), header)
 
-    def _find_column(self, table):
-        column = find_image_column(table) if self.column is None else self.column
+    def _locate(self, path):
+        return locate_image(path, self.folder)
+
+    def find_column(self, table):
+        """
+        Return the column of paths.
+
+        Parameters
+        ----------
+        table : `~astropy.table.Table`
+            The catalogue.
+
+        Returns
+        -------
+        column : str
+            ``column``, or the one that `astro_morph.catalog.find_image_column` finds. If it was
+            one of several, Astropy's log says which.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        column = self.column
+        if column is None:
+            column = find_image_column(table, folder=self.folder, report=log.info)
         if column not in table.colnames:
             wanted = 'whose name suggests image paths' if column is None else f'{column!r}'
             msg = (
@@ -125,9 +173,9 @@ class ImageFiles(CutoutSource):
             raise ValueError(msg)
         return column
 
-    def _common_sort(self, images):
+    def _common_sort(self, files):
         """Return the sort of most images, None if there is no image."""
-        sorts = Counter(_Sort.of(image) for image in images if isinstance(image, np.ndarray))
+        sorts = Counter(file.sort for file in files if file.sort is not None)
         if not sorts:
             return None
         looks = Counter()
@@ -142,24 +190,24 @@ class ImageFiles(CutoutSource):
             raise ValueError(msg)
         return next(s for s, _ in sorts.most_common() if (s.kind, s.n_bands) == (kind, n_bands))
 
-    def _assemble(self, table, images, headers, sort, size):
+    def _assemble(self, table, files, sort, size):
         if sort is None:
             n_bands = 1 if self.bands is None else len(self.bands)
-            sort = _Sort('flux', n_bands, (size or 1, size or 1))
+            sort = _Sort('flux', n_bands, shape_of_nothing(size))
         size = check_size(size, sort.shape)
         pixels = np.full((len(table), sort.n_bands, size, size), np.nan, np.float32)
         status = np.full(len(table), 'ok', 'U20')
-        for row, image in enumerate(images):
-            status[row] = sort.judge(image)
+        for row, file in enumerate(files):
+            status[row] = sort.judge(file)
             if status[row] == 'ok':
-                pixels[row] = cut_centre(image, size)
+                pixels[row] = cut_centre(file.image, size)
         return as_cutout_set(
             pixels,
             status,
             bands=self._name_bands(sort),
             kind=sort.kind,
             table=table,
-            **_locate(headers, status == 'ok', size, sort.shape),
+            **_find_places([file.header for file in files], status == 'ok', size, sort.shape),
         )
 
     def _name_bands(self, sort):
@@ -179,17 +227,34 @@ class _Sort(NamedTuple):
     def of(cls, image):
         return cls(kind_of(image), image.shape[0], image.shape[1:])
 
-    def judge(self, image):
-        """Return the status of a row with this image, or with a status instead of an image."""
-        if isinstance(image, str):
-            return image
-        other = _Sort.of(image)
+    def judge(self, file):
+        """Return the status of a row with this file."""
+        other = file.sort
+        if other is None:
+            return file.status
         if (other.kind, other.n_bands) != (self.kind, self.n_bands):
             return 'wrong_bands'
         return 'ok' if other.shape == self.shape else 'wrong_size'
 
 
-def _locate(headers, has_image, size, shape):
+class _File(NamedTuple):
+    """What was read from the file of a row: the centre of its image, and the sort of all of it."""
+
+    status: str
+    sort: _Sort | None = None
+    image: np.ndarray | None = None
+    header: fits.Header | None = None
+
+
+def _keep_centre(image, size):
+    """Return the part of an image that a cutout needs; a copy, so that the rest is not kept."""
+    size = size[0] if isinstance(size, tuple) else size
+    if not isinstance(size, (int, np.integer)) or not 0 < size < min(image.shape[1:]):
+        return image
+    return cut_centre(image, size).copy()
+
+
+def _find_places(headers, has_image, size, shape):
     """Return how the cutouts lie on the sky, as far as their FITS headers say so."""
     middle = [(length - size) // 2 + (size - 1) / 2 for length in shape[::-1]]
     jacobians = np.full((len(headers), 2, 2), np.nan)
@@ -226,6 +291,12 @@ def as_cutout_set(pixels, status, **options):
     return CutoutSet(pixels, status=status, flags=flags * (status == 'ok'), **options)
 
 
+def shape_of_nothing(size):
+    """Return the shape (y, x) of cutouts without any image, of which no size is known."""
+    side = size[0] if isinstance(size, tuple) else size
+    return (side, side) if isinstance(side, (int, np.integer)) else (1, 1)
+
+
 def check_size(size, shape):
     """Return the side of the cutouts of images of this shape in pixels, or raise ValueError."""
     native = min(shape)
@@ -242,18 +313,3 @@ def check_size(size, shape):
         )
         raise ValueError(msg)
     return int(size)
-
-
-def _read_paths(table, name):
-    """Return the path in each row, None where there is none."""
-    column = table[name]
-    mask = np.broadcast_to(getattr(column, 'mask', False), len(table))
-    return [None if masked else _as_path(cell) for cell, masked in zip(column, mask, strict=True)]
-
-
-def _as_path(cell):
-    if isinstance(cell, Path):
-        return str(cell)
-    if isinstance(cell, bytes):
-        cell = cell.decode()
-    return cell.strip() or None if isinstance(cell, str) else None

@@ -4,7 +4,7 @@
 import inspect
 from abc import ABC, abstractmethod
 
-from astro_morph.catalog import as_table
+from astro_morph.catalog import as_table, read_positions
 from astro_morph.utils.identity import describe
 
 __all__ = ['CutoutSource']
@@ -67,6 +67,10 @@ class CutoutSource(ABC):
             If the source can't use ``X`` or ``size``.
         """
 
+    def _fetch_quietly(self, X, *, size=None):
+        """Return what `fetch` does; without a warning, where that warns of missing images."""
+        return self.fetch(X, size=size)
+
     def stream(self, X, *, size=None, batch_size=1024):
         """
         Return the cutouts of a catalogue in batches, so that memory stays bounded.
@@ -85,7 +89,7 @@ class CutoutSource(ABC):
         """
         table = as_table(X)
         for start in range(0, len(table), batch_size):
-            yield self.fetch(table[start : start + batch_size], size=size)
+            yield self._fetch_quietly(table[start : start + batch_size], size=size)
 
     def order(self, X):
         """
@@ -102,6 +106,30 @@ class CutoutSource(ABC):
             All row numbers in that order; None if the order makes no difference.
         """
         return
+
+    def describe_row(self, X, row):
+        """
+        Return what is asked for a row, for the warning that no row has an image.
+
+        Parameters
+        ----------
+        X : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
+            The catalogue, or positions.
+        row : int
+            Number of the row.
+
+        Returns
+        -------
+        text : str
+            The position, or the number of the row if there is none; sources of files return the
+            path.
+        """
+        coord_columns = getattr(self, 'coord_columns', None)
+        try:
+            coords, _ = read_positions(as_table(X)[row : row + 1], coord_columns=coord_columns)
+        except ValueError:
+            return f'row {row}'
+        return f'the position {coords.ra.deg[0]:.5f} {coords.dec.deg[0]:+.5f} deg'
 
     def settings(self):
         """

@@ -20,6 +20,9 @@ from PIL import Image
 from astro_morph import decode_flags
 from astro_morph.cutouts import ImageFiles
 
+# Many files are read alone, and have no image.
+pytestmark = pytest.mark.filterwarnings('ignore:X. none of')
+
 FLUX = np.random.default_rng(0).normal(size=(3, 12, 12)).astype(np.float32)
 PICTURE = np.random.default_rng(1).integers(0, 256, (12, 12, 3)).astype(np.uint8)
 
