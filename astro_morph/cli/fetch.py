@@ -3,7 +3,6 @@
 
 import argparse
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 from astro_morph.cli import options
@@ -39,7 +38,8 @@ def main(arguments):
     from tqdm import tqdm
 
     from astro_morph.cutouts import RemoteSource, catalog_of, stream_cutouts
-    from astro_morph.cutouts.storage import read_cutouts, write_batches
+    from astro_morph.cutouts.outcome import Outcome
+    from astro_morph.cutouts.storage import write_batches
 
     if not arguments.plan:
         check_output(arguments.output, overwrite=arguments.overwrite)
@@ -56,19 +56,24 @@ def main(arguments):
         return
     rehearse(catalog, arguments.output)
     make_folder(arguments.output)
+    outcome = Outcome()
     batches = stream_cutouts(
-        catalog, source=source, size=arguments.size, bands=arguments.bands, batch_size=BATCH
+        catalog,
+        source=source,
+        size=arguments.size,
+        bands=arguments.bands,
+        batch_size=BATCH,
+        outcome=outcome,
     )
     with tqdm(total=len(catalog), unit=' galaxies', disable=not arguments.verbose) as bar:
         write_batches(
-            count(batches, bar),
+            count(batches, bar, outcome),
             arguments.output,
             table=catalog,
             n_rows=len(catalog),
             overwrite=arguments.overwrite,
         )
-    counts = Counter(read_cutouts(arguments.output).status.tolist())
-    report_counts(counts, 'an image')
+    report_counts(outcome.counts, 'an image')
 
 
 def hdf5_file(text):
@@ -87,11 +92,10 @@ def rehearse(catalog, output):
         write_table(catalog, Path(folder) / output.name)
 
 
-def count(batches, bar):
+def count(batches, bar, outcome):
     """Yield the batches, and count their galaxies; refuse a file without images."""
-    counts = Counter()
     for batch in batches:
         yield batch
         bar.update(len(batch))
-        counts.update(batch.status.tolist())
-    refuse_nothing(counts)
+    refuse_nothing(outcome.counts, outcome.text)
+    outcome.warn()

@@ -243,17 +243,16 @@ def name_beside(path, word):
     return plain.with_stem(f'{plain.stem}-{word}')
 
 
-def refuse_nothing(counts):
+def refuse_nothing(counts, text):
     """Raise an error if no galaxy has an image, and the network or the paths are the reason."""
-    asked = {status: n for status, n in counts.items() if status not in NOT_ASKED}
-    reasons = ', '.join(f'{n} {status}' for status, n in asked.items())
+    asked = {status for status in counts if status not in NOT_ASKED}
     if asked and all(map(NOT_ANSWERED.fullmatch, asked)):
-        msg = f'no image could be fetched ({reasons}); check the network, and try again'
+        msg = f'{text}; check the network, and try again'
         raise ConnectionError(msg)
-    if [*asked] == ['not_found']:
+    if asked == {'not_found'}:
         msg = (
-            f'no image was found ({reasons}); check the image paths, which start from the folder '
-            f'of the catalogue, or name another column as {as_written("image_column")}'
+            f'{text}; relative paths start from the folder of the catalogue, and '
+            f'{as_written("image_column")} names another column'
         )
         raise FileNotFoundError(msg)
 
