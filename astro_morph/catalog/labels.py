@@ -5,7 +5,8 @@ from numbers import Real
 
 import numpy as np
 
-from astro_morph.catalog.tables import as_text, get_column, is_blank, split_mask
+from astro_morph.catalog.cells import as_text, is_blank, split_mask
+from astro_morph.catalog.tables import get_column
 
 __all__ = ['read_labels']
 

@@ -1,10 +1,13 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Read angular sizes and other numbers from the columns of a catalogue."""
 
+from decimal import Decimal
+
 import astropy.units as u
 import numpy as np
 
-from astro_morph.catalog.tables import get_column, split_mask
+from astro_morph.catalog.cells import split_mask
+from astro_morph.catalog.tables import get_column
 from astro_morph.utils.messages import as_written
 
 __all__ = ['read_numbers', 'read_sizes']
@@ -39,7 +42,7 @@ def read_sizes(table, name):
     <Quantity [ 6., nan] arcsec>
     """
     column = get_column(table, name, 'size')
-    values, mask = split_mask(column)
+    values, mask = _split_numbers(column)
     unit = getattr(column, 'unit', None)
     if unit is None or unit == u.dimensionless_unscaled:
         unit = u.arcsec
@@ -89,7 +92,7 @@ def read_numbers(table, names, argument):
     """
     numbers = np.full((len(table), len(names)), np.nan)
     for column, name in enumerate(names):
-        values, mask = split_mask(get_column(table, name, argument))
+        values, mask = _split_numbers(get_column(table, name, argument))
         if values.dtype.kind not in 'iufb':
             msg = (
                 f'{as_written(argument)} names the column {name!r} of type {values.dtype}, '
@@ -98,3 +101,11 @@ def read_numbers(table, names, argument):
             raise ValueError(msg)
         numbers[~mask, column] = values[~mask]
     return numbers
+
+
+def _split_numbers(column):
+    """Return the values of a column, decimal numbers as floating-point numbers, and the mask."""
+    values, mask = split_mask(column)
+    if values.dtype.kind == 'O' and all(isinstance(value, Decimal) for value in values[~mask]):
+        return np.where(mask, np.nan, values).astype(float), mask
+    return values, mask

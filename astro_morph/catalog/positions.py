@@ -1,19 +1,15 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Read the sky positions of a catalogue: right ascension and declination."""
 
+from numbers import Number
+
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import Angle, SkyCoord
 
-from astro_morph.catalog.tables import (
-    as_text,
-    get_column,
-    get_ucd,
-    is_blank,
-    normalize_name,
-    split_mask,
-)
-from astro_morph.utils.messages import as_written, cut_list
+from astro_morph.catalog.cells import as_text, is_blank, split_mask
+from astro_morph.catalog.tables import get_column, get_ucd, normalize_name
+from astro_morph.utils.messages import as_written, cut_list, for_caller
 
 __all__ = ['read_positions']
 
@@ -116,7 +112,8 @@ def _find_position_columns(table):
     problem = f'several positions, {found}' if found else 'no position'
     msg = (
         f'the table has {problem}, among the columns {cut_list(table.colnames)}; name the columns '
-        f'to use in the source of cutouts, as in {as_written("coord_columns", ("ra", "dec"))}'
+        f'to use{for_caller(" in the source of cutouts", "")}, as in '
+        f'{as_written("coord_columns", ("ra", "dec"))}'
     )
     raise ValueError(msg)
 
@@ -157,7 +154,10 @@ def _read_degrees(column, *, sexagesimal_unit):
     else:
         msg = (
             f'column {column.info.name!r} has the unit {str(unit)!r}, which is no angle; set the '
-            f'unit it has, as in table[{column.info.name!r}].unit = "deg"'
+            + for_caller(
+                f'unit it has, as in table[{column.info.name!r}].unit = "deg"',
+                'unit it has in the catalogue',
+            )
         )
         raise ValueError(msg)
     return np.where(mask, np.nan, degrees)
@@ -167,6 +167,8 @@ def _parse_degrees(value, decimal_unit, sexagesimal_unit):
     """Return one angle in degrees, from text or a number."""
     if is_blank(value):
         return np.nan
+    if not isinstance(value, (str, Number)):
+        return np.inf
     try:
         return decimal_unit.to(u.deg, float(value))
     except ValueError:

@@ -1,13 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Turn tables, positions and data frames into an Astropy table, and read its columns."""
 
-import sys
-
-import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Column, QTable, Table
-from astropy.utils.masked import get_data_and_mask
 
+from astro_morph.catalog.frames import from_frame, is_frame
 from astro_morph.utils.messages import as_written, cut_list
 
 __all__ = ['as_table']
@@ -19,8 +16,10 @@ def as_table(X):
 
     Parameters
     ----------
-    X : `~astropy.table.Table`, `~astropy.coordinates.SkyCoord` or `pandas.DataFrame`
-        A table is returned unchanged; positions become the column ``coord``.
+    X : `~astropy.table.Table`, `~astropy.coordinates.SkyCoord` or DataFrame
+        A table is returned unchanged; positions become the column ``coord``. A data frame of
+        pandas or Polars, or a table of Arrow, is converted, see
+        `~astro_morph.catalog.frames.from_frame`.
 
     Returns
     -------
@@ -32,7 +31,7 @@ def as_table(X):
     TypeError
         If ``X`` is none of these.
     ValueError
-        If the positions have more than one axis.
+        If the positions have more than one axis, or two columns of a data frame have one name.
 
     Examples
     --------
@@ -48,11 +47,9 @@ def as_table(X):
             msg = f'X holds positions of shape {X.shape}, expected one axis; use X.ravel()'
             raise ValueError(msg)
         return QTable({'coord': X.reshape(-1)})
-    # If X is a data frame, pandas has been imported.
-    pandas = sys.modules.get('pandas')
-    if pandas is not None and isinstance(X, pandas.DataFrame):
-        return Table.from_pandas(X.rename(columns=str))
-    msg = f'X must be a Table, a SkyCoord or a pandas DataFrame, got {type(X).__name__}'
+    if is_frame(X):
+        return from_frame(X)
+    msg = f'X must be a Table, a SkyCoord or a data frame, got {type(X).__name__}'
     raise TypeError(msg)
 
 
@@ -79,13 +76,6 @@ def get_ucd(column):
     return (column.info.meta or {}).get('ucd')
 
 
-def split_mask(column):
-    """Return the values of a column without its mask, and the mask."""
-    values, mask = get_data_and_mask(column)
-    values = np.asarray(values)
-    return values, np.zeros(values.shape, dtype=bool) if mask is None else mask
-
-
 def normalize_name(name):
     """Return a column name in the form in which names are compared."""
     return name.lower().replace('_', '')
@@ -98,15 +88,3 @@ def is_text(column):
     if column.dtype.kind == 'O':
         return any(isinstance(value, str) for value in column)
     return column.dtype.kind in 'SU'
-
-
-def as_text(value):
-    """Decode bytes and strip text; return any other value unchanged."""
-    if isinstance(value, bytes):
-        value = value.decode()
-    return value.strip() if isinstance(value, str) else value
-
-
-def is_blank(value):
-    """Check whether a value is None, NaN or empty text."""
-    return value is None or value == '' or value != value

@@ -9,6 +9,7 @@ from astro_morph.cutouts.image_columns import ImageColumns
 from astro_morph.cutouts.image_files import ImageFiles
 from astro_morph.cutouts.inputs import (
     as_cutouts,
+    as_samples,
     as_source,
     catalog_of,
     holds_images,
@@ -46,6 +47,7 @@ __all__ = [
     'WfauImages',
     'as_cutouts',
     'as_pictures',
+    'as_samples',
     'as_source',
     'catalog_of',
     'grid_of',

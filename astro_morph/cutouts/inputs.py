@@ -4,21 +4,31 @@
 import os
 
 import numpy as np
+from astropy import log
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from astro_morph import surveys
 from astro_morph.catalog import as_table, find_image_column, read_positions
+from astro_morph.catalog.frames import is_frame
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS, CutoutSet
-from astro_morph.cutouts.image_columns import ImageColumns
+from astro_morph.cutouts.image_columns import ImageColumns, find_image_columns
 from astro_morph.cutouts.image_files import ImageFiles
 from astro_morph.cutouts.mosaics import Mosaics
+from astro_morph.cutouts.outcome import Outcome
 from astro_morph.cutouts.sdss_pictures import as_pictures
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.urls import find_files
 from astro_morph.utils.messages import as_written, cut_list, for_caller
 
-__all__ = ['as_cutouts', 'as_source', 'catalog_of', 'holds_images', 'stream_cutouts']
+__all__ = [
+    'as_cutouts',
+    'as_samples',
+    'as_source',
+    'catalog_of',
+    'holds_images',
+    'stream_cutouts',
+]
 
 
 def holds_images(X):
@@ -46,10 +56,35 @@ def holds_images(X):
         return True
     if isinstance(X, np.ndarray):
         return X.ndim > 2
-    if _is_data_frame(X):
+    if is_frame(X):
         table = as_table(X)
         return find_image_column(table) is not None or _has_positions(table)
     return False
+
+
+def as_samples(X):
+    """
+    Return samples of which rows can be selected, as in ``X[rows]``.
+
+    Parameters
+    ----------
+    X : object
+        Samples as in `as_cutouts`, or plain features.
+
+    Returns
+    -------
+    samples : object
+        Positions and a data frame with a catalogue as a table; all else unchanged.
+
+    Examples
+    --------
+    >>> from astropy.coordinates import SkyCoord
+    >>> from astro_morph.cutouts import as_samples
+    >>> len(as_samples(SkyCoord(10, 20, unit='deg')))
+    1
+    """
+    is_catalog = isinstance(X, SkyCoord) or (is_frame(X) and holds_images(X))
+    return as_table(X) if is_catalog else X
 
 
 def catalog_of(X):
@@ -122,12 +157,16 @@ def as_source(source, table, *, bands=None, coord_columns=None, folder=None):
     >>> type(as_source('auto', table)).__name__
     'ImageFiles'
     """
+    if isinstance(source, ImageFiles) and source.column is None:
+        # For all batches of the table.
+        return ImageFiles(source.find_column(table), folder=source.folder, bands=source.bands)
     if isinstance(source, CutoutSource):
         return source
     if source == 'auto':
-        if find_image_column(table) is not None:
-            return ImageFiles(folder=folder)
-        columns = [name for name in table.colnames if len(table[name].shape) == 3]
+        column = find_image_column(table, folder=folder, report=log.info)
+        if column is not None:
+            return ImageFiles(column, folder=folder)
+        columns = find_image_columns(table)
         if columns:
             return ImageColumns(columns)
         source = _configured(table)
@@ -182,11 +221,14 @@ def as_cutouts(X, *, source='auto', size=None, bands=None):
         return _name_images(X, bands)
     if not isinstance(X, CutoutSet):
         table = as_table(X)
-        X = as_source(source, table, bands=bands).fetch(table, size=size)
+        source, outcome = as_source(source, table, bands=bands), Outcome()
+        X = source._fetch_quietly(table, size=size)
+        outcome.add(X, source)
+        outcome.warn()
     return _keep_bands(X, bands)
 
 
-def stream_cutouts(X, *, source='auto', size=None, bands=None, batch_size=1024):
+def stream_cutouts(X, *, source='auto', size=None, bands=None, batch_size=1024, outcome=None):
     """
     Return the cutouts of samples in batches, see `as_cutouts`.
 
@@ -196,6 +238,9 @@ def stream_cutouts(X, *, source='auto', size=None, bands=None, batch_size=1024):
         As in `as_cutouts`.
     batch_size : int, default=1024
         Number of rows in a batch.
+    outcome : `~astro_morph.cutouts.outcome.Outcome`, default=None
+        Counts the statuses of several calls, of which the caller warns. If None, this call warns if
+        no row has an image.
 
     Yields
     ------
@@ -217,8 +262,11 @@ def stream_cutouts(X, *, source='auto', size=None, bands=None, batch_size=1024):
     bands = _band_names(bands)
     table = as_table(X)
     source = as_source(source, table, bands=bands)
+    own = Outcome()
     for cutouts in source.stream(table, size=size, batch_size=batch_size):
+        (outcome or own).add(cutouts, source)
         yield _keep_bands(cutouts, bands)
+    own.warn()
 
 
 def _band_names(bands):
@@ -286,10 +334,6 @@ def _name_images(images, bands):
         bands=cutouts.bands if bands is None else bands,
         status=np.where(is_missing, 'all_nan', 'ok'),
     )
-
-
-def _is_data_frame(X):
-    return hasattr(X, 'columns') and hasattr(X, 'iloc')
 
 
 def _has_positions(table):

@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import astro_morph
-from astro_morph.cutouts import CutoutSource, holds_images
+from astro_morph.cutouts import CutoutSource, as_samples, holds_images
 from astro_morph.estimators.encoder import MorphologyEncoder
 from astro_morph.estimators.predictor import ClassPredictor
 from astro_morph.estimators.starting import starting_encoder
@@ -281,7 +281,7 @@ class MorphologyClassifier(TrainedPredictor, ClassPredictor, ClassifierMixin, Ba
         """
         labels, is_labelled = labels_of(X, y, self.label_column)
         frozen = clone(self).set_params(strategy='linear').fit(X, y)
-        predictions = frozen._run(predict, X[is_labelled], with_features=True)
+        predictions = frozen._run(predict, as_samples(X)[is_labelled], with_features=True)
         is_ok = predictions.status == 'ok'
         table = suspect_labels(predictions.features[is_ok], labels[is_labelled][is_ok])
         table['row'] = np.flatnonzero(is_labelled)[is_ok][table['row']]

@@ -5,10 +5,11 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from astro_morph.catalog import as_table, read_labels
+from astro_morph.catalog.cells import is_blank
+from astro_morph.catalog.frames import is_frame
 from astro_morph.catalog.numbers import read_numbers
-from astro_morph.catalog.tables import is_blank
 from astro_morph.catalog.vote_tree import VoteTree
-from astro_morph.cutouts import catalog_of, holds_images
+from astro_morph.cutouts import as_samples, catalog_of, holds_images
 from astro_morph.learning.labels import check_known, has_labels, labels_of, weights_of
 from astro_morph.models.calibration import prediction_sets
 from astro_morph.models.dirichlet import concentrations, expected_fractions, log_likelihood
@@ -44,15 +45,17 @@ class Predictor:
 
         Returns
         -------
-        annotated : `~astropy.table.Table`
+        annotated : `~astropy.table.Table` or DataFrame
             A copy of the same class, length and order with the new columns, masked in the rows
-            without an image. Those of classes are listed in
+            without an image; a data frame keeps its index. Those of classes are listed in
             `~astro_morph.catalog.write_predictions`. Those of votes are
             ``morph_<question>_<answer>`` and ``morph_<question>_<answer>_std``, the expected
             fraction and its standard deviation, and ``morph_<question>_asked``, the expected
             fraction of people who are asked a question that not all are asked.
         """
-        return self._run(annotate, table, measures=measures, prefix=prefix, overwrite=overwrite)
+        frame = table if is_frame(table) else None
+        options = {'measures': measures, 'prefix': prefix, 'overwrite': overwrite}
+        return self._run(annotate, table, frame=frame, **options)
 
     def annotate_file(self, input, output, *, prefix='morph_', overwrite=False, resume=False):  # noqa: A002
         """
@@ -313,6 +316,7 @@ class ClassPredictor(Predictor):
         is_unlabelled = np.ones(len(X), bool)
         if has_labels(X, self.label_column):
             is_unlabelled = ~read_labels(catalog_of(X), self.label_column)[1]
+        X = as_samples(X)
         predictions = self._run(predict, X[is_unlabelled], with_features=True)
         chosen = choose(predictions, n, criterion=criterion, random_state=0)
         return np.flatnonzero(is_unlabelled)[chosen]

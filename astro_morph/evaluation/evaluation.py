@@ -9,7 +9,7 @@ from astropy.table import Table
 from scipy.stats import rankdata
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_curve
 
-from astro_morph.cutouts import catalog_of
+from astro_morph.cutouts import as_samples, catalog_of
 from astro_morph.evaluation.intervals import (
     brier_interval,
     calibration_interval,
@@ -421,7 +421,7 @@ def evaluate(classifier, X, y=None, *, label_column='morphology'):
     """
     classes = classifier.model_.spec.classes
     labels, is_labelled = read_true_classes(X, y, label_column, classes)
-    probabilities = classifier.predict_proba(X[is_labelled])
+    probabilities = classifier.predict_proba(as_samples(X)[is_labelled])
     rows = np.flatnonzero(is_labelled)
     return evaluate_probabilities(classifier.model_.spec, probabilities, labels, rows)
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from astro_morph import plotting
 from astro_morph.catalog.flags import FLAGS, decode_flags
-from astro_morph.cutouts import as_cutouts, catalog_of, holds_images
+from astro_morph.cutouts import as_cutouts, as_samples, catalog_of, holds_images
 from astro_morph.evaluation.evaluation import evaluate_probabilities, read_true_classes
 from astro_morph.images.pictures import data_uris
 from astro_morph.prediction.predict import predict, request
@@ -102,6 +102,7 @@ def write_report(
     <Evaluation: 20 galaxies of 2 classes, accuracy ...>
     """
     check_new(path, overwrite=overwrite)
+    X = as_samples(X)
     labels, is_labelled = read_true_classes(X, y, label_column, model.spec.classes)
     rows = np.flatnonzero(is_labelled)
     if bar is not None:

@@ -68,8 +68,10 @@ def labels_of(X, y, label_column):
 
 def _as_column(y):
     """Return labels with one axis; a second one of length 1 is removed, as scikit-learn does."""
-    if hasattr(y, 'to_frame'):  # a series of pandas, whose missing values become masked
+    if hasattr(y, 'to_frame'):  # a series of pandas or Polars
         return as_table(y.to_frame('y'))['y']
+    if hasattr(y, 'to_pylist'):  # an array of Arrow
+        return np.array(y.to_pylist(), object)
     y = y if hasattr(y, '__len__') else np.asarray(y)
     shape = np.shape(y)
     if len(shape) == 1:

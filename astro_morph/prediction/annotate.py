@@ -6,6 +6,7 @@ from astropy.table import Column, Table
 from astropy.time import Time
 
 from astro_morph.catalog import write_numbers, write_predictions
+from astro_morph.catalog.frames import add_to_frame
 from astro_morph.catalog.vote_tree import VoteTree
 from astro_morph.cutouts import CutoutSet, catalog_of, holds_images
 from astro_morph.models.dirichlet import concentrations, expected_fractions
@@ -15,7 +16,15 @@ __all__ = ['add_columns', 'annotate', 'no_cutouts', 'provenance', 'table_of']
 
 
 def annotate(
-    model, X, *, source='auto', measures=False, prefix='morph_', overwrite=False, bar=None
+    model,
+    X,
+    *,
+    source='auto',
+    frame=None,
+    measures=False,
+    prefix='morph_',
+    overwrite=False,
+    bar=None,
 ):
     """
     Add the model's columns to a catalogue.
@@ -28,6 +37,8 @@ def annotate(
         The catalogue, or other samples as in `~astro_morph.cutouts.as_cutouts`.
     source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
         Where a catalogue's cutouts come from.
+    frame : DataFrame, default=None
+        The data frame that the samples come from, to which the columns are added.
     measures : bool, default=False
         Whether to add the columns of `astro_morph.photometry.measure` too.
     prefix : str, default='morph_'
@@ -39,8 +50,8 @@ def annotate(
 
     Returns
     -------
-    annotated : `~astropy.table.Table`
-        A copy with the new columns, of the same class, length and order.
+    annotated : `~astropy.table.Table` or DataFrame
+        A copy of the catalogue, or of the data frame, with the new columns.
 
     Raises
     ------
@@ -66,9 +77,16 @@ def annotate(
 
     # First without rows: columns that may not be replaced are refused before the work.
     measured = [measure(no_cutouts(spec))] if measures else []
-    write(table[:0], Predictions.join([], spec))
+    nothing = Predictions.join([], spec)
+    write(table[:0], nothing)
     callback = (lambda cutouts: measured.append(measure(cutouts))) if measures else None
-    return write(table, predict(model, X, source=source, callback=callback, bar=bar))
+    # The columns of a catalogue without any are those that the model adds.
+    added = write(Table({'row': []}), nothing).colnames[1:]
+    annotated = write(table, predict(model, X, source=source, callback=callback, bar=bar))
+    if frame is None:
+        return annotated
+    kept = {*annotated.colnames} - {*added}
+    return add_to_frame(frame, annotated[added], dropped={*table.colnames} - kept)
 
 
 def add_columns(

@@ -10,6 +10,7 @@ from astropy.table import vstack
 from astro_morph.catalog.io.csv import CsvReader, join_csv
 from astro_morph.catalog.io.fits import FitsReader, join_fits
 from astro_morph.catalog.io.hdf5 import Hdf5Reader, join_hdf5
+from astro_morph.catalog.io.opening import check_content, refuse_damage
 from astro_morph.catalog.io.parquet import ParquetReader, join_parquet
 from astro_morph.catalog.io.tables import decode_text, find_format, read_table, write_table
 from astro_morph.utils.files import atomic_file
@@ -31,7 +32,8 @@ class TableChunks:
     Read the table in a file chunk by chunk.
 
     A chunk is what `~astro_morph.catalog.io.tables.read_table` would read from a file with these
-    rows only. Of FITS, Parquet, HDF5 and CSV files, only the rows of the chunk are read into
+    rows only, but for the text of FITS, which stays bytes: if it is not ASCII, FITS can hold it
+    only unchanged. Of FITS, Parquet, HDF5 and CSV files, only the rows of the chunk are read into
     memory; compressed FITS files are first unpacked on disk. ECSV and VOTable files are read
     whole.
 
@@ -58,13 +60,16 @@ class TableChunks:
     """
 
     def __init__(self, path, size):
-        try:
-            reader_class, _ = _STREAMED.get(find_format(path), (_WholeReader, None))
-            self._reader = reader_class(Path(path))
-        except (OSError, ValueError) as error:
-            msg = f'the catalogue {str(path)!r} cannot be read: {error}'
-            raise ValueError(msg) from error
+        file_format = find_format(path)
+        reader_class, _ = _STREAMED.get(file_format, (_WholeReader, None))
+        self._path = Path(path)
         self._size = size
+        if reader_class is _WholeReader:
+            self._reader = _WholeReader(path)
+            return
+        with refuse_damage(path):
+            check_content(path, file_format)
+            self._reader = reader_class(self._path)
 
     def __len__(self):
         return max(1, -(-self.n_rows // self._size))
@@ -74,8 +79,10 @@ class TableChunks:
             msg = f'there is no chunk {number}, there are {len(self)}'
             raise IndexError(msg)
         start = number * self._size
-        chunk = self._reader.read(start, min(start + self._size, self.n_rows))
-        decode_text(chunk)
+        with refuse_damage(self._path):
+            chunk = self._reader.read(start, min(start + self._size, self.n_rows))
+            if not isinstance(self._reader, FitsReader):
+                decode_text(chunk)
         return chunk
 
     @property
@@ -204,14 +211,23 @@ def _write_small(tables, representatives, path):
 
 
 def _measure(column):
-    """Measure what a file must have room for: masked values, long text, text beyond ASCII."""
+    """Measure what a file must have room for: masked values, and those of the extremes."""
     mask = np.broadcast_to(getattr(column, 'mask', False), column.shape)
     measures = {'mask': mask.any(axis=tuple(range(1, mask.ndim)))}
-    if getattr(getattr(column, 'dtype', None), 'kind', '') == 'U' and column.size:
-        text = np.asarray(column).reshape(len(column), -1)
+    kind = getattr(getattr(column, 'dtype', None), 'kind', '')
+    if kind in ('U', 'S') and column.size:
+        text = np.ascontiguousarray(column).reshape(len(column), -1)
         measures['length'] = np.char.str_len(text).max(axis=1)
-        codes = np.ascontiguousarray(text).view(np.uint32).reshape(len(text), -1).max(axis=1)
-        measures['beyond ASCII'] = np.where(codes > 127, codes, 0)
+        codes = text.view(np.uint32 if kind == 'U' else np.uint8).reshape(len(text), -1)
+        measures['last character'] = np.where(codes > 127, codes, 0).max(axis=1)
+        # Characters that XML lacks.
+        measures['control'] = ((codes > 0) & (codes < 32)).any(axis=1)
+    if kind == 'u' and column.ndim == 1:
+        measures['number'] = np.where(mask, 0, column)
+    if kind == 'O':
+        known = np.where(mask, None, np.asarray(column))
+        measures['length'] = [len(value) if hasattr(value, '__len__') else 0 for value in known]
+        measures['binary'] = [isinstance(value, bytes) and not value.isascii() for value in known]
     return {what: values for what, values in measures.items() if np.any(values)}
 
 

@@ -1,59 +1,79 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Write FITS tables, read them in chunks of rows, and join the files of chunks."""
+"""Read and write FITS tables, read them in chunks of rows, and join the files of chunks."""
 
+import contextlib
 import gzip
 import io
 import shutil
 import tempfile
+import warnings
 import weakref
 from pathlib import Path
 
+import numpy as np
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
+from astropy.utils.exceptions import AstropyUserWarning
 
-__all__ = ['FitsReader', 'join_fits', 'write_fits']
+from astro_morph.utils.fits_headers import find_end
+
+__all__ = ['FitsReader', 'join_fits', 'read_fits', 'write_fits']
 
 # Bytes of a block; a FITS file consists of whole blocks.
 BLOCK = 2880
+
+
+def read_fits(path):
+    """Read the first table in a FITS file."""
+    reader = FitsReader(path)
+    return Table.read(reader.path, format='fits', hdu=reader.number)
 
 
 def write_fits(table, path):
     """Write a table to a FITS file."""
     table = table.copy(copy_data=False)
     for column in table.columns.values():
-        # FITS has no null value for booleans: their mask becomes a column.
-        if isinstance(column, MaskedColumn) and column.dtype.kind == 'b':
+        if not isinstance(column, MaskedColumn):
+            continue
+        if column.dtype.kind == 'b' or column.dtype == np.uint64:
+            # FITS has no null value for these: their mask becomes a column.
             column.info.serialize_method['fits'] = 'data_mask'
-    try:
-        table.write(path, format='fits')
-    except UnicodeEncodeError as error:
-        msg = (
-            f'the table has the text {error.object!r}, and FITS takes ASCII text only; '
-            f'write ECSV, HDF5, Parquet or VOTable'
-        )
-        raise ValueError(msg) from error
+        elif column.dtype.kind == 'i':
+            # Astropy would take 999999, which may be a value.
+            column.fill_value = np.iinfo(column.dtype).min
+    table.write(path, format='fits')
 
 
 class FitsReader:
     """Read rows of the first table in a FITS file."""
 
     def __init__(self, path):
-        self._path = _unpack(path, self) if _is_compressed(path) else path
-        with fits.open(self._path) as hdus:
+        self.path = _unpack(path, self) if _is_packed(path) else path
+        with self.path.open('rb') as file:
+            find_end(file)
+        with contextlib.ExitStack() as stack:
+            # Astropy warns of a file that is not complete, which is refused below, and leaves one
+            # that it can't read open.
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter('ignore', AstropyUserWarning)
+            hdus = stack.enter_context(fits.open(stack.enter_context(self.path.open('rb'))))
             kinds = (fits.BinTableHDU, fits.TableHDU)
-            hdu = next((hdu for hdu in hdus if isinstance(hdu, kinds)), None)
+            tables = ((number, hdu) for number, hdu in enumerate(hdus) if isinstance(hdu, kinds))
+            self.number, hdu = next(tables, (None, None))
             if hdu is None:
                 msg = 'no HDU holds a table'
                 raise ValueError(msg)
             self.header = hdu.header.copy()
             self._offset = hdu.fileinfo()['datLoc']
+            self._descriptors = list(_find_descriptors(hdu.columns))
         self.n_rows = self.header['NAXIS2']
+        n_bytes = self.header['NAXIS1'] * self.n_rows + self.header['PCOUNT']
+        if self.path.stat().st_size < self._offset + n_bytes:
+            raise EOFError
 
     def read(self, start, stop):
         """Read some rows as a table."""
-        # The rows point into the heap, which holds the arrays of varying length.
-        n_bytes = self.n_rows * self.header['NAXIS1']
-        heap = self._read(self.header.get('THEAP', n_bytes), n_bytes + self.header['PCOUNT'])
+        heap = self.read_heap()
         data = self.read_bytes(start, stop) + heap
         file = self.headers_for(stop - start, len(heap)) + data + _padding(len(data))
         return Table.read(io.BytesIO(file), format='fits')
@@ -63,6 +83,24 @@ class FitsReader:
         n_bytes = self.header['NAXIS1']
         return self._read(start * n_bytes, stop * n_bytes)
 
+    def read_heap(self):
+        """Read the heap, which holds the arrays of varying length."""
+        n_bytes = self.n_rows * self.header['NAXIS1']
+        return self._read(self.header.get('THEAP', n_bytes), n_bytes + self.header['PCOUNT'])
+
+    def move_arrays(self, rows, n_bytes):
+        """Return the bytes of rows whose arrays are so many bytes further back in a heap."""
+        if not n_bytes or not self._descriptors:
+            return rows
+        rows = np.frombuffer(rows, np.uint8).reshape(-1, self.header['NAXIS1']).copy()
+        for start, stop, dtype in self._descriptors:
+            positions = rows[:, start:stop].view(dtype)
+            if positions.max(initial=0) > np.iinfo(dtype).max - n_bytes:
+                msg = 'the arrays of varying length take more than 2 GB; write Parquet'
+                raise ValueError(msg)
+            positions += n_bytes
+        return rows.tobytes()
+
     def headers_for(self, n_rows, n_heap=0):
         """Return the headers of a file with these columns, so many rows and bytes of heap."""
         header = self.header.copy()
@@ -71,7 +109,7 @@ class FitsReader:
         return f'{fits.PrimaryHDU().header.tostring()}{header.tostring()}'.encode('ascii')
 
     def _read(self, start, stop):
-        with self._path.open('rb') as file:
+        with self.path.open('rb') as file:
             file.seek(self._offset + start)
             return file.read(stop - start)
 
@@ -79,19 +117,40 @@ class FitsReader:
 def join_fits(files, path, *, n_rows, n_skip):
     """Write the rows of FITS files, but for the first ``n_skip`` of each, to one file."""
     n_bytes = 0
-    with (gzip.open if _is_compressed(path) else open)(path, 'wb') as output:
+    with _open_output(path) as output, tempfile.TemporaryFile(dir=path.parent) as heap:
         for number, reader in enumerate(map(FitsReader, files)):
-            if reader.header['PCOUNT']:
-                msg = 'FITS written in chunks cannot hold arrays of varying length; write Parquet'
-                raise ValueError(msg)
             if number == 0:
-                output.write(reader.headers_for(n_rows))
-            n_bytes += output.write(reader.read_bytes(n_skip, reader.n_rows))
-        output.write(_padding(n_bytes))
+                first = reader
+                output.write(first.headers_for(n_rows))
+            rows = reader.read_bytes(n_skip, reader.n_rows)
+            n_bytes += output.write(reader.move_arrays(rows, heap.tell()))
+            heap.write(reader.read_heap())
+        n_heap = heap.tell()
+        heap.seek(0)
+        shutil.copyfileobj(heap, output)
+        output.write(_padding(n_bytes + n_heap))
+        # Only now the size of the heap is known.
+        output.seek(0)
+        output.write(first.headers_for(n_rows, n_heap))
 
 
-def _is_compressed(path):
-    return path.name.lower().endswith('.gz')
+@contextlib.contextmanager
+def _open_output(path):
+    """Open a file in which one can go back, which is compressed at the end if its name says so."""
+    if not path.name.lower().endswith('.gz'):
+        with path.open('wb') as output:
+            yield output
+        return
+    with tempfile.TemporaryFile(dir=path.parent) as output:
+        yield output
+        output.seek(0)
+        with gzip.open(path, 'wb') as packed:
+            shutil.copyfileobj(output, packed)
+
+
+def _is_packed(path):
+    with path.open('rb') as file:
+        return file.read(2) == b'\x1f\x8b'
 
 
 def _padding(n_bytes):
@@ -106,3 +165,14 @@ def _unpack(path, user):
         shutil.copyfileobj(file, unpacked)
     unpacked.flush()
     return Path(unpacked.name)
+
+
+def _find_descriptors(columns):
+    """Yield where in a row the position of each array of varying length is, and its type."""
+    for column, name in zip(columns, columns.dtype.names, strict=True):
+        code = column.format.lstrip('0123456789')[:1]
+        if code in 'PQ':
+            # A number of values, and their position in the heap.
+            dtype, size = ('>i4', 4) if code == 'P' else ('>i8', 8)
+            offset = columns.dtype.fields[name][1]
+            yield offset + size, offset + 2 * size, np.dtype(dtype)

@@ -1,28 +1,58 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Read Parquet tables, whole and in chunks of rows, and join the files of chunks."""
+"""Read and write Parquet tables, whole and in chunks of rows, and join the files of chunks."""
 
 import contextlib
-import io
 
-import numpy as np
-from astropy.table import Column, MaskedColumn, Table
+from astropy.table import Column, MaskedColumn, Table, serialize
+from astropy.table.meta import get_header_from_yaml, get_yaml_from_table
+from astropy.utils.data_info import serialize_context_as
 
-__all__ = ['ParquetReader', 'join_parquet', 'read_parquet']
+from astro_morph.catalog.cells import decode
+from astro_morph.catalog.io.arrow import ARROW_TYPE, from_arrow, to_arrow
+
+__all__ = ['ParquetReader', 'join_parquet', 'read_parquet', 'write_parquet']
+
+# Where Astropy keeps units, descriptions and other metadata, and the length of text.
+META = 'table_meta_yaml'
+LENGTH = 'table::len::'
 
 # Rows that are decoded together, and bytes of each column that are read from the file together.
 BATCH = 1024
 BUFFER = 2**18
 
 
-def read_parquet(file):
+def read_parquet(path):
     """Read the table in a Parquet file, written by Astropy or by another program."""
     from pyarrow import parquet
 
-    if b'table_meta_yaml' in (parquet.read_schema(file).metadata or {}):
-        return Table.read(file, format='parquet')
-    # Astropy reads neither nulls nor text of unknown length.
-    columns = parquet.read_table(file)
-    return Table({name: _to_column(columns[name]) for name in columns.column_names})
+    with parquet.ParquetFile(path) as file:
+        return _to_table(file.read())
+
+
+def write_parquet(table, path):
+    """
+    Write a table to a Parquet file, as Astropy does.
+
+    Astropy writes neither times nor objects. Their missing values are null.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = table.copy(copy_data=False)
+    for column in table.columns.values():
+        is_special = column.info.dtype.kind in 'OmM' or ARROW_TYPE in (column.info.meta or {})
+        if is_special and isinstance(column, MaskedColumn):
+            # Others have their mask in a column of its own, as Astropy reads it.
+            column.info.serialize_method['parquet'] = 'null_value'
+    with serialize_context_as('parquet'):
+        table = serialize.represent_mixins_as_columns(table)
+    metadata = {META: '\n'.join(get_yaml_from_table(table))}
+    for name, column in table.columns.items():
+        if column.dtype.kind == 'U':
+            metadata[f'{LENGTH}{name}'] = str(column.dtype.itemsize // 4)
+    arrays = [to_arrow(column) for column in table.columns.values()]
+    rows = pa.table(arrays, names=table.colnames)
+    parquet.write_table(rows.replace_schema_metadata(metadata), path)
 
 
 class ParquetReader:
@@ -38,7 +68,6 @@ class ParquetReader:
     def read(self, start, stop):
         """Read some rows as a table."""
         import pyarrow
-        from pyarrow import parquet
 
         if start != self._position:
             self._batches = self._read_batches(start)
@@ -46,12 +75,9 @@ class ParquetReader:
         while len(self._ready) < stop - start:
             batch = pyarrow.Table.from_batches([next(self._batches)])
             self._ready = pyarrow.concat_tables([self._ready, batch])
-        # A small file of these rows is read as any other.
-        small = io.BytesIO()
-        parquet.write_table(self._ready.slice(0, stop - start), small)
+        table = _to_table(self._ready.slice(0, stop - start))
         self._ready = self._ready.slice(stop - start)
         self._position = stop
-        table = read_parquet(small)
         _release_memory()
         return table
 
@@ -75,29 +101,33 @@ def join_parquet(files, path, *, n_rows, n_skip):
         for number, file in enumerate(files):
             rows = parquet.read_table(file)
             if number == 0:
-                # The version that astropy writes.
-                writer = parquet.ParquetWriter(path, rows.schema, version='2.4')
+                writer = parquet.ParquetWriter(path, rows.schema)
                 stack.enter_context(writer)
             writer.write_table(rows.slice(n_skip))
             _release_memory()
 
 
-def _to_column(values):
-    """Convert a column of pyarrow to one of Astropy, and its nulls to a mask."""
-    from pyarrow import types
-
-    if types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    mask = values.is_null().to_numpy()
-    if types.is_string(values.type) or types.is_large_string(values.type):
-        array = np.array(values.fill_null('').to_pylist(), dtype=str)
-    elif types.is_integer(values.type) or types.is_boolean(values.type):
-        array = values.fill_null(False if types.is_boolean(values.type) else 0).to_numpy()
-    else:
-        array = values.to_numpy()
-    if types.is_fixed_size_list(values.type) and len(array):
-        array = np.stack(array)
-    return MaskedColumn(array, mask=mask) if mask.any() else Column(array)
+def _to_table(rows):
+    """Convert rows to a table, with what Astropy has written of its columns."""
+    metadata = rows.schema.metadata or {}
+    table = from_arrow(rows)
+    for name, column in table.columns.items():
+        if f'{LENGTH}{name}'.encode() in metadata and column.dtype.kind == 'O':
+            # Text that Astropy had as bytes.
+            text = [decode(value) if isinstance(value, bytes) else '' for value in column]
+            table.replace_column(name, Column(text, dtype=str))
+    if META.encode() not in metadata:
+        return table
+    header = get_header_from_yaml(metadata[META.encode()].decode().split('\n'))
+    table.meta = header.get('meta', {})
+    for about in header['datatype']:
+        # Another program may have dropped the column.
+        if about['name'] in table.colnames:
+            for key in ('description', 'format', 'unit', 'meta'):
+                if key in about:
+                    setattr(table[about['name']], key, about[key])
+    # What is one column in Astropy, and several in the file.
+    return Table(serialize._construct_mixins_from_columns(table), copy=False)
 
 
 def _release_memory():

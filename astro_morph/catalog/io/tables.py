@@ -1,17 +1,23 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Read a table from a file, and write one, in any of the formats, with all of its metadata."""
 
+import tempfile
 from pathlib import Path
 
-import astropy.units as u
-from astropy.coordinates import SkyCoord
-from astropy.table import Column, MaskedColumn, Table
-from astropy.utils.masked import get_data_and_mask
+import numpy as np
+from astropy.table import Column
 
-from astro_morph.catalog.io.fits import write_fits
-from astro_morph.catalog.io.parquet import read_parquet
+from astro_morph.catalog.cells import decode, split_mask
+from astro_morph.catalog.io.csv import read_csv
+from astro_morph.catalog.io.fits import read_fits, write_fits
+from astro_morph.catalog.io.formats import NAMES, advise, fit_columns, with_values
+from astro_morph.catalog.io.hdf5 import read_hdf5, write_hdf5
+from astro_morph.catalog.io.opening import check_content, refuse_damage
+from astro_morph.catalog.io.parquet import read_parquet, write_parquet
+from astro_morph.catalog.io.text import read_ecsv
 from astro_morph.catalog.io.votable import read_votable, write_votable
 from astro_morph.utils.files import atomic_file
+from astro_morph.utils.messages import in_one_line
 
 __all__ = ['decode_text', 'find_format', 'read_table', 'write_table']
 
@@ -31,15 +37,22 @@ _FORMATS = {
     '.xml': 'votable',
 }
 
-# The formats for which Table.read or Table.write is not enough.
-_READERS = {'parquet': read_parquet, 'votable': read_votable}
-_WRITERS = {'fits': write_fits, 'votable': write_votable}
+_READERS = {
+    'ascii.csv': read_csv,
+    'ascii.ecsv': read_ecsv,
+    'fits': read_fits,
+    'hdf5': read_hdf5,
+    'parquet': read_parquet,
+    'votable': read_votable,
+}
 
-# Without serialize_meta, units and descriptions would be lost.
-_WRITE_OPTIONS = {'hdf5': {'path': 'data', 'serialize_meta': True}}
-
-# The UCDs of positions on the sky.
-_SKY_UCDS = {'ra': 'pos.eq.ra', 'dec': 'pos.eq.dec'}
+# The formats for which Table.write is not enough.
+_WRITERS = {
+    'fits': write_fits,
+    'hdf5': write_hdf5,
+    'parquet': write_parquet,
+    'votable': write_votable,
+}
 
 
 def read_table(path):
@@ -59,8 +72,16 @@ def read_table(path):
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
-        If the end of the name is not that of a format.
+        If the end of the name is not that of a format, or the file is damaged, of another format,
+        or holds no table.
+
+    Warns
+    -----
+    AstropyUserWarning
+        If a service has left out rows of a VOTable.
 
     Examples
     --------
@@ -72,11 +93,10 @@ def read_table(path):
     {'MORPHVER': '1.0'}
     """
     file_format = find_format(path)
-    if file_format in _READERS:
-        table = _READERS[file_format](path)
-    else:
-        table = Table.read(path, format=file_format)
-    decode_text(table)
+    with refuse_damage(path):
+        check_content(path, file_format)
+        table = _READERS[file_format](Path(path))
+        decode_text(table)
     return table
 
 
@@ -84,8 +104,8 @@ def write_table(table, path, *, overwrite=False):
     """
     Write a table to a file, atomically.
 
-    CSV holds names and values only. VOTable and CSV have no sky coordinates: such a column is
-    written as right ascension and declination (ICRS, in degrees).
+    CSV holds names and values only. Columns are converted to what the format holds, see
+    `~astro_morph.catalog.io.formats.fit_columns`.
 
     Parameters
     ----------
@@ -99,8 +119,7 @@ def write_table(table, path, *, overwrite=False):
     Raises
     ------
     ValueError
-        If the end of the name is not that of a format, or if the file is FITS and the table has
-        text beyond ASCII.
+        If the end of the name is not that of a format, or the format cannot hold a column.
     FileExistsError
         If the file exists and ``overwrite`` is false.
 
@@ -114,13 +133,15 @@ def write_table(table, path, *, overwrite=False):
     [1, 2]
     """
     file_format = find_format(path)
-    if file_format in ('ascii.csv', 'votable'):
-        table = _split_sky(table)
+    table = fit_columns(table, file_format)
     with atomic_file(path, overwrite=overwrite) as aside:
-        if file_format in _WRITERS:
-            _WRITERS[file_format](table, aside)
-        else:
-            table.write(aside, format=file_format, **_WRITE_OPTIONS.get(file_format, {}))
+        try:
+            _write(table, aside, file_format)
+        except (ImportError, MemoryError, OSError):
+            raise
+        except Exception as error:
+            # Libraries raise errors of all kinds about types that they don't know.
+            raise ValueError(_name_culprit(table, aside.name, file_format, error)) from error
 
 
 def find_format(path):
@@ -174,35 +195,38 @@ def decode_text(table):
     >>> table['morphology'].dtype.kind
     'U'
     """
-    names = [
-        name
-        for name, column in table.columns.items()
-        if isinstance(column, Column) and column.dtype.kind == 'S'
-    ]
-    text = Table([table[name] for name in names], copy=False)
-    text.convert_bytestring_to_unicode()
-    for name in names:
-        table.replace_column(name, text[name])
+    for name, column in table.columns.items():
+        if isinstance(column, Column) and column.dtype.kind == 'S':
+            values, mask = split_mask(column)
+            table.replace_column(name, with_values(column, _decode_all(values), mask))
 
 
-def _split_sky(table):
-    """Return the table with right ascension and declination for each SkyCoord column."""
-    sky = [name for name, column in table.columns.items() if isinstance(column, SkyCoord)]
-    is_main = len(sky) == 1
-    is_free = not {'ra', 'dec'} & set(table.colnames)
-    split = table.copy(copy_data=False)
-    for name in sky:
-        coords = table[name].icrs
-        for angle, ucd in _SKY_UCDS.items():
-            degrees, mask = get_data_and_mask(getattr(coords, angle).deg)
-            column = MaskedColumn(
-                degrees,
-                name=angle if is_main and is_free else f'{name}_{angle}',
-                mask=mask,
-                unit=u.deg,
-                description=table[name].info.description,
-                meta={'ucd': f'{ucd};meta.main' if is_main else ucd},
-            )
-            split.add_column(column, index=split.index_column(name))
-        split.remove_column(name)
-    return split
+def _decode_all(values):
+    """Decode an array of bytes; values that are not UTF-8 are Latin-1."""
+    try:
+        return np.char.decode(values, 'utf-8')
+    except UnicodeDecodeError:
+        return np.array([decode(value) for value in values.flat], dtype=str).reshape(values.shape)
+
+
+def _write(table, path, file_format):
+    if file_format in _WRITERS:
+        _WRITERS[file_format](table, path)
+    else:
+        table.write(path, format=file_format)
+
+
+def _name_culprit(table, file_name, file_format, error):
+    """Say why a table cannot be written: which column alone cannot be, if it is one."""
+    what = 'the table'
+    with tempfile.TemporaryDirectory() as folder:
+        for name in table.colnames:
+            try:
+                _write(table[[name]], Path(folder) / f'{len(name)}-{file_name}', file_format)
+            except Exception as its_error:
+                what, error = f'the column {name!r} of type {table[name].info.dtype}', its_error
+                break
+    return (
+        f'{what} cannot be written as {NAMES[file_format]} ({in_one_line(error)}); '
+        f'{advise(file_format)}'
+    )

@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Tests of what survives in table files."""
 
+import os
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -195,7 +197,7 @@ def test_text_beyond_ascii(tmp_path, ending):
 
 
 def test_text_that_fits_does_not_take(tmp_path):
-    with pytest.raises(ValueError, match=r'élliptique.*ASCII text only'):
+    with pytest.raises(ValueError, match="column 'type' holds the text 'élliptique' beyond ASCII"):
         write_table(Table({'type': ['élliptique']}), tmp_path / 'table.fits')
     assert list(tmp_path.iterdir()) == []
 
@@ -247,12 +249,15 @@ def test_full_disk_leaves_what_was_there(tmp_path, monkeypatch, ending):
 
     class FullDisk(Table):
         def write(self, file, **kwargs):
-            file.write_text('half a table')
+            if isinstance(file, os.PathLike):
+                file.write_text('half a table')
             raise OSError(28, 'No space left on device')
 
     path = tmp_path / f'table{ending}'
     write_table(Table({'id': [1]}), path)
     fill_disk(monkeypatch, VOTableFile, 'to_xml')
+    if ending == '.parquet':
+        fill_disk(monkeypatch, pytest.importorskip('pyarrow.parquet'), 'write_table')
     with pytest.raises(OSError, match='No space'):
         write_table(FullDisk({'id': [2]}), path, overwrite=True)
     assert read_table(path)['id'].tolist() == [1]
