@@ -325,17 +325,13 @@ def _band_regex(pattern):
 
 def _find_tiles(files, bands, hdu):
     """Read the headers of all files, and return the tiles of each band."""
-    tiles = {}
+    tiles, left_out = {}, []
     for band, paths in files.items():
         for path in keep_images(paths):
             try:
                 images = (RemoteImage if is_url(path) else SkyImage).open_all(path, hdu)
             except ImageError as error:
-                warnings.warn(
-                    f'{path} is left out: {error}; repair or remove it',
-                    AstropyUserWarning,
-                    stacklevel=3,
-                )
+                left_out.append(f'{path} is left out: {error}; repair or remove it')
                 continue
             for image in images:
                 for plane, name in enumerate(_name_planes(image, band, bands)):
@@ -346,9 +342,11 @@ def _find_tiles(files, bands, hdu):
             f'no file of {f"the bands {lost}" if lost else paths} is an image with a celestial WCS'
             '; check the files, and use '
             + for_caller('ImageFiles', 'a column of image paths')
-            + ' for images of single galaxies'
+            + f' for images of single galaxies ({left_out[0]})'
         )
         raise ValueError(msg)
+    for text in left_out:
+        warnings.warn(text, AstropyUserWarning, stacklevel=3)
     return {name: keep_one_a_place(its_tiles, name) for name, its_tiles in tiles.items()}
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from astro_morph import CutoutSet, MorphologyClassifier, conf, decode_flags, plotting
 from astro_morph.cutouts import (
+    CutoutSource,
     FirstOf,
     Hips2Fits,
     ImageFiles,
@@ -203,7 +204,7 @@ def test_first_of_keeps_the_orientation_of_each_row(positions, tmp_path):
     np.testing.assert_allclose(cutouts.rotation.value, [0, 90], atol=1e-3)
 
 
-class OnlySome(Mosaics):
+class OnlySome(CutoutSource):
     """A source that has the images of some positions only."""
 
     def __init__(self, source, known):
