@@ -90,7 +90,10 @@ def __getattr__(name):
 
         return version('astro-morph')
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        from astro_morph.utils.messages import naming_packages
+
+        with naming_packages():
+            return getattr(importlib.import_module(_HOMES[name]), name)
     msg = f'module {__name__!r} has no attribute {name!r}'
     raise AttributeError(msg)
 

@@ -85,7 +85,7 @@ def reading(path):
     try:
         yield
     except Exception as error:
-        if path.name in str(error):
+        if isinstance(error, ImportError) or path.name in str(error):
             raise
         msg = (
             f'the catalogue {str(path)!r} cannot be read; check that the file is complete and '

@@ -64,5 +64,7 @@ def image_errors():
     except MemoryError as error:
         raise TooLargeImageError(str(error)) from error
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == 'PIL':
+            raise  # no fault of the file
         # A time-out has no message.
         raise ImageError(str(error) or repr(error)) from error

@@ -14,6 +14,7 @@ from astro_morph.images.errors import (
     TruncatedImageError,
     UnsupportedImageError,
 )
+from astro_morph.utils.messages import naming_packages
 
 __all__ = ['decode_picture']
 
@@ -69,7 +70,8 @@ def decode_picture(data):
     ImageError
         If it is no picture, is truncated, or has more bits a pixel than Pillow reads.
     """
-    from PIL import Image, UnidentifiedImageError
+    with naming_packages():
+        from PIL import Image, UnidentifiedImageError
 
     try:
         numbers = _find_pages(data)

@@ -3,6 +3,8 @@
 
 import importlib
 
+from astro_morph.utils.messages import naming_packages
+
 __all__ = ['Preprocessor', 'measure']
 
 # Imported on first use: a light installation has neither scikit-learn nor photutils.
@@ -14,6 +16,7 @@ _HOMES = {
 
 def __getattr__(name):
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        with naming_packages():
+            return getattr(importlib.import_module(_HOMES[name]), name)
     msg = f'module {__name__!r} has no attribute {name!r}'
     raise AttributeError(msg)

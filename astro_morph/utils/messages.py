@@ -4,7 +4,14 @@
 import contextlib
 import shlex
 
-__all__ = ['as_written', 'cut_list', 'for_caller', 'in_one_line', 'on_command_line']
+__all__ = [
+    'as_written',
+    'cut_list',
+    'for_caller',
+    'in_one_line',
+    'naming_packages',
+    'on_command_line',
+]
 
 # Packages whose names differ from those of their modules.
 _PACKAGES = {
@@ -151,6 +158,22 @@ def in_one_line(error):
         isinstance(error, _PLAIN) or type(error).__module__.startswith('astro_morph')
     )
     return text if is_plain else f'{type(error).__name__}: {text}'.removesuffix(': ')
+
+
+@contextlib.contextmanager
+def naming_packages():
+    """
+    Say of a missing package how to install it.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If the block imports a module that is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(in_one_line(error), name=error.name) from error
 
 
 @contextlib.contextmanager

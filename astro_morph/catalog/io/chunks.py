@@ -14,6 +14,7 @@ from astro_morph.catalog.io.opening import check_content, refuse_damage
 from astro_morph.catalog.io.parquet import ParquetReader, join_parquet
 from astro_morph.catalog.io.tables import decode_text, find_format, read_table, write_table
 from astro_morph.utils.files import atomic_file
+from astro_morph.utils.messages import naming_packages
 
 __all__ = ['TableChunks', 'find_representatives', 'write_chunks']
 
@@ -59,6 +60,7 @@ class TableChunks:
     [[0, 1], [2, 3], [4]]
     """
 
+    @naming_packages()
     def __init__(self, path, size):
         file_format = find_format(path)
         reader_class, _ = _STREAMED.get(file_format, (_WholeReader, None))
@@ -136,6 +138,7 @@ def find_representatives(tables):
     return _stack([row for _, row in best.values()])
 
 
+@naming_packages()
 def write_chunks(tables, path, *, n_rows, representatives, overwrite=False):
     """
     Write a table that comes in chunks to a file.

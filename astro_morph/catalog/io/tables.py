@@ -17,7 +17,7 @@ from astro_morph.catalog.io.parquet import read_parquet, write_parquet
 from astro_morph.catalog.io.text import read_ecsv
 from astro_morph.catalog.io.votable import read_votable, write_votable
 from astro_morph.utils.files import atomic_file
-from astro_morph.utils.messages import in_one_line
+from astro_morph.utils.messages import in_one_line, naming_packages
 
 __all__ = ['decode_text', 'find_format', 'read_table', 'write_table']
 
@@ -55,6 +55,7 @@ _WRITERS = {
 }
 
 
+@naming_packages()
 def read_table(path):
     """
     Read a table from a file.
@@ -100,6 +101,7 @@ def read_table(path):
     return table
 
 
+@naming_packages()
 def write_table(table, path, *, overwrite=False):
     """
     Write a table to a file, atomically.
@@ -219,10 +221,12 @@ def _write(table, path, file_format):
 def _name_culprit(table, file_name, file_format, error):
     """Say why a table cannot be written: which column alone cannot be, if it is one."""
     what = 'the table'
-    with tempfile.TemporaryDirectory() as folder:
-        for name in table.colnames:
+    for name in table.colnames:
+        with tempfile.TemporaryDirectory() as folder:
+            alone = table[[name]]
+            alone.meta = {}
             try:
-                _write(table[[name]], Path(folder) / f'{len(name)}-{file_name}', file_format)
+                _write(alone, Path(folder) / file_name, file_format)
             except Exception as its_error:
                 what, error = f'the column {name!r} of type {table[name].info.dtype}', its_error
                 break

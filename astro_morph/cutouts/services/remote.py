@@ -24,7 +24,7 @@ from astro_morph.cutouts.services.fields import Places, share_fields
 from astro_morph.cutouts.sizes import framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.units import ImageUnit
-from astro_morph.utils.messages import as_written, for_caller
+from astro_morph.utils.messages import as_written, for_caller, naming_packages
 from astro_morph.utils.threads import work_in_threads
 
 __all__ = ['Plan', 'RemoteSource']
@@ -463,7 +463,8 @@ class RemoteSource(CutoutSource):
 
     def _send(self, requests, places, builder):
         """Send the requests, and store the answers in the builder and the cache."""
-        from astroquery import cache_conf
+        with naming_packages():
+            from astroquery import cache_conf
 
         # In random order, so that two processes that share a cache send different requests.
         random.shuffle(requests)
