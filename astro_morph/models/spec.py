@@ -4,12 +4,14 @@
 import dataclasses
 import json
 import warnings
+from functools import partial
 
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
+from astro_morph.catalog.vote_tree import VoteTree
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
-from astro_morph.utils.messages import as_written, for_caller
+from astro_morph.utils.messages import as_written, cut_list, for_caller
 
 __all__ = ['ModelSpec']
 
@@ -21,6 +23,86 @@ SMALLEST_SIDE = 17
 SCALE_TOLERANCE = 0.02
 
 _KINDS = {'flux': 'images linear in flux', 'picture': 'pictures stretched for the eye'}
+
+# Larger images, heads and numbers of bands are in no file that can be used: they would only take
+# memory.
+LARGEST_SIDE = 4096
+_LARGEST_HIDDEN = 16384
+_MOST_BANDS = 64
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_integer(largest, value):
+    return isinstance(value, int) and 1 <= value <= largest
+
+
+def _is_list(types, value):
+    return isinstance(value, list) and all(isinstance(item, types) for item in value)
+
+
+def _is_known(values, value):
+    return isinstance(value, (str, int)) and value in values
+
+
+def _is_dict(types, value):
+    """Check for a dictionary of no other names, with values of the types of these."""
+    return (
+        isinstance(value, dict)
+        and value.keys() <= types.keys()
+        and all(item is None or isinstance(item, types[name]) for name, item in value.items())
+    )
+
+
+def _is_brightness(value):
+    if not isinstance(value, dict) or value.keys() != {'low', 'high'}:
+        return False
+    return all(
+        isinstance(items, list) and all(item is None or _is_number(item) for item in items)
+        for items in value.values()
+    )
+
+
+# The settings of astro_morph.photometry.Preprocessor.
+_SETTINGS = {
+    'neighbours': str,
+    'recentre': (int, float),
+    'rotate': bool,
+    'scale': str,
+    'psf_fwhm': list,
+    'saturation': (int, float),
+    'half_light': str,
+}
+
+# What each field of a file must be, where it is not the default.
+_FIELDS = {
+    'classes': ('a list of classes', partial(_is_list, (str, int, float))),
+    'bands': (
+        f'a list of up to {_MOST_BANDS} names',
+        lambda value: _is_list(str, value) and len(value) <= _MOST_BANDS,
+    ),
+    'size': (f'an integer up to {LARGEST_SIDE}', partial(_is_integer, LARGEST_SIDE)),
+    'input_size': (f'an integer up to {LARGEST_SIDE}', partial(_is_integer, LARGEST_SIDE)),
+    'pixel_scale': ('a positive number', lambda value: _is_number(value) and value > 0),
+    'framing': ('text', lambda value: isinstance(value, str)),
+    'kind': (f'one of {list(_KINDS)}', partial(_is_known, _KINDS)),
+    'preprocessing': ('settings of a Preprocessor', partial(_is_dict, _SETTINGS)),
+    'architecture': ('text', lambda value: isinstance(value, str)),
+    'views': ('1, 4 or 8', partial(_is_known, (1, 4, 8))),
+    'stages': (
+        'a list of numbers from 1 to 4',
+        lambda value: _is_list(int, value) and set(value) <= {1, 2, 3, 4},
+    ),
+    'hidden': (f'an integer up to {_LARGEST_HIDDEN}', partial(_is_integer, _LARGEST_HIDDEN)),
+    'frozen': ('true or false', lambda value: isinstance(value, bool)),
+    'tree': ('a dictionary', lambda value: isinstance(value, dict)),
+    'brightness': ("the lists 'low' and 'high'", _is_brightness),
+    'conformity': ('a list of numbers', partial(_is_list, (int, float))),
+    'identifier': ('text', lambda value: isinstance(value, str)),
+    'version': ('text', lambda value: isinstance(value, str)),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,10 +184,28 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, text):
-        """Read the specification from JSON."""
-        fields = json.loads(text)
-        fields = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
-        return cls(**fields)
+        """
+        Read the specification from JSON.
+
+        Parameters
+        ----------
+        text : str
+            What `to_json` returned, maybe in another version.
+
+        Returns
+        -------
+        spec : ModelSpec
+            The specification.
+
+        Raises
+        ------
+        ValueError
+            If it has a field that this version does not know, or one of another type.
+        """
+        fields = _read_fields(text)
+        spec = cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()})
+        spec._check_parts()
+        return spec
 
     def check(self, cutouts):
         """
@@ -152,6 +252,23 @@ class ModelSpec:
                 stacklevel=3,
             )
 
+    def _check_parts(self):
+        """Check that fields of a file fit together."""
+        takes_images = self.architecture != 'features'
+        if takes_images != bool(self.bands) or takes_images != (self.size is not None):
+            msg = (
+                f"the specification has 'architecture' {self.architecture!r}, 'bands' "
+                f"{self.bands} and 'size' {self.size}, of which only some are those of images"
+            )
+            raise ValueError(msg)
+        if self.tree is not None and VoteTree(self.tree).names != self.classes:
+            msg = "the specification has a 'tree' of other answers than its 'classes'"
+            raise ValueError(msg)
+        n_measured = len(self.bands) if self.kind == 'flux' else 1
+        if self.brightness and {*map(len, self.brightness.values())} != {n_measured}:
+            msg = "the specification has a 'brightness' of other bands"
+            raise ValueError(msg)
+
     def _compare_scale(self, cutouts):
         """Return how the cutouts differ in scale from those of the training, or None."""
         knows_scale = self.pixel_scale is not None or self.framing is not None
@@ -169,3 +286,29 @@ class ModelSpec:
             f'the cutouts have {ratio:.3g} times the pixel scale that the model was trained on, '
             f'{self.pixel_scale:.4g} arcsec'
         )
+
+
+def _read_fields(text):
+    """Return the fields of a specification in JSON, each of its type."""
+    try:
+        fields = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        msg = f'the specification is no JSON: {error}'
+        raise ValueError(msg) from error
+    if not isinstance(fields, dict):
+        msg = f'the specification is a {type(fields).__name__}, expected a dictionary'
+        raise ValueError(msg)
+    unknown = fields.keys() - _FIELDS.keys()
+    if unknown:
+        msg = (
+            f'the specification has the fields {cut_list(sorted(unknown))}, which this version '
+            f'does not know; read it with version {fields.get("version")!r} of astro_morph'
+        )
+        raise ValueError(msg)
+    defaults = json.loads(ModelSpec().to_json())
+    for name, value in fields.items():
+        expected, is_valid = _FIELDS[name]
+        if value != defaults[name] and not is_valid(value):
+            msg = f'the specification has {name!r} of {str(value)[:50]}, expected {expected}'
+            raise ValueError(msg)
+    return fields

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import math
 import os
+import zipfile
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from astro_morph.models.novelty import Novelty
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.stretch import FluxStretch, PictureStretch
 from astro_morph.utils.files import atomic_file
-from astro_morph.utils.messages import for_caller
+from astro_morph.utils.messages import cut_list, for_caller
 
 __all__ = ['TorchModel', 'build_network']
 
@@ -116,11 +117,8 @@ class TorchModel:
 
     def stamped(self, version):
         """Return the model with version and fingerprint of its weights in the specification."""
-        digest = hashlib.sha256()
-        for name, tensor in self.network.state_dict().items():
-            digest.update(name.encode())
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        spec = dataclasses.replace(self.spec, identifier=digest.hexdigest()[:12], version=version)
+        identifier = _fingerprint(self.network.state_dict())[:12]
+        spec = dataclasses.replace(self.spec, identifier=identifier, version=version)
         return TorchModel(spec, self.network, device=self.device)
 
     def save(self, path, *, overwrite=False, compact=False):
@@ -148,7 +146,10 @@ class TorchModel:
             if compact:
                 filters = {name: tensor for name, tensor in weights.items() if tensor.ndim == 4}
                 weights |= {name: _pack(tensor) for name, tensor in filters.items()}
-            torch.save({'format': FORMAT, 'spec': self.spec.to_json(), 'weights': weights}, file)
+            spec = self.spec.to_json()
+            read = {name: _unpack(stored) for name, stored in weights.items()}
+            state = {'format': FORMAT, 'spec': spec, 'weights': weights}
+            torch.save(state | {'fingerprint': _fingerprint(read, spec)}, file)
 
     @classmethod
     def load(cls, path, *, device='cpu'):
@@ -169,40 +170,162 @@ class TorchModel:
 
         Raises
         ------
+        FileNotFoundError
+            If there is no such file.
         ValueError
-            If the file is not a model of this package.
+            If the file is not a model of this package, or is damaged: weights are missing or not
+            known, have another shape, or another fingerprint than when they were written.
         """
+        name = os.fspath(path)
+        state = _read(name)
         try:
-            state = torch.load(path, map_location='cpu', weights_only=True)
-            is_ours = state['format'] == FORMAT
-        except FileNotFoundError:
-            raise
-        except Exception as error:
-            writer = for_caller('save', 'fit')
-            msg = (
-                f'{os.fspath(path)!r} is not a model file of astro_morph; name one that {writer} '
-                'wrote'
-            )
+            spec = ModelSpec.from_json(state['spec'])
+            network = _build(spec, state)
+        except ValueError as error:
+            msg = f'the model file {name!r} cannot be used: {error}'
             raise ValueError(msg) from error
-        if not is_ours:
-            msg = (
-                f'{os.fspath(path)!r} has the format {state["format"]!r}, expected {FORMAT!r}; '
-                'read it with the version that wrote it, or train the model again'
-            )
-            raise ValueError(msg)
-        spec = ModelSpec.from_json(state['spec'])
-        weights = {name: _unpack(stored) for name, stored in state['weights'].items()}
-        mean = weights.get('encoder.running_mean')
-        network = build_network(spec, n_features=None if mean is None else len(mean))
-        novelty = {name: weights.get(f'novelty.{name}') for name in Novelty.STATE}
-        if novelty['known'] is not None:
-            network.novelty = Novelty(**novelty)
-        # Older models of pictures lack the mean and standard deviation of the pictures.
-        network.load_state_dict(network.state_dict() | weights)
         if spec.bands and spec.brightness is None:
             # Older models did not record the range.
             spec = dataclasses.replace(spec, brightness=network.stretch.brightness())
         return cls(spec, network, device=device)
+
+
+def _read(name):
+    """Read what `TorchModel.save` has written: format, specification and weights."""
+    writer = for_caller('save', 'fit')
+    if not os.path.exists(name):
+        msg = f'there is no file {name!r}; check its name and folder'
+        raise FileNotFoundError(msg)
+    try:
+        _check_sizes(name)
+        state = torch.load(name, map_location='cpu', weights_only=True)
+        form = state['format']
+    except PermissionError:
+        raise
+    except Exception as error:
+        msg = f'{name!r} is not a model file of astro_morph; name one that {writer} wrote'
+        raise ValueError(msg) from error
+    if form != FORMAT:
+        msg = (
+            f'{name!r} has the format {form!r}, expected {FORMAT!r}; read it with the version '
+            'that wrote it, or train the model again'
+        )
+        raise ValueError(msg)
+    if not isinstance(state.get('spec'), str) or not isinstance(state.get('weights'), dict):
+        msg = f'{name!r} lacks its specification or its weights; name one that {writer} wrote'
+        raise ValueError(msg)
+    return state
+
+
+def _check_sizes(name):
+    """Refuse an archive that takes more memory than its file: PyTorch does not compress."""
+    with zipfile.ZipFile(name) as archive:
+        members = archive.infolist()
+    if sum(member.file_size for member in members) > os.path.getsize(name):
+        msg = 'the archive is compressed'
+        raise ValueError(msg)
+
+
+def _build(spec, state):
+    """Build the network of a specification with the weights of a file, which must be its own."""
+    weights = state['weights']
+    mean, known = (weights.get(name) for name in ('encoder.running_mean', 'novelty.known'))
+    # On no device: what is declared may take more memory than there is.
+    with torch.device('meta'):
+        n_features = len(mean) if isinstance(mean, torch.Tensor) and mean.ndim else 0
+        network = build_network(spec, n_features=n_features)
+        if isinstance(known, torch.Tensor) and known.ndim == 2:
+            network.novelty = _build_novelty(network.encoder.n_features, known, weights)
+    if spec.kind == 'picture' and not any(name.startswith('stretch.') for name in weights):
+        # Older models of pictures lack the mean and standard deviation of the pictures.
+        unknown = [math.nan] * len(spec.bands)
+        stretch = PictureStretch(unknown, unknown).state_dict()
+        weights = weights | {f'stretch.{name}': values for name, values in stretch.items()}
+    expected = network.state_dict()
+    _check_names(set(weights), set(expected))
+    for name, tensor in expected.items():
+        _check_weight(name, weights[name], tensor)
+    weights = {name: _unpack(stored).contiguous() for name, stored in weights.items()}
+    _check_fingerprint(spec, state, weights)
+    network.load_state_dict(weights, assign=True)
+    return network
+
+
+def _build_novelty(n_features, known, weights):
+    """Build the Novelty of a number of features, with as many galaxies as a file has."""
+    stored = [weights.get(f'novelty.{name}') for name in Novelty.STATE]
+    # In single or double precision, as the features were.
+    is_float = [isinstance(item, torch.Tensor) and item.is_floating_point() for item in stored]
+    types = [item.dtype if ok else known.dtype for item, ok in zip(stored, is_float, strict=True)]
+    n_held_out = stored[-1].numel() if is_float[-1] else 0
+    n_known, n_coordinates = known.shape
+    shapes = (n_features,), (n_features, n_coordinates - 1), (n_known, n_coordinates), (n_held_out,)
+    return Novelty(
+        *(torch.zeros(shape, dtype=dtype) for shape, dtype in zip(shapes, types, strict=True))
+    )
+
+
+def _check_names(came, expected):
+    for what, names in {'lacks': expected - came, 'has the unknown': came - expected}.items():
+        if names:
+            names = sorted(map(str, names))
+            msg = f'it {what} weights {cut_list(names)}; copy it again, or train the model again'
+            raise ValueError(msg)
+
+
+def _check_weight(name, stored, expected):
+    """Refuse weights of another type or shape than the network has, before they take memory."""
+    if isinstance(stored, dict):
+        shapes = {'integers': expected.shape, 'scale': expected.shape[:1]}
+        types = {'integers': torch.int8, 'scale': expected.dtype}
+    else:
+        stored, shapes, types = {'': stored}, {'': expected.shape}, {'': expected.dtype}
+    is_valid = stored.keys() == shapes.keys() and all(
+        _is_plain(tensor) and (tensor.shape, tensor.dtype) == (shapes[part], types[part])
+        for part, tensor in stored.items()
+    )
+    if not is_valid:
+        msg = (
+            f'the weights {name!r} are not of the shape {tuple(expected.shape)} and the type '
+            f'{expected.dtype}, as the specification wants; copy it again, or train it again'
+        )
+        raise ValueError(msg)
+
+
+def _is_plain(tensor):
+    """Check that a tensor has a number in memory for each of its elements."""
+    return (
+        isinstance(tensor, torch.Tensor)
+        and tensor.layout == torch.strided
+        and tensor.device.type == 'cpu'
+        and not tensor.is_quantized
+        and tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
+    )
+
+
+def _check_fingerprint(spec, state, weights):
+    """Refuse weights and a specification that are not those that were written."""
+    if 'fingerprint' in state:
+        came, expected = _fingerprint(weights, state['spec']), state['fingerprint']
+    elif any(isinstance(stored, dict) for stored in state['weights'].values()):
+        return  # an older file whose weights were rounded after the fingerprint
+    else:
+        came, expected = _fingerprint(weights)[:12], spec.identifier
+    if expected and came != expected:
+        msg = (
+            f'its weights have the fingerprint {came[:12]}, expected {str(expected)[:12]}: the '
+            'file was changed or damaged; copy it again'
+        )
+        raise ValueError(msg)
+
+
+def _fingerprint(weights, spec=''):
+    """Return the fingerprint of weights by name, and of their specification."""
+    digest = hashlib.sha256(spec.encode())
+    for name, tensor in weights.items():
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _pack(filters):
