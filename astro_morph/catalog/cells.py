@@ -4,11 +4,17 @@
 import numpy as np
 from astropy.utils.masked import get_data_and_mask
 
-__all__ = ['as_text', 'decode', 'is_blank', 'is_missing', 'simplify', 'split_mask']
+__all__ = ['as_text', 'decode', 'is_blank', 'is_missing', 'kind_of', 'simplify', 'split_mask']
 
 
 # Not the decimal numbers of Python: they may have more digits than a number of NumPy.
 _NUMBERS = (int, float, np.number)
+
+
+def kind_of(column):
+    """Return the code of a column's type in NumPy; empty text for objects of Astropy."""
+    dtype = getattr(column, 'dtype', None)
+    return '' if dtype is None else dtype.kind
 
 
 def split_mask(column):

@@ -9,12 +9,13 @@ import numpy as np
 from astropy.io import registry
 from astropy.table import QTable, Table
 
+from astro_morph.catalog.io.formats import fit_columns
 from astro_morph.catalog.io.hdf5 import Hdf5Reader
 from astro_morph.catalog.io.tables import decode_text
 from astro_morph.cutouts.cutout_set import CutoutSet
 from astro_morph.utils.files import atomic_file
 from astro_morph.utils.hdf5 import Hdf5File, create_hdf5, is_hdf5
-from astro_morph.utils.messages import in_one_line
+from astro_morph.utils.messages import in_one_line, naming_packages
 
 __all__ = ['holds_cutouts', 'read_cutouts', 'write_batches', 'write_cutouts']
 
@@ -70,6 +71,7 @@ def holds_cutouts(path):
         return Hdf5File(path).attributes.get('format') == FORMAT
 
 
+@naming_packages()
 def read_cutouts(path):
     """
     Read cutouts from an HDF5 file.
@@ -128,6 +130,7 @@ def write_cutouts(cutouts, path, *, overwrite=False):
     write_batches([cutouts], path, table=cutouts.table, n_rows=len(cutouts), overwrite=overwrite)
 
 
+@naming_packages()
 def write_batches(batches, path, *, table, n_rows, overwrite=False):
     """
     Write batches of cutouts to an HDF5 file, atomically; only one need fit into memory.
@@ -149,7 +152,11 @@ def write_batches(batches, path, *, table, n_rows, overwrite=False):
     ------
     FileExistsError
         If the file exists and ``overwrite`` is false.
+    ValueError
+        If HDF5 cannot hold a column of the catalogue.
     """
+    # First of all: what HDF5 cannot hold is refused before images are fetched.
+    columns = None if table is None else fit_columns(table, 'hdf5')
     with atomic_file(path, overwrite=overwrite) as aside, create_hdf5(aside) as (file, check):
         start = 0
         for cutouts in batches:
@@ -162,8 +169,8 @@ def write_batches(batches, path, *, table, n_rows, overwrite=False):
             # On a full disk, no further cutouts are fetched.
             check()
             start += len(cutouts)
-        if table is not None:
-            table.write(file, path='table', serialize_meta=True, append=True)
+        if columns is not None:
+            columns.write(file, path='table', serialize_meta=True, append=True)
             file.attrs['has_quantities'] = isinstance(table, QTable)
 
 

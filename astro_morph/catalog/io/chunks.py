@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import vstack
 
+from astro_morph.catalog.cells import kind_of
 from astro_morph.catalog.io.csv import CsvReader, join_csv
 from astro_morph.catalog.io.fits import FitsReader, join_fits
 from astro_morph.catalog.io.hdf5 import Hdf5Reader, join_hdf5
@@ -217,7 +218,7 @@ def _measure(column):
     """Measure what a file must have room for: masked values, and those of the extremes."""
     mask = np.broadcast_to(getattr(column, 'mask', False), column.shape)
     measures = {'mask': mask.any(axis=tuple(range(1, mask.ndim)))}
-    kind = getattr(getattr(column, 'dtype', None), 'kind', '')
+    kind = kind_of(column)
     if kind in ('U', 'S') and column.size:
         text = np.ascontiguousarray(column).reshape(len(column), -1)
         measures['length'] = np.char.str_len(text).max(axis=1)

@@ -15,6 +15,9 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 from astropy.utils.exceptions import AstropyUserWarning
 
+from astro_morph.catalog.cells import kind_of
+from astro_morph.catalog.io.arrow import check_names
+from astro_morph.catalog.io.formats import with_values
 from astro_morph.utils.fits_headers import find_end
 
 __all__ = ['FitsReader', 'join_fits', 'read_fits', 'write_fits']
@@ -26,7 +29,7 @@ BLOCK = 2880
 def read_fits(path):
     """Read the first table in a FITS file."""
     reader = FitsReader(path)
-    return Table.read(reader.path, format='fits', hdu=reader.number)
+    return _join_characters(Table.read(reader.path, format='fits', hdu=reader.number))
 
 
 def write_fits(table, path):
@@ -65,6 +68,7 @@ class FitsReader:
                 raise ValueError(msg)
             self.header = hdu.header.copy()
             self._offset = hdu.fileinfo()['datLoc']
+            check_names(hdu.columns.names)
             self._descriptors = list(_find_descriptors(hdu.columns))
         self.n_rows = self.header['NAXIS2']
         n_bytes = self.header['NAXIS1'] * self.n_rows + self.header['PCOUNT']
@@ -76,7 +80,7 @@ class FitsReader:
         heap = self.read_heap()
         data = self.read_bytes(start, stop) + heap
         file = self.headers_for(stop - start, len(heap)) + data + _padding(len(data))
-        return Table.read(io.BytesIO(file), format='fits')
+        return _join_characters(Table.read(io.BytesIO(file), format='fits'))
 
     def read_bytes(self, start, stop):
         """Read some rows as bytes."""
@@ -165,6 +169,15 @@ def _unpack(path, user):
         shutil.copyfileobj(file, unpacked)
     unpacked.flush()
     return Path(unpacked.name)
+
+
+def _join_characters(table):
+    """Return a table with text where Astropy has arrays of single characters."""
+    for name, column in table.columns.items():
+        if kind_of(column) == 'O' and all(isinstance(value, np.char.chararray) for value in column):
+            text = [''.join(value.tolist()) for value in column]
+            table.replace_column(name, with_values(column, np.array(text, dtype=str), False))
+    return table
 
 
 def _find_descriptors(columns):

@@ -40,6 +40,9 @@ _WIDER = {
 # one.
 _WIDER_IF_MASKED = {'fits': {'u1': 'i2', 'u2': 'i4', 'u4': 'i8'}}
 
+# The standard has three digits for the number of a column.
+MOST_FITS_COLUMNS = 999
+
 # The formats that hold arrays of any length.
 _WITH_ARRAYS = ('fits', 'ascii.ecsv', 'parquet', 'votable')
 
@@ -97,6 +100,12 @@ def fit_columns(table, file_format):
             raise ValueError(msg) from error
         if fitted is not column:
             fitting.replace_column(name, fitted)
+    if file_format == 'fits' and len(fitting.colnames) > MOST_FITS_COLUMNS:
+        msg = (
+            f'the table has {len(fitting.colnames)} columns, and FITS holds {MOST_FITS_COLUMNS} '
+            'at most; write Parquet, or leave some out'
+        )
+        raise ValueError(msg)
     return fitting
 
 
@@ -111,7 +120,8 @@ def with_values(column, values, mask, **changes):
     info = column.info
     about = {'name': info.name, 'unit': info.unit, 'description': info.description}
     about |= {'meta': info.meta} | changes
-    if isinstance(column, MaskedColumn) or np.any(mask):
+    # Astropy writes objects in a MaskedColumn to few formats.
+    if np.any(mask) or (isinstance(column, MaskedColumn) and values.dtype.kind != 'O'):
         return MaskedColumn(values, mask=mask, **about)
     return Column(values, **about)
 

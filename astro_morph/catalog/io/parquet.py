@@ -7,7 +7,7 @@ from astropy.table import Column, MaskedColumn, Table, serialize
 from astropy.table.meta import get_header_from_yaml, get_yaml_from_table
 from astropy.utils.data_info import serialize_context_as
 
-from astro_morph.catalog.cells import decode
+from astro_morph.catalog.cells import decode, kind_of
 from astro_morph.catalog.io.arrow import ARROW_TYPE, from_arrow, to_arrow
 
 __all__ = ['ParquetReader', 'join_parquet', 'read_parquet', 'write_parquet']
@@ -40,7 +40,7 @@ def write_parquet(table, path):
 
     table = table.copy(copy_data=False)
     for column in table.columns.values():
-        is_special = column.info.dtype.kind in 'OmM' or ARROW_TYPE in (column.info.meta or {})
+        is_special = kind_of(column) in ('O', 'm', 'M') or ARROW_TYPE in (column.info.meta or {})
         if is_special and isinstance(column, MaskedColumn):
             # Others have their mask in a column of its own, as Astropy reads it.
             column.info.serialize_method['parquet'] = 'null_value'

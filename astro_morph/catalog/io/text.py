@@ -22,7 +22,7 @@ _MARKS = {
 _SEPARATORS = ',;\t|'
 
 # Bytes that are decoded together.
-_BLOCK = 2**20
+_BLOCK = 2**16
 
 
 def find_encoding(path):

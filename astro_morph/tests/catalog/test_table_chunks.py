@@ -127,9 +127,9 @@ class TestFits:
         for name in ('out.fits', 'out.fits.gz'):
             through_chunks(tmp_path / 'table.fits', tmp_path / name, 2)
             found = read_table(tmp_path / name)
-            for column in ('a', 'pair', 'b'):
-                expected = dict(a=arrays, pair=np.arange(10).reshape(5, 2), b=arrays[::-1])[column]
-                assert list(map(list, found[column])) == list(map(list, expected))
+            expected = {'a': arrays, 'pair': np.arange(10).reshape(5, 2), 'b': arrays[::-1]}
+            for column, values in expected.items():
+                assert list(map(list, found[column])) == list(map(list, values))
 
     def test_file_without_a_table(self, tmp_path):
         fits.PrimaryHDU(np.zeros((3, 3))).writeto(tmp_path / 'image.fits')
