@@ -130,7 +130,8 @@ def brief_warnings(*, is_debug):
     others = Path(astropy.__file__).parent
 
     def show(message, category, filename, *args):
-        if is_debug or (category is AstropyUserWarning and others not in Path(filename).parents):
+        is_own = issubclass(category, AstropyUserWarning) and others not in Path(filename).parents
+        if is_own or is_debug:
             report(f'warning: {in_one_line(message)}')
 
     with warnings.catch_warnings():

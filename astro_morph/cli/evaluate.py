@@ -13,6 +13,7 @@ from astro_morph.cli.files import (
     load_classifier,
     make_folder,
     read_catalog,
+    require_images,
 )
 
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
@@ -41,6 +42,7 @@ def main(arguments):
     X = read_catalog(arguments.X)
     check_labels(X, arguments.label_column)
     check_images(find_source(arguments, X), X)
+    require_images()
     model = load_classifier(
         arguments.model, label_column=arguments.label_column, verbose=arguments.verbose
     )

@@ -12,6 +12,7 @@ from astro_morph.cli.files import (
     load_classifier,
     make_folder,
     read_catalog,
+    require_images,
 )
 from astro_morph.utils.messages import as_written
 
@@ -70,6 +71,7 @@ def main(arguments):
     X = None if arguments.X is None else read_catalog(arguments.X)
     if X is not None:
         check_images(find_source(arguments, X), X)
+        require_images()
     classifier = load_classifier(
         arguments.model, label_column=arguments.label_column, verbose=arguments.verbose
     )

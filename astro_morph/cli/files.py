@@ -4,6 +4,7 @@
 import contextlib
 import re
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -30,6 +31,7 @@ __all__ = [
     'read_first_row',
     'refuse_nothing',
     'report_counts',
+    'require_images',
 ]
 
 # Endings of the files of models that PyTorch writes. A model of another name could be taken for a
@@ -255,6 +257,14 @@ def refuse_nothing(counts, text):
             f'{as_written("image_column")} names another column'
         )
         raise FileNotFoundError(msg)
+
+
+def require_images():
+    """Let a task fail if no galaxy has an image, for whatever reason."""
+    from astro_morph.cutouts.outcome import NoImageWarning
+
+    # Until the end of the task, see `astro_morph.cli.brief_warnings`.
+    warnings.simplefilter('error', NoImageWarning)
 
 
 def report_counts(counts, what):

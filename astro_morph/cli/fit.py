@@ -13,6 +13,7 @@ from astro_morph.cli.files import (
     find_source,
     make_folder,
     read_catalog,
+    require_images,
 )
 
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
@@ -52,6 +53,7 @@ def main(arguments):
     check_labels(X, arguments.label_column)
     source = find_source(arguments, X, bands=arguments.bands)
     check_images(source, X, size=arguments.size, bands=arguments.bands)
+    require_images()
     from astro_morph.estimators.classifier import MorphologyClassifier
     from astro_morph.learning.training.processes import is_first
 

@@ -12,6 +12,7 @@ from astro_morph.cli.files import (
     make_folder,
     name_beside,
     read_catalog,
+    require_images,
 )
 
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
@@ -73,6 +74,7 @@ def main(arguments):
     X = read_catalog(arguments.X)
     source = find_source(arguments, X, bands=arguments.bands)
     check_images(source, X, size=arguments.size, bands=arguments.bands)
+    require_images()
     listen(arguments.port).close()
     make_folder(output)
     LabelTable(

@@ -11,6 +11,7 @@ from astro_morph.cli.files import (
     find_source,
     make_folder,
     read_catalog,
+    require_images,
 )
 from astro_morph.utils.messages import as_written
 
@@ -45,6 +46,7 @@ def main(arguments):
     X = read_catalog(arguments.X)
     source = find_source(arguments, X, bands=arguments.bands)
     check_images(source, X, size=arguments.size, bands=arguments.bands)
+    require_images()
     from astro_morph.estimators.encoder import MorphologyEncoder
     from astro_morph.learning.training.processes import is_first
 

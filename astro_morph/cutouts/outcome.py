@@ -9,10 +9,14 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph.utils.messages import as_written
 
-__all__ = ['NOT_SEARCHED', 'Outcome']
+__all__ = ['NOT_SEARCHED', 'NoImageWarning', 'Outcome']
 
 #: Statuses of rows without a path or position for a source.
 NOT_SEARCHED = ('no_path', 'no_coordinates')
+
+
+class NoImageWarning(AstropyUserWarning):
+    """No row of a catalogue has an image."""
 
 
 class Outcome:
@@ -71,6 +75,6 @@ class Outcome:
         if self.text:
             warnings.warn(
                 f'{self.text}; check {as_written("source")} and the columns that it reads',
-                AstropyUserWarning,
+                NoImageWarning,
                 stacklevel=3,
             )

@@ -23,6 +23,7 @@ from astro_morph.catalog.io.tables import read_table, write_table
 from astro_morph.cli import demo, main, make_parser
 from astro_morph.evaluation import evaluate
 from astro_morph.models.torch_model import TorchModel
+from astro_morph.prediction.parts import Parts
 from astro_morph.simulation import SimulatedSurvey, serve
 from astro_morph.simulation.services import faults
 from astro_morph.utils.files import check_new
@@ -384,18 +385,23 @@ class TestAnnotate:
         assert said == ('21 of 24 galaxies have a class, 2 invalid_coordinates, 1 no_coordinates\n')
 
     def test_stopped_run_goes_on_if_asked(self, done, run, folder, monkeypatch):
-        def stop(*args, **kwargs):
-            raise KeyboardInterrupt
+        def stop(parts, part, predictions):
+            if part.start > 0:
+                raise KeyboardInterrupt
+            write(parts, part, predictions)
 
+        write = Parts.write
         command = 'annotate survey.fits stopped.ecsv --model model.onnx --images sdss-{band}.fits'
         with monkeypatch.context() as patch:
-            patch.setattr('astro_morph.prediction.streaming.predict', stop)
+            patch.setattr('astro_morph.prediction.streaming.PART', 8)
+            patch.setattr(Parts, 'write', stop)
             code, _, error = run(command)
-        assert (code, error.count('\n')) == (130, 1)
-        assert '--resume' in error
-        code, _, error = run(command)
-        assert code == 1
-        assert 'holds a run that was stopped; use --resume' in error
+            assert (code, error.count('\n')) == (130, 1)
+            assert '--resume' in error
+            code, _, error = run(command)
+            assert code == 1
+            assert 'holds a run that was stopped; use --resume' in error
+        monkeypatch.setattr('astro_morph.prediction.streaming.PART', 8)
         assert done(f'{command} --resume') == '24 of 24 galaxies have a class\n'
         assert not (folder / 'stopped.ecsv.parts').exists()
 
@@ -460,8 +466,9 @@ class TestAnnotate:
             stderr=subprocess.PIPE,
             text=True,
         )
-        while not (folder / 'stopped.fits.parts').exists():
+        while not (folder / '.stopped.fits.lock').exists():
             time.sleep(0.01)
+        time.sleep(1)  # until batches are on their way
         process.send_signal(signal.SIGINT)
         output, error = process.communicate()
         assert (process.returncode, output) == (130, '')
@@ -529,7 +536,7 @@ def test_demo_is_run_with_its_options(monkeypatch, capsys, tmp_path):
 
     monkeypatch.setattr(demo, 'run', run_small)
     assert main(['demo', '--output', str(tmp_path), '--random-state', '3', '--quiet']) == 0
-    assert asked == [(str(tmp_path), {'random_state': 3, 'verbose': 0})]
+    assert asked == [(tmp_path, {'random_state': 3, 'verbose': 0})]
 
 
 ON_SKY = "--source 'sdss-{band}.fits'"
@@ -556,7 +563,7 @@ ERRORS = {
     f'fit survey.fits out.pt --encoder nothing.pt {ON_SKY}': '--encoder must be the file of',
     f'fit survey.fits out.pt --size 2*radius {ON_SKY}': "--size names 'radius', which is not",
     f'fit plain.fits out.pt {ON_SKY}': 'as in --coord-columns ra dec',
-    f'fit far.fits out.pt {ON_SKY}': 'catalogue has no row with an image (9 no_coverage); check',
+    f'fit far.fits out.pt {ON_SKY}': 'none of 9 rows has an image (9 no_coverage); the first is',
     f'fit survey.fits model.pt {ON_SKY}': 'model.pt exists already; use --overwrite to replace it',
     f'pretrain survey.fits encoder.pt {ON_SKY}': 'encoder.pt exists already; use --overwrite',
     'export model.onnx --model model.pt': 'model.onnx exists already; use --overwrite to',
