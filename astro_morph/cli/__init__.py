@@ -41,8 +41,13 @@ TASKS = {
     'cache': cache,
 }
 
-# Options of arguments that are named otherwise in the functions that a task calls.
-OTHER_NAMES = {'paths': '--source', 'survey': '--source', 'encoder': '--encoder'}
+# What messages call arguments that are named otherwise in a task, or for which it has no option.
+OTHER_NAMES = {
+    'paths': '--source',
+    'survey': '--source',
+    'encoder': '--encoder',
+    'size': 'the size in the model',
+}
 
 
 def main(arguments=None):

@@ -15,6 +15,7 @@ from astro_morph.cli.files import (
     refuse_nothing,
     report_counts,
 )
+from astro_morph.utils.progress import progress_bar
 
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
 
@@ -35,8 +36,6 @@ def add_arguments(command):
 
 def main(arguments):
     """Run the task."""
-    from tqdm import tqdm
-
     from astro_morph.cutouts import RemoteSource, catalog_of, stream_cutouts
     from astro_morph.cutouts.outcome import Outcome
     from astro_morph.cutouts.storage import write_batches
@@ -65,7 +64,9 @@ def main(arguments):
         batch_size=BATCH,
         outcome=outcome,
     )
-    with tqdm(total=len(catalog), unit=' galaxies', disable=not arguments.verbose) as bar:
+    with progress_bar(
+        len(catalog), 'fetching', unit='galaxies', verbose=bool(arguments.verbose)
+    ) as bar:
         write_batches(
             count(batches, bar, outcome),
             arguments.output,

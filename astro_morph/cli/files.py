@@ -195,7 +195,7 @@ def check_images(source, X, *, size=None, bands=None):
 
 def load_model(path):
     """Load a model: a bundled one, or one in a file of PyTorch or ONNX."""
-    path = check_model(path)
+    name, path = str(path), check_model(path)
     if path.suffix == '.onnx':
         from astro_morph.models.onnx_model import OnnxModel
 
@@ -205,7 +205,7 @@ def load_model(path):
 
     model = TorchModel.load(path, device=choose_device('auto'))
     if not model.spec.classes:
-        msg = f'{str(path)!r} holds an encoder, which has no classes; pass it to fit as --encoder'
+        msg = f'{name!r} holds an encoder, which has no classes; pass it to fit as --encoder'
         raise ValueError(msg)
     return model
 
