@@ -71,7 +71,8 @@ def write_predictions(
     probabilities : array_like, shape (n, K)
         The probability of each class.
     status : array_like of str, shape (n,)
-        ``'ok'``, or the reason why the row has no prediction.
+        ``'ok'``, or the reason why the row has no prediction; where a probability is not finite,
+        ``'ok'`` becomes ``'not_finite'``.
     flags : array_like of int, shape (n,)
         Quality flags, see `astro_morph.decode_flags`.
     provenance : dict
@@ -123,7 +124,7 @@ def write_predictions(
     """
     n = len(table)
     probabilities = _as_array('probabilities', probabilities, float, (n, len(classes)))
-    status = _as_array('status', status, str, (n,))
+    status = _with_not_finite(_as_array('status', status, str, (n,)), probabilities)
     flags = _as_array('flags', flags, np.int32, (n,))
     provenance = _as_header(provenance)
 
@@ -187,6 +188,7 @@ def write_numbers(
       2        --           0    truncated
     """
     status = _as_array('status', status, str, (len(table),))
+    status = _with_not_finite(status, *numbers.itercols())
     flags = _as_array('flags', flags, np.int32, (len(table),))
     names = _column_names(numbers.colnames, prefix)
     columns = [
@@ -195,6 +197,14 @@ def write_numbers(
     ]
     columns += _quality_columns(status, flags, prefix) + _measure_columns(measures, prefix)
     return _add_columns(table, columns, _as_header(provenance), prefix, overwrite)
+
+
+def _with_not_finite(status, *predictions):
+    """Return the status with ``'not_finite'`` for rows whose predictions are not: they are none."""
+    for values in predictions:
+        is_finite = np.isfinite(values).all(axis=tuple(range(1, np.ndim(values))))
+        status = np.where((status == 'ok') & ~is_finite, 'not_finite', status)
+    return status
 
 
 def _measure_columns(measures, prefix):
@@ -208,6 +218,7 @@ def _measure_columns(measures, prefix):
 def _prediction_columns(classes, probabilities, status, provenance, prefix):
     """Return the columns of classes and probabilities, in the order of the table."""
     failed = status != 'ok'
+    probabilities = np.where(failed[:, np.newaxis], np.nan, probabilities)
     labels = [str(value) for value in classes]
     # Masked values are empty or NaN too, because not every file format keeps the mask.
     best = np.where(failed, '', np.array(labels)[np.argmax(probabilities, axis=1)])

@@ -184,6 +184,7 @@ def _predict_batch(model, samples, with_features, bar):
     if novelty.ndim > 1:
         # Until novelty is fitted, the model returns the features to fit it to, not p-values.
         novelty = np.full(len(logits), np.nan, logits.dtype)
+    novelty = np.where(np.isfinite(novelty), novelty, np.nan)
     is_image = isinstance(samples, CutoutSet)
     status = samples.status if is_image else np.full(len(samples), 'ok')
     status = np.where((status == 'ok') & np.isnan(features).any(axis=1), 'not_finite', status)

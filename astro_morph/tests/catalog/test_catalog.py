@@ -16,6 +16,7 @@ from astro_morph.catalog import (
     probability_columns,
     read_labels,
     read_positions,
+    write_numbers,
     write_predictions,
 )
 
@@ -397,6 +398,23 @@ class TestWritePredictions:
         assert annotated['morph_class'].meta['classes'] == CLASSES
         assert annotated['morph_class'].meta['MORPHVER'] == '0.1'
         assert annotated['morph_p_irregular'].meta['label'] == 'irregular'
+
+    @pytest.mark.parametrize('odd', [NAN, float('inf'), -float('inf')])
+    def test_what_is_not_finite_is_never_ok(self, odd):
+        table, options = Table({'id': [1, 2]}), {'flags': [0, 0], 'provenance': {}}
+        of_classes = write_predictions(
+            table,
+            classes=['E', 'S'],
+            probabilities=[[0.25, 0.75], [odd, 0.5]],
+            status=['ok', 'ok'],
+            **options,
+        )
+        votes = Table({'bar': [0.5, odd], 'bar_std': [0.1, 0.1]})
+        of_votes = write_numbers(table, votes, status=['ok', 'ok'], **options)
+        for annotated in (of_classes, of_votes):
+            assert annotated['morph_status'].tolist() == ['ok', 'not_finite']
+        assert of_classes['morph_class'].tolist() == ['S', None]
+        assert of_votes['morph_bar_std'].mask.tolist() == [False, True]
 
     def test_provenance_that_fits_headers(self):
         annotated = annotate(make_catalogue(), provenance={'MORPHSRC': 'Bücher/a\nb'})
