@@ -254,8 +254,7 @@ class ModelSpec:
 
     def _check_parts(self):
         """Check that fields of a file fit together."""
-        takes_images = self.architecture != 'features'
-        if takes_images != bool(self.bands) or takes_images != (self.size is not None):
+        if self.bands and (self.size is None or self.architecture == 'features'):
             msg = (
                 f"the specification has 'architecture' {self.architecture!r}, 'bands' "
                 f"{self.bands} and 'size' {self.size}, of which only some are those of images"

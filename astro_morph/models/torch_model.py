@@ -17,7 +17,7 @@ from astro_morph.models.stretch import FluxStretch, PictureStretch
 from astro_morph.utils.files import atomic_file
 from astro_morph.utils.messages import cut_list, for_caller
 
-__all__ = ['TorchModel', 'build_network']
+__all__ = ['TorchModel', 'build_network', 'load_archive']
 
 # Recorded in each model file, to recognise other files of PyTorch.
 FORMAT = 'astro_morph model 1'
@@ -66,6 +66,35 @@ def build_network(spec, *, n_features=None):
             network.n_features, len(spec.classes), n_hidden=spec.hidden
         )
     return network.double() if is_of_features else network
+
+
+def load_archive(path):
+    """
+    Read what `torch.save` has written, of any origin; no code in the file is run.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    content : object
+        What was written, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the archive is compressed, which PyTorch never does: it could take any memory.
+    Exception
+        Of many types, if the file is damaged or holds more than tensors in plain containers.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if sum(member.file_size for member in members) > os.path.getsize(path):
+        msg = 'the archive is compressed'
+        raise ValueError(msg)
+    return torch.load(path, map_location='cpu', weights_only=True)
 
 
 class TorchModel:
@@ -197,8 +226,7 @@ def _read(name):
         msg = f'there is no file {name!r}; check its name and folder'
         raise FileNotFoundError(msg)
     try:
-        _check_sizes(name)
-        state = torch.load(name, map_location='cpu', weights_only=True)
+        state = load_archive(name)
         form = state['format']
     except PermissionError:
         raise
@@ -217,17 +245,11 @@ def _read(name):
     return state
 
 
-def _check_sizes(name):
-    """Refuse an archive that takes more memory than its file: PyTorch does not compress."""
-    with zipfile.ZipFile(name) as archive:
-        members = archive.infolist()
-    if sum(member.file_size for member in members) > os.path.getsize(name):
-        msg = 'the archive is compressed'
-        raise ValueError(msg)
-
-
 def _build(spec, state):
     """Build the network of a specification with the weights of a file, which must be its own."""
+    if not spec.bands and spec.architecture != 'features':
+        msg = f"the specification has no 'bands' for its 'architecture' {spec.architecture!r}"
+        raise ValueError(msg)
     weights = state['weights']
     mean, known = (weights.get(name) for name in ('encoder.running_mean', 'novelty.known'))
     # On no device: what is declared may take more memory than there is.

@@ -9,6 +9,7 @@ import time
 import torch
 
 from astro_morph.learning.training import processes
+from astro_morph.models.torch_model import load_archive
 from astro_morph.utils.files import atomic_file
 from astro_morph.utils.messages import as_written
 
@@ -52,9 +53,19 @@ class Checkpoint:
         """
         # Only the first process needs to see the file.
         state = processes.broadcast(self._read() if processes.is_first() else None)
-        if state is not None:
+        if state is None:
+            return
+        try:
             for name, part in self._parts.items():
                 part.load_state_dict(state[name])
+        except Exception as error:
+            # Each part has errors of its own for what is missing or of another shape.
+            msg = (
+                f'{as_written("checkpoint", os.fspath(self._path))} does not hold the state of '
+                f'this run: {name} is missing, or of another shape or version; choose another '
+                'file, or delete it to start anew'
+            )
+            raise ValueError(msg) from error
 
     def save(self):
         """Write the file atomically: a process killed meanwhile leaves the previous one."""
@@ -75,8 +86,11 @@ class Checkpoint:
             return None
         path = os.fspath(self._path)
         try:
-            state = torch.load(path, map_location='cpu', weights_only=True)
+            state = load_archive(path)
             is_ours = state['format'] == FORMAT
+            settings = dict(state['settings']) if is_ours else {}
+        except PermissionError:
+            raise
         except Exception as error:
             msg = (
                 f'{as_written("checkpoint", path)} is no checkpoint of astro_morph, or is damaged; '
@@ -91,8 +105,8 @@ class Checkpoint:
             )
             raise ValueError(msg)
         for name, expected in self._settings.items():
-            saved = state['settings'].get(name)
-            if saved != expected:
+            saved = settings.get(name)
+            if type(saved) is not type(expected) or saved != expected:
                 msg = (
                     f'{as_written("checkpoint", path)} is of another run, whose '
                     f'{as_written(name)} is {saved}, not {expected}; continue with the settings of '

@@ -325,6 +325,43 @@ class TestCheckpoint:
         with pytest.raises(ValueError, match=r'shape of the images is .10, 1, 1, 1., not .11, 1'):
             run(Recorder(), n=11, checkpoint=tmp_path / 'run.pt')
 
+    @pytest.mark.parametrize(
+        ('change', 'message'),
+        [
+            ({'objective': {}}, 'of this run: objective is missing'),
+            ({'objective': {'weight': 1}}, 'of this run: objective is missing'),
+            ({'optimizer': []}, 'of this run: optimizer is missing, or of another shape'),
+            ({'run': None}, 'of this run: run is missing, or of another shape or version'),
+            ({'settings': 5}, 'is no checkpoint of astro_morph, or is damaged'),
+            ({'settings': {}}, 'is of another run, whose .* is None'),
+            ({'format': 'astro_morph checkpoint 2'}, "has the format 'astro_morph checkpoint 2'"),
+            ({'format': 2}, 'has the format 2'),
+        ],
+    )
+    def test_checkpoint_with_other_entries_is_refused(self, change, message, tmp_path):
+        path = tmp_path / 'run.pt'
+        run(Recorder(), checkpoint=path)
+        torch.save(torch.load(path, weights_only=True) | change, path)
+        with pytest.raises(ValueError, match=rf'run\.pt.*{message}'):
+            run(Recorder(), checkpoint=path)
+
+    def test_part_that_is_missing_is_named(self, tmp_path):
+        path = tmp_path / 'run.pt'
+        run(Recorder(), checkpoint=path)
+        state = torch.load(path, weights_only=True)
+        del state['scaler']
+        torch.save(state, path)
+        with pytest.raises(ValueError, match='scaler is missing'):
+            run(Recorder(), checkpoint=path)
+
+    @pytest.mark.parametrize('size', [0, 10, 500, -30])
+    def test_checkpoint_that_was_cut_off_is_refused(self, tmp_path, size):
+        path = tmp_path / 'run.pt'
+        run(Recorder(), checkpoint=path)
+        path.write_bytes(path.read_bytes()[:size])
+        with pytest.raises(ValueError, match='is no checkpoint of astro_morph, or is damaged'):
+            run(Recorder(), checkpoint=path)
+
     def test_other_file_is_refused(self, tmp_path):
         (tmp_path / 'run.pt').write_bytes(b'nothing of the kind')
         with pytest.raises(ValueError, match='is no checkpoint of astro_morph'):

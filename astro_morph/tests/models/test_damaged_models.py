@@ -95,7 +95,7 @@ def test_older_file_is_checked_by_its_identifier(good, tmp_path):
         ({'spec': '{'}, 'the specification is no JSON'),
         ({'spec': '[' * 100_000}, 'the specification is no JSON'),
         ({'spec': '[]'}, 'the specification is a list, expected a dictionary'),
-        ({'spec': '{}'}, 'of which only some are those of images'),
+        ({'spec': '{}'}, "has no 'bands' for its 'architecture' 'resnet18'"),
     ],
 )
 def test_other_entries(good, tmp_path, change, message):
@@ -121,7 +121,7 @@ def test_other_things_that_pytorch_writes(tmp_path, content):
         ({'classes': ['a']}, "the weights 'head.weight' are not of"),
         ({'bands': [1, 2]}, "'bands' of"),
         ({'bands': ['a'] * 10**6}, "'bands' of"),
-        ({'bands': []}, 'of which only some are those of images'),
+        ({'bands': []}, "'brightness' of other bands"),
         ({'size': '32'}, "'size' of 32, expected an integer up to 4096"),
         ({'size': 10**9}, "'size' of 1000000000, expected"),
         ({'size': None}, 'of which only some are those of images'),
