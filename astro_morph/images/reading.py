@@ -22,7 +22,6 @@ from astro_morph.images.decoding.limits import (
     one_large_file,
     open_file,
     read_file,
-    size_of_data,
 )
 from astro_morph.images.decoding.tiles import decode_tiles
 from astro_morph.images.errors import (
@@ -34,6 +33,7 @@ from astro_morph.images.errors import (
 )
 from astro_morph.images.picture_files import decode_picture
 from astro_morph.images.units import linearise
+from astro_morph.utils.fits_headers import find_end
 from astro_morph.utils.messages import cut_list
 
 __all__ = ['find_images', 'read_fits', 'read_image']
@@ -198,7 +198,7 @@ def decode_fits_file(data):
         if not data.startswith(b'SIMPLE'):
             msg = f'not a FITS file: it begins with {data[:40]!r}'
             raise NotAnImageError(msg)
-        return fits.HDUList.fromstring(data[: _find_end(data)])
+        return fits.HDUList.fromstring(data[: find_end(io.BytesIO(data))])
 
 
 def _split_hdu(path):
@@ -211,10 +211,13 @@ def _split_hdu(path):
 
 def open_fits(path):
     """Open a FITS file to read its headers, even if it is compressed and ends too early."""
-    if not is_compressed(path):
-        return fits.open(path)
     with open_file(path) as file:
-        return fits.open(io.BytesIO(decompress(file.read(), is_whole=False)))
+        if is_compressed(path):
+            content = io.BytesIO(decompress(file.read(), is_whole=False))
+            find_end(content)
+            return fits.open(content)
+        find_end(file)
+    return fits.open(path)
 
 
 def is_compressed(path):
@@ -244,7 +247,7 @@ def decode_fits(data, hdu=None):
 
 def _decode_images(data, hdu):
     """Return the images of `find_images` from the bytes of a FITS file, the first with pixels."""
-    end = _find_end(data)
+    end = find_end(io.BytesIO(data))
     try:
         images = find_images(fits.HDUList.fromstring(data[:end]), hdu)
         number, image = next(iter(images.items()))
@@ -257,20 +260,6 @@ def _decode_images(data, hdu):
             raise TruncatedImageError(str(error)) from error
         raise
     return images
-
-
-def _find_end(data):
-    """Return where the last HDU in the bytes of a FITS file must end, None if a header is cut."""
-    file = io.BytesIO(data)
-    end = 0
-    while data.startswith((b'SIMPLE', b'XTENSION'), end):
-        file.seek(end)
-        try:
-            header = fits.Header.fromfile(file)
-        except (OSError, EOFError, ValueError):
-            return None
-        end = file.tell() + size_of_data(header)
-    return end
 
 
 def _warn_of_others(images):

@@ -14,6 +14,7 @@ from astro_morph.images.errors import TruncatedImageError, image_errors
 from astro_morph.images.reading import read_pixels
 from astro_morph.images.tiles import SkyImage
 from astro_morph.images.units import linearise
+from astro_morph.utils.fits_headers import find_end
 
 __all__ = ['RemoteImage', 'bracket_readings', 'find_files', 'is_url', 'locate']
 
@@ -120,7 +121,9 @@ class RemoteImage(SkyImage):
 
     @staticmethod
     def _open(path):
-        return fits.open(_open_in_blocks(path, _HEADER_BLOCK))
+        file = _open_in_blocks(path, _HEADER_BLOCK)
+        find_end(file)
+        return fits.open(file)
 
     def _read_layout(self, hdu):
         info = hdu.fileinfo()

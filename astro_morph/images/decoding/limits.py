@@ -14,6 +14,7 @@ from astropy.io import fits
 
 from astro_morph import conf
 from astro_morph.images.errors import ImageError, TooLargeImageError
+from astro_morph.utils.fits_headers import size_of_data
 
 __all__ = [
     'claim_memory',
@@ -23,11 +24,7 @@ __all__ = [
     'one_large_file',
     'open_file',
     'read_file',
-    'size_of_data',
 ]
-
-# A FITS file consists of blocks of this many bytes.
-FITS_BLOCK = 2880
 
 # The first bytes of compressed files.
 _DECOMPRESSORS = {b'\x1f\x8b': gzip, b'BZ': bz2}
@@ -216,35 +213,6 @@ def decompress(data, *, is_whole=True):
             content.write(chunk)
             claim_memory(content.tell(), 'the decompressed file')
     return content.getvalue()
-
-
-def size_of_data(header):
-    """
-    Return the bytes of the data behind a FITS header, padded to whole blocks.
-
-    Parameters
-    ----------
-    header : `~astropy.io.fits.Header`
-        The header.
-
-    Returns
-    -------
-    n_bytes : int
-        The number of bytes.
-
-    Raises
-    ------
-    ImageError
-        If a number is negative. Astropy would read the headers of such a file for ever.
-    """
-    shape = [header[f'NAXIS{axis}'] for axis in range(1, header['NAXIS'] + 1)]
-    extra, n_groups = header.get('PCOUNT', 0), header.get('GCOUNT', 1)
-    if min(extra, n_groups, *shape) < 0:
-        msg = f'the FITS header announces data of shape {shape[::-1]}, PCOUNT {extra}'
-        raise ImageError(msg)
-    n_values = extra + math.prod(shape) if shape else 0
-    n_bytes = n_values * n_groups * abs(header['BITPIX']) // 8
-    return -(-n_bytes // FITS_BLOCK) * FITS_BLOCK
 
 
 def _announced_size(start):
