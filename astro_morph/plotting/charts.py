@@ -56,8 +56,9 @@ def confusion(evaluation):
         colour = 'white' if fraction[row, column] > 0.5 else 'black'
         axes.text(column, row, str(count), color=colour, ha='center', va='center')
     ticks = range(len(counts))
-    axes.set_xticks(ticks, evaluation.classes, rotation=30, ha='right', rotation_mode='anchor')
-    axes.set_yticks(ticks, evaluation.classes)
+    names = list(map(_as_plain_text, evaluation.classes))
+    axes.set_xticks(ticks, names, rotation=30, ha='right', rotation_mode='anchor')
+    axes.set_yticks(ticks, names)
     axes.set_title(f'accuracy {evaluation.accuracy:.3f}')
     figure.colorbar(image, ax=axes, label='fraction of the true class', shrink=0.8)
     return figure
@@ -90,7 +91,9 @@ def roc(evaluation):
     figure, axes = _chart('false positive rate', 'true positive rate')
     for label, area in evaluation.to_table().iterrows('class', 'roc_auc'):
         if np.isfinite(area):
-            axes.step(*evaluation.roc(label), where='post', label=f'{label} {area:.3f}')
+            axes.step(
+                *evaluation.roc(label), where='post', label=f'{_as_plain_text(label)} {area:.3f}'
+            )
     axes.plot([0, 1], [0, 1], color='0.7', linestyle=':')
     axes.set_aspect('equal')
     axes.legend(title='class, area', loc='lower right')
@@ -199,7 +202,9 @@ def feature_map(features, labels=None, *, method='pca', n_dimensions=2, random_s
     axes = figure.add_subplot(projection='3d' if n_dimensions == 3 else None)
     labels = np.full(len(rows), '') if labels is None else np.asarray(labels).astype(str)[rows]
     for label in np.unique(labels):
-        axes.scatter(*places[labels == label].T, s=6, alpha=0.7, label=label, linewidths=0)
+        axes.scatter(
+            *places[labels == label].T, s=6, alpha=0.7, label=_as_plain_text(label), linewidths=0
+        )
     if len(np.unique(labels)) > 1:
         figure.legend(loc='outside upper center', ncols=3, markerscale=2)
     names = [f'{"component" if method == "pca" else "t-SNE"} {i + 1}' for i in range(n_dimensions)]
@@ -257,6 +262,11 @@ def history(history):
         axes.remove()
     figure.supxlabel('epoch', fontsize=9)
     return figure
+
+
+def _as_plain_text(label):
+    """Return the name of a class as Matplotlib draws it; dollars would begin a formula."""
+    return str(label).replace('$', r'\$')
 
 
 def _chart(xlabel, ylabel):

@@ -340,6 +340,7 @@ def _draw(panels, n_columns, titles, *, order='C', height=1.0, fontsize=7, **ima
     for i, panel in enumerate(panels):
         axes = figure.add_subplot(n_rows, n_columns, numbers[i])
         axes.imshow(panel, **image_options)
-        axes.set_title(titles[i], fontsize=fontsize, pad=3)
+        # The names of classes are no formulas.
+        axes.set_title(titles[i], fontsize=fontsize, pad=3, parse_math=False)
         axes.set_axis_off()
     return figure

@@ -249,3 +249,18 @@ class TestNeighbors:
         assert titles[::3] == ['row 1', 'row 2']
         with pytest.raises(ValueError, match=r'of has the rows \[0\] without neighbours'):
             plotting.neighbors(blobs, rows, of=[0])
+
+
+def test_names_of_classes_are_no_formulas(tmp_path):
+    from astro_morph.evaluation import Evaluation
+
+    classes = ['$\\x$', '$_$']
+    evaluation = Evaluation(classes, classes * 3, [[0.9, 0.1], [0.4, 0.6]] * 3)
+    features = np.random.default_rng(0).normal(size=(6, 3))
+    figures = [
+        plotting.confusion(evaluation),
+        plotting.roc(evaluation),
+        plotting.feature_map(features, np.array(classes * 3)),
+    ]
+    for figure in figures:
+        figure.savefig(tmp_path / 'figure.png')
