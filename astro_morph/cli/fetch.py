@@ -47,7 +47,7 @@ def main(arguments):
         msg = f'{str(arguments.X)!r} holds images without a catalogue; name a catalogue'
         raise ValueError(msg)
     source = find_source(arguments, catalog, bands=arguments.bands)
-    check_images(source, catalog, size=arguments.size, bands=arguments.bands)
+    check_images(source, catalog, size=arguments.size, bands=arguments.bands, most_rows=BATCH)
     if arguments.plan:
         is_remote = isinstance(source, RemoteSource)
         plan = source.plan(catalog, size=arguments.size) if is_remote else 'the images are local'

@@ -2,10 +2,12 @@
 """Check the files that a command names, and read its catalogue, its images and its model."""
 
 import contextlib
+import os
 import re
 import tempfile
 import warnings
 import zipfile
+from math import inf, prod
 from pathlib import Path
 
 from astro_morph.models.weights import bundled_names, bundled_path
@@ -37,6 +39,9 @@ __all__ = [
 # Endings of the files of models that PyTorch writes. A model of another name could be taken for a
 # catalogue, or replace one.
 MODEL_ENDINGS = ('.pt', '.pth')
+
+# Flux is read as float32.
+BYTES_A_PIXEL = 4
 
 # Statuses of rows for which no server and no file was asked, and of rows without an answer.
 NOT_ASKED = {'no_coordinates', 'invalid_coordinates', 'no_size', 'no_path'}
@@ -176,7 +181,7 @@ def check_encoder(encoder, *, names):
         raise ValueError(msg)
 
 
-def check_images(source, X, *, size=None, bands=None):
+def check_images(source, X, *, size=None, bands=None, most_rows=None):
     """Check before the work that positions, size and bands are those of a catalogue's images."""
     from astro_morph.cutouts import CutoutSet, as_cutouts
 
@@ -190,7 +195,21 @@ def check_images(source, X, *, size=None, bands=None):
             f'{cut_list(known)} of the images; name some of these'
         )
         raise ValueError(msg)
-    as_cutouts(X[:0], source=source, size=size, bands=bands)
+    shape = as_cutouts(X[:0], source=source, size=size, bands=bands).shape[1:]
+    check_memory(shape, min(len(X), most_rows or len(X)))
+
+
+def check_memory(shape, n_rows):
+    """Check before the work that the memory holds cutouts of a shape (band, y, x)."""
+    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') if os.name == 'posix' else inf
+    needed = n_rows * prod(shape) * BYTES_A_PIXEL
+    if needed > memory:
+        msg = (
+            f'{n_rows} cutouts of {shape[2]} x {shape[1]} pixels in {shape[0]} bands take '
+            f'{needed / 1e9:.0f} GB, this machine has {memory / 1e9:.0f} GB; choose a smaller '
+            f'{as_written("size")}'
+        )
+        raise ValueError(msg)
 
 
 def load_model(path):

@@ -47,6 +47,8 @@ def main(arguments):
     source = find_source(arguments, X, bands=arguments.bands)
     check_images(source, X, size=arguments.size, bands=arguments.bands)
     require_images()
+    if arguments.checkpoint is not None:
+        make_folder(arguments.checkpoint)
     from astro_morph.estimators.encoder import MorphologyEncoder
     from astro_morph.learning.training.processes import is_first
 

@@ -8,7 +8,7 @@ from astropy.io.registry import UnifiedReadWrite, UnifiedReadWriteMethod
 from astro_morph.catalog import read_positions
 from astro_morph.cutouts.sizes import framing_of
 from astro_morph.images.orientation import tangential_wcs
-from astro_morph.utils.messages import as_written
+from astro_morph.utils.messages import as_written, for_caller
 
 __all__ = ['PICTURE_BANDS', 'CutoutSet']
 
@@ -307,8 +307,8 @@ class CutoutSet:
             kind = 'pictures, not flux' if self.kind == 'picture' else 'flux, not pictures'
             msg = (
                 f'{as_written("bands")} {missing} are not among the bands of the cutouts, '
-                f'{list(self.bands)}; the cutouts are {kind}; choose among these, or fetch others '
-                f'with {as_written("bands")}='
+                f'{list(self.bands)}; the cutouts are {kind}; choose among these, or '
+                + for_caller('fetch others with bands=', 'name other images')
             )
             raise ValueError(msg)
         if tuple(bands) == self.bands:

@@ -10,6 +10,7 @@ import pytest
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph.cli import main
+from astro_morph.cli.files import check_memory
 from astro_morph.tests.cli.mistakes import MISTAKES, make_files
 
 # How arguments are written in Python, for which the command line has options.
@@ -58,6 +59,12 @@ def test_a_mistake_is_answered_in_one_line(mistake, folder, monkeypatch, capsys)
     assert mistake.says in error
     assert not IN_PYTHON.search(error), error
     assert sorted(os.listdir(folder)) == before
+
+
+def test_cutouts_larger_than_the_memory_are_refused():
+    check_memory((3, 100, 100), 1000)
+    with pytest.raises(ValueError, match='1000 cutouts of 900000 x 900000 pixels in 3 bands'):
+        check_memory((3, 900_000, 900_000), 1000)
 
 
 class TestReport:
