@@ -156,7 +156,8 @@ def _read_images(table, name):
     is_numeric = len(getattr(column, 'shape', ())) > 1 and column.dtype.kind in 'biuf'
     cells = _unmask(column)
     images = [_as_image(cell if is_numeric else _as_array(cell)) for cell in cells]
-    if images and not any(image is None or len(image) for image in images):
+    is_number = column.dtype.kind in 'biufc' and len(column.shape) == 1
+    if images and (is_number or not any(image is None or len(image) for image in images)):
         msg = (
             f'the column {name!r} has the shape {column.shape} and the type {column.dtype}, '
             'expected an image in each cell, of shape (y, x), (band, y, x) or (y, x, band), or a '

@@ -60,7 +60,7 @@ CALLS = {
     'as_cutouts': lambda given: as_cutouts(given.images),
     'FirstOf.fetch': lambda given: FirstOf(given.survey, given.survey).fetch(given.table, size=32),
     'ImageColumns.fetch': lambda given: ImageColumns(['image']).fetch(given.table),
-    'ImageFiles.fetch': lambda given: ImageFiles('path').fetch(given.table),
+    'ImageFiles.fetch': lambda given: ImageFiles('path')._fetch_quietly(given.table),
     'Mosaics.fetch': lambda given: Mosaics(given.survey.write(given.folder)).fetch(given.table),
     'SimulatedSurvey': lambda given: SimulatedSurvey(catalogue=given.table).flux,
     'SimulatedSurvey.fetch': lambda given: given.survey.fetch(given.table),

@@ -16,10 +16,11 @@ from astropy.wcs import WCS
 from astro_morph import CutoutSet, MorphologyClassifier, OnnxClassifier, plotting, surveys
 from astro_morph.catalog import flags, read_labels, read_positions
 from astro_morph.catalog.io.tables import write_table
-from astro_morph.cutouts import ImageFiles, Mosaics, as_cutouts
+from astro_morph.cutouts import ImageColumns, ImageFiles, Mosaics, as_cutouts
 from astro_morph.evaluation import evaluate
 from astro_morph.images import errors
 from astro_morph.photometry import measures
+from astro_morph.simulation import SimulatedSurvey
 
 PAGE = Path(__file__).parents[3] / 'docs' / 'messages.rst'
 
@@ -208,8 +209,24 @@ CALLS = {
         ['X', '24 of 24 images', 'zero_point', 'other_brightness'],
     ),
     'mosaic that is none': (
-        lambda given: Mosaics(given.text),
+        lambda given: Mosaics(
+            [given.text, *SimulatedSurvey(n_galaxies=2).write(given.text.parent)]
+        ),
         ['text.txt', 'is left out', 'repair or remove it'],
+    ),
+    'paths that are none': (
+        lambda given: ImageFiles('path').fetch(Table({'path': ['lost.npy', 'b.npy']})),
+        ['X', '2 not_found', "'lost.npy'", 'check source'],
+    ),
+    'columns of two shapes': (
+        lambda given: ImageColumns('gr').fetch(
+            Table({'g': np.ones((1, 8, 8)), 'r': np.ones((1, 9, 9))})
+        ),
+        ["['g', 'r']", '(1, 9, 9)', 'name columns of one shape'],
+    ),
+    'column without images': (
+        lambda given: ImageColumns(['ra']).fetch(PLACES),
+        ["'ra'", 'float64', 'expected an image in each cell'],
     ),
 }
 
