@@ -45,6 +45,14 @@ def fits_header(*shape, bitpix=-32):
     return fits.Header(cards).tostring().encode()
 
 
+def sky_of_many_axes(keyword):
+    image = fits.PrimaryHDU(np.ones((9, 9), np.float32))
+    image.header[keyword] = 10**5
+    file = io.BytesIO()
+    image.writeto(file)
+    return file.getvalue()
+
+
 def npy_header(shape):
     file = io.BytesIO()
     header = {'descr': '<f8', 'fortran_order': False, 'shape': shape}
@@ -177,7 +185,9 @@ LARGE = [
     ('many members', gzip.compress(bytes(10**5)) * 100, {'too_large'}),
     ('announced', fits_header(10**6, 10**6), {'too_large', 'truncated'}),
     ('many axes', fits_header(*[2] * 40), {'too_large', 'truncated'}),
-    ('beyond floats', fits_header(*[10**17] * 20), {'too_large', 'truncated'}),
+    ('beyond floats', fits_header(*[10**17] * 20), {'too_large', 'truncated', 'unreadable'}),
+    ('axes on the sky', sky_of_many_axes('WCSAXES'), {'unreadable'}),
+    ('axes of another sky', sky_of_many_axes('WCSAXESB'), {'unreadable'}),
     ('negative', fits_header(-(10**6), 1), {'truncated', 'unreadable', 'not_an_image'}),
     ('back to the start', fits_header(-720, 1) * 2, {'truncated', 'unreadable'}),
     ('compressed zeros', compressed('GZIP_1', np.zeros((900, 900))), {'too_large'}),
