@@ -20,6 +20,7 @@ __all__ = [
     'check_exists',
     'check_images',
     'check_labels',
+    'check_memory',
     'check_model',
     'check_output',
     'check_table_output',
