@@ -27,6 +27,7 @@ _ENDS = re.compile(rb'END[^A-Z0-9_-]')
 
 # wcslib takes memory for the square of the axes, of each coordinate system.
 _COUNTS = ('NAXIS', 'ZNAXIS', 'TFIELDS', *(f'WCSAXES{system}' for system in ['', *ascii_uppercase]))
+_TABLES = ('BINTABLE', 'TABLE', 'A3DTABLE')
 _FACTORS = ('BSCALE', 'BZERO')
 
 
@@ -80,13 +81,17 @@ def size_of_data(header):
     Raises
     ------
     ValueError
-        If there are more axes or columns than the standard allows, if a size is negative or no
-        integer, or if the factors of the pixels are no numbers.
+        If the standard does not allow so many axes or columns, if a size is negative or no integer,
+        or if the factors of the pixels are no numbers.
     """
     for key in _COUNTS:
         if not _is_integer(header.get(key, 0), MOST_AXES):
             msg = f'{key} of the FITS header is {header[key]}, expected up to {MOST_AXES}'
             raise ValueError(msg)
+    if str(header.get('XTENSION')).strip() in _TABLES and header['NAXIS'] != 2:
+        # Astropy ends the process.
+        msg = f'NAXIS of the FITS header is {header["NAXIS"]}, expected 2 of a table'
+        raise ValueError(msg)
     for key in _FACTORS:
         if not isinstance(header.get(key, 0), Real):
             msg = f'{key} of the FITS header is {header[key]!r}, expected a number'

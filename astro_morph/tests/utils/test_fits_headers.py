@@ -56,6 +56,7 @@ CARDS = [
     *((compressed, 'ZNAXIS2', value) for value in (HUGE**4, -1, "''")),
     (compressed, 'TFIELDS', HUGE),
     (compressed, 'PCOUNT', -5000),
+    *((make, 'NAXIS', value) for make in (table, compressed) for value in (0, 1, 3)),
     *((table, 'TFIELDS', value) for value in (1000, HUGE, -1)),
     *((table, key, -1) for key in ('NAXIS1', 'NAXIS2', 'PCOUNT', 'GCOUNT')),
 ]
