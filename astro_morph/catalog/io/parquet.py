@@ -30,11 +30,7 @@ def read_parquet(path):
 
 
 def write_parquet(table, path):
-    """
-    Write a table to a Parquet file, as Astropy does.
-
-    Astropy writes neither times nor objects. Their missing values are null.
-    """
+    """Write a table to a Parquet file as Astropy does, and its times and objects with nulls."""
     import pyarrow as pa
     from pyarrow import parquet
 
