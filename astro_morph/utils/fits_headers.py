@@ -82,7 +82,7 @@ def size_of_data(header):
     ------
     ValueError
         If the standard does not allow so many axes or columns, if a size is negative or no integer,
-        or if the factors of the pixels are no numbers.
+        if a compressed image has none, or if the factors of the pixels are no numbers.
     """
     for key in _COUNTS:
         if not _is_integer(header.get(key, 0), MOST_AXES):
@@ -104,6 +104,10 @@ def size_of_data(header):
             raise ValueError(msg)
     n_values = extra + math.prod(shape) if shape else 0
     n_bytes = n_values * n_groups * abs(header['BITPIX']) // 8
+    if 'ZCMPTYPE' in header and (n_bytes == 0 or math.prod(shape) == 0):
+        # Astropy ends the process.
+        msg = 'the FITS header announces a compressed image without data'
+        raise ValueError(msg)
     return -(-n_bytes // BLOCK) * BLOCK
 
 

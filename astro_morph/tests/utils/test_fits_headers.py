@@ -54,6 +54,7 @@ CARDS = [
     *((image, key, value) for key in ('BSCALE', 'BZERO') for value in ('', "'one'")),
     *((compressed, 'ZNAXIS', value) for value in (1000, HUGE, -1, "''")),
     *((compressed, 'ZNAXIS2', value) for value in (HUGE**4, -1, "''")),
+    *((compressed, key, 0) for key in ('NAXIS2', 'BITPIX', 'GCOUNT')),
     (compressed, 'TFIELDS', HUGE),
     (compressed, 'PCOUNT', -5000),
     *((make, 'NAXIS', value) for make in (table, compressed) for value in (0, 1, 3)),
