@@ -144,11 +144,30 @@ class RandomConditions:
 
 def smoothing_matrices(variance, side):
     """
-    Return matrices (..., side, side) that smooth lines of pixels, with mirrored ends.
+    Compute matrices that smooth lines of pixels, with mirrored ends.
 
     Light diffuses from pixel to pixel, which is the Gaussian of discrete images (Lindeberg 1990,
-    IEEE PAMI 12, 234): light is conserved and its second moment grows by exactly the variance, in
-    square pixels, even where that is less than a pixel. Cosines solve the diffusion equation.
+    IEEE PAMI 12, 234): light is conserved and its second moment grows by exactly the variance, even
+    where that is less than a pixel. Cosines solve the diffusion equation.
+
+    Parameters
+    ----------
+    variance : `torch.Tensor`, shape (...)
+        Variances of the Gaussians, in square pixels.
+    side : int
+        Number of pixels of a line.
+
+    Returns
+    -------
+    matrices : `torch.Tensor`, shape (..., side, side)
+        A matrix for each variance.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_morph.learning.training.conditions import smoothing_matrices
+    >>> smoothing_matrices(torch.tensor(1.0), 5).sum(0)
+    tensor([1., 1., 1., 1., 1.])
     """
     mode = torch.arange(side, device=variance.device)
     cosines = torch.cos(math.pi / side * mode[:, None] * (mode + 0.5))
