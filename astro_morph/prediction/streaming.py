@@ -23,6 +23,7 @@ import numpy as np
 from astro_morph.catalog.io.chunks import TableChunks, find_representatives, write_chunks
 from astro_morph.catalog.io.tables import find_format
 from astro_morph.cutouts import CutoutSet, as_source, stream_cutouts
+from astro_morph.cutouts.outcome import Outcome
 from astro_morph.cutouts.storage import ENDINGS, holds_cutouts
 from astro_morph.prediction.annotate import add_columns, provenance, table_of
 from astro_morph.prediction.brightness import Brightness
@@ -84,7 +85,8 @@ def annotate_file(
     verbose : bool, default=True
         Whether to show the progress.
     check : callable, default=None
-        Called with ``counts`` before the output gets its name; if it raises, nothing is kept.
+        Called before the output gets its name, with ``counts`` and a text that is empty unless no
+        row has an image; if it raises, nothing is kept.
 
     Returns
     -------
@@ -112,13 +114,14 @@ def annotate_file(
         parts = Parts(output)
         parts.check(overwrite=overwrite, resume=resume)
         options = {'source': source, 'prefix': prefix, 'overwrite': overwrite, 'verbose': verbose}
-        counts = _annotate(model, path, parts, **options)
+        counts, outcome = _annotate(model, path, parts, **options)
         if check is not None:
             try:
-                check(counts)
+                check(counts, outcome.text)
             except Exception:
                 parts.discard()
                 raise
+        outcome.warn()
         parts.finish()
         return counts
 
@@ -141,7 +144,7 @@ def _annotate(model, path, parts, *, source, prefix, overwrite, verbose):
     missing = parts.missing(_plan(n_rows))
     n_done = n_rows - sum(part.n_rows for part in missing)
     with progress_bar(n_rows, 'annotating', unit='rows', done=n_done, verbose=verbose) as bar:
-        brightness = _predict(model, images, windows, missing, parts, bar)
+        brightness, outcome = _predict(model, images, windows, missing, parts, bar)
     brightness.warn()
     # The catalogue is read again, and may have been replaced meanwhile.
     parts.refuse_other(identify())
@@ -156,7 +159,7 @@ def _annotate(model, path, parts, *, source, prefix, overwrite, verbose):
     write_chunks(
         tables, parts.complete, n_rows=n_rows, representatives=representatives, overwrite=True
     )
-    return counts
+    return counts, outcome
 
 
 def _identify(model, path, source, prefix, n_rows):
@@ -181,12 +184,12 @@ def _predict(model, source, windows, missing, parts, bar):
     cut and cleaned, the network runs, and the predictions are written. Return the brightness of the
     images, and their statuses.
     """
-    brightness = Brightness(model.spec)
+    brightness, outcome = Brightness(model.spec), Outcome()
     rows = draw_ahead(_read_rows(windows, missing, source))
-    cutouts = draw_ahead(_cut(rows, model.spec, source, brightness))
+    cutouts = draw_ahead(_cut(rows, model.spec, source, brightness, outcome))
     for part, predictions in draw_ahead(_run(cutouts, model, bar)):
         parts.write(part, predictions)
-    return brightness
+    return brightness, outcome
 
 
 def _read_rows(windows, missing, source):
@@ -203,10 +206,10 @@ def _read_rows(windows, missing, source):
             yield part, window[span if order is None else rows]
 
 
-def _cut(rows, spec, source, brightness):
+def _cut(rows, spec, source, brightness, outcome):
     """Yield each part with its cutouts, ready for the network, batch after batch."""
     for part, X in rows:
-        for cutouts in stream_cutouts(X, **request(spec, source)):
+        for cutouts in stream_cutouts(X, **request(spec, source), outcome=outcome):
             yield part, prepare(spec, cutouts, brightness=brightness)
 
 

@@ -360,6 +360,16 @@ class TestResume:
         assert self.run(folder, tiles, tmp_path / 'out.fits', resume=True).total() == 60
 
 
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='runs are forked')
+def test_killed_and_simultaneous_runs():
+    # Many more are in benchmarks/interruptions.py.
+    arguments = ['--kills', '4', '--pairs', '2', '--seed', '0']
+    program = [sys.executable, '-m', 'astro_morph.tests.prediction.interruptions']
+    ended = subprocess.run([*program, *arguments], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.startswith('seed 0\n4 kills and 2 pairs: ')
+
+
 class Constant(CutoutSource):
     """Images that hold one value."""
 
@@ -387,7 +397,7 @@ class TestRefusal:
         table = read_table(folder / 'survey.fits')
         table['name'] = ['a'] * 59 + ['é']
         write_table(table, tmp_path / 'survey.ecsv')
-        with pytest.raises(ValueError, match='FITS takes ASCII text only'):
+        with pytest.raises(ValueError, match="'name' holds the text 'é' beyond ASCII"):
             annotate_file(
                 Interrupted(0), tmp_path / 'survey.ecsv', tmp_path / 'o.fits', source=tiles
             )
