@@ -203,7 +203,9 @@ def _with_not_finite(status, *predictions):
     """Return the status with ``'not_finite'`` for rows whose predictions are not: they are none."""
     for values in predictions:
         is_finite = np.isfinite(values).all(axis=tuple(range(1, np.ndim(values))))
-        status = np.where((status == 'ok') & ~is_finite, 'not_finite', status)
+        wrong = (status == 'ok') & ~is_finite
+        if wrong.any():
+            status = np.where(wrong, 'not_finite', status)
     return status
 
 

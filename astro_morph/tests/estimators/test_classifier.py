@@ -14,6 +14,7 @@ from sklearn.base import clone
 
 from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder, decode_flags
 from astro_morph.cutouts import CutoutSource
+from astro_morph.cutouts.outcome import NoImageWarning
 from astro_morph.estimators.classifier import STRATEGIES
 from astro_morph.learning import strategies
 from astro_morph.learning.heads import calibrated_losses, fit_head
@@ -167,8 +168,10 @@ class TestPredictions:
 
     def test_all_images_missing(self, classifier):
         table = Table({'path': ['nowhere.fits', 'nowhere.png', '']})
-        assert classifier.predict(table).mask.all()
-        annotated = classifier.annotate(table)
+        with pytest.warns(NoImageWarning, match="none of 3 rows .* the first is 'nowhere.fits'"):
+            assert classifier.predict(table).mask.all()
+        with pytest.warns(NoImageWarning, match='2 not_found, 1 no_path'):
+            annotated = classifier.annotate(table)
         assert annotated['morph_status'].tolist() == ['not_found', 'not_found', 'no_path']
         assert annotated['morph_class'].mask.all()
 
@@ -561,7 +564,10 @@ class TestRefusal:
 
     def test_no_image_at_all(self):
         table = Table({'path': ['nowhere.fits', 'nowhere.png'], 'morphology': ['a', 'b']})
-        with pytest.raises(ValueError, match=r'no row with an image \(2 not_found\)'):
+        with (
+            pytest.warns(NoImageWarning, match="the first is 'nowhere.fits'"),
+            pytest.raises(ValueError, match=r'no row with an image \(2 not_found\)'),
+        ):
             make().fit(table)
 
     def test_no_image_of_a_class(self, blobs):

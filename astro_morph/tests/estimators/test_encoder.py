@@ -9,6 +9,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder
 from astro_morph.catalog.flags import BITS
+from astro_morph.cutouts.outcome import NoImageWarning
 from astro_morph.photometry import Preprocessor
 from astro_morph.tests.helpers import make_blobs
 
@@ -49,8 +50,10 @@ class TestTransform:
 
     def test_all_rows_failed(self, encoder):
         table = Table({'path': ['nowhere.fits', 'nowhere.png']})
-        assert np.isnan(encoder.transform(table)).all()
-        assert encoder.transform(table).shape == (2, N_FEATURES)
+        with pytest.warns(NoImageWarning, match='none of 2 rows'):
+            features = encoder.transform(table)
+        assert np.isnan(features).all()
+        assert features.shape == (2, N_FEATURES)
 
     def test_features_have_names_and_become_a_data_frame(self, blobs):
         encoder = fit(blobs, epochs=1).set_output(transform='pandas')
@@ -152,7 +155,10 @@ class TestFit:
 
     def test_rows_without_images_only_are_refused(self):
         table = Table({'path': ['nowhere.fits', '']})
-        with pytest.raises(ValueError, match=r'no row with an image .*1 no_path, 1 not_found'):
+        with (
+            pytest.warns(NoImageWarning, match="the first is 'nowhere.fits'"),
+            pytest.raises(ValueError, match=r'no row with an image .*1 no_path, 1 not_found'),
+        ):
             fit(table)
 
     @pytest.mark.parametrize(
@@ -209,7 +215,10 @@ class TestLabels:
 
     def test_labelled_rows_without_images_are_refused_by_supervised(self):
         table = Table({'path': ['nowhere.fits', ''], 'morphology': ['a', 'b']})
-        with pytest.raises(ValueError, match=r'no row with an image .*1 no_path, 1 not_found'):
+        with (
+            pytest.warns(NoImageWarning, match='none of 2 rows'),
+            pytest.raises(ValueError, match=r'no row with an image .*1 no_path, 1 not_found'),
+        ):
             fit(table, method='supervised')
 
 

@@ -7,20 +7,32 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import astropy.units as u
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
+from onnx import helper
 
-from astro_morph import CutoutSet, MorphologyClassifier, OnnxClassifier, plotting, surveys
+from astro_morph import (
+    CutoutSet,
+    MorphologyClassifier,
+    MorphologyEncoder,
+    OnnxClassifier,
+    plotting,
+    surveys,
+)
 from astro_morph.catalog import flags, read_labels, read_positions
-from astro_morph.catalog.io.tables import write_table
+from astro_morph.catalog.io.tables import read_table, write_table
 from astro_morph.cutouts import ImageColumns, ImageFiles, Mosaics, as_cutouts
 from astro_morph.evaluation import evaluate
 from astro_morph.images import errors
 from astro_morph.photometry import measures
 from astro_morph.simulation import SimulatedSurvey
+from astro_morph.tests.models.test_hostile_onnx import write as write_onnx
 
 PAGE = Path(__file__).parents[3] / 'docs' / 'messages.rst'
 
@@ -174,11 +186,11 @@ CALLS = {
     ),
     'text that FITS does not take': (
         lambda given: write_table(Table({'a': ['é']}), given.folder / 'table.fits'),
-        ["'é'", 'write ECSV'],
+        ["'a'", "'é'", 'write Parquet, or leave the column out'],
     ),
     'no cutouts in the file': (
         lambda given: CutoutSet.read(given.text, format='hdf5'),
-        ['text.txt', 'is no file of cutouts', 'CutoutSet.write'],
+        ['text.txt', 'it is no HDF5 file', 'write or copy it again'],
     ),
     'measures of pictures': (
         lambda given: measures.measure(given.blobs.replace(kind='picture')),
@@ -224,6 +236,30 @@ CALLS = {
         ),
         ["['g', 'r']", '(1, 9, 9)', 'name columns of one shape'],
     ),
+    'catalogue that is none': (
+        lambda given: read_table(given.folder / 'text.fits'),
+        ['text.fits', 'cannot be read'],
+    ),
+    'answer of a service that is an error': (
+        lambda given: read_table(given.folder / 'error.vot'),
+        ['too many rows'],
+    ),
+    'two columns of one name': (
+        lambda given: given.classifier.annotate(pd.DataFrame([[1, 2]], columns=['ra', 'ra'])),
+        ["'ra'", 'rename them'],
+    ),
+    'other HDF5 file': (
+        lambda given: CutoutSet.read(given.folder / 'other.h5'),
+        ['other.h5', 'no file of cutouts', 'CutoutSet.write'],
+    ),
+    'model without weights': (
+        lambda given: MorphologyEncoder.load(given.folder / 'empty.pt'),
+        ['empty.pt', 'it lacks weights', 'encoder.conv1.weight'],
+    ),
+    'ONNX file with a loop': (
+        lambda given: OnnxClassifier(given.folder / 'odd.onnx'),
+        ['odd.onnx', "['Det']", 'no network needs'],
+    ),
     'column without images': (
         lambda given: ImageColumns(['ra']).fetch(PLACES),
         ["'ra'", 'float64', 'expected an image in each cell'],
@@ -238,6 +274,7 @@ def given(classifier, encoder, blobs, tmp_path_factory):
     (folder / 'text.txt').write_text('nothing of the kind', encoding='utf-8')
     PLACES.write(folder / 'there.fits')
     write_images_of_one_sky(folder)
+    write_damaged_files(folder)
     return SimpleNamespace(
         classifier=classifier,
         encoder=folder / 'encoder.pt',
@@ -259,6 +296,20 @@ def write_images_of_one_sky(folder):
     image.writeto(folder / 'same-2.fits')
     more = fits.ImageHDU(image.data, header, name='MORE')
     fits.HDUList([image, more]).writeto(folder / 'pair.fits')
+
+
+def write_damaged_files(folder):
+    (folder / 'text.fits').write_bytes(b'nothing of the kind')
+    (folder / 'error.vot').write_text(
+        '<VOTABLE version="1.3"><RESOURCE type="results">'
+        '<INFO name="QUERY_STATUS" value="ERROR">too many rows</INFO></RESOURCE></VOTABLE>'
+    )
+    with h5py.File(folder / 'other.h5', 'w') as file:
+        file['numbers'] = np.arange(3)
+    state = torch.load(folder / 'encoder.pt', weights_only=True)
+    del state['fingerprint']
+    torch.save({**state, 'weights': {}}, folder / 'empty.pt')
+    write_onnx(folder / 'odd.onnx', [helper.make_node('Det', ['images'], ['odd'])])
 
 
 @pytest.fixture(scope='module')

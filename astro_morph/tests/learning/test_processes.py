@@ -2,7 +2,6 @@
 """Training in several processes: they agree on all, and learn as one process does."""
 
 import os
-import runpy
 import subprocess
 import sys
 
@@ -10,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from astro_morph import MorphologyEncoder
-from astro_morph.cli import main
+from astro_morph import MorphologyEncoder, __version__
 from astro_morph.learning.training import processes
 from astro_morph.tests.helpers import make_blobs
 
@@ -165,10 +163,8 @@ def test_process_that_is_alone_needs_no_others():
     assert processes.wrap(torch.nn.Identity()).__class__ is torch.nn.Identity
 
 
-def test_package_runs_as_a_module(monkeypatch, capsys):
-    monkeypatch.setattr('sys.argv', ['astro_morph', '--version'])
-    with pytest.raises(SystemExit) as exit_:
-        runpy.run_module('astro_morph', run_name='__main__')
-    assert exit_.value.code == 0
-    assert capsys.readouterr().out.strip()
-    assert main is not None
+def test_package_runs_as_a_module():
+    program = [sys.executable, '-m', 'astro_morph', '--version']
+    ended = subprocess.run(program, capture_output=True, text=True)
+    assert ended.returncode == 0
+    assert ended.stdout.strip() == __version__
