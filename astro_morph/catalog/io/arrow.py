@@ -84,7 +84,7 @@ def to_arrow(column):
     Parameters
     ----------
     column : `~astropy.table.Column`
-        The column. The meta of one with objects should name their type, see `ARROW_TYPE`.
+        The column. The meta of one with objects should name their type, see ``ARROW_TYPE``.
 
     Returns
     -------
