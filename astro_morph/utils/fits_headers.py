@@ -56,11 +56,15 @@ def find_end(file):
         file.seek(end)
         start = file.read(8)
         file.seek(end)
-        header = _read_header(file) if start.startswith((b'SIMPLE', b'XTENSION')) else None
+        header = _read_header(file) if start else None
         end_of_header = file.tell()
-        if header is None:
+        is_hdu = start.startswith((b'SIMPLE', b'XTENSION'))
+        if header is not None and not is_hdu:
+            # Astropy believes its numbers all the same.
+            size_of_data(header)
+        if header is None or not is_hdu:
             file.seek(0)
-            return end if end_of_header == end else None
+            return None if is_hdu else end
         end = end_of_header + size_of_data(header)
 
 
@@ -103,7 +107,7 @@ def size_of_data(header):
             msg = f'a size in the FITS header is {size!r}, expected an integer from 0 on'
             raise ValueError(msg)
     n_values = extra + math.prod(shape) if shape else 0
-    n_bytes = n_values * n_groups * abs(header['BITPIX']) // 8
+    n_bytes = n_values * n_groups * abs(header.get('BITPIX', 8)) // 8
     if 'ZCMPTYPE' in header and (n_bytes == 0 or math.prod(shape) == 0):
         # Astropy ends the process.
         msg = 'the FITS header announces a compressed image without data'

@@ -97,6 +97,19 @@ def test_the_end_is_that_of_the_file(make):
     assert find_end(io.BytesIO(content + b'rest')) == len(content)
 
 
+def test_a_header_behind_an_empty_card_is_checked_too():
+    content = change_card(write(table()), 'TFIELDS', HUGE)
+    start = content.index(b'XTENSION')
+    with pytest.raises(ValueError, match='TFIELDS of the FITS header'):
+        find_end(io.BytesIO(content[:start] + b' ' * 80 + content[start:]))
+
+
+def test_bytes_behind_the_last_image_are_no_part_of_it():
+    content = write(image())
+    assert find_end(io.BytesIO(content + b'nothing of the kind')) == len(content)
+    assert find_end(io.BytesIO(content + b'END'.ljust(2880))) == len(content)
+
+
 def test_a_file_that_ends_in_a_header_has_no_end():
     assert find_end(io.BytesIO(write(image())[:1000])) is None
 
