@@ -182,7 +182,9 @@ def inside(content, name, way, chance):
         with contextlib.suppress(OSError, EOFError, zlib.error):
             return gzip.compress(way(gzip.decompress(content), 'fits', chance), 1)
     if name == 'pt' and chance.random() < 0.7:
-        with contextlib.suppress(zipfile.BadZipFile, ValueError, NotImplementedError, EOFError):
+        # The index error is that of an archive without files.
+        faults = zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, IndexError
+        with contextlib.suppress(*faults):
             return damage_member(content, way, chance)
     return way(content, name, chance)
 
