@@ -58,7 +58,7 @@ class SimulatedTask(NamedTuple):
 
 
 def is_held_back(names):
-    """Tell which pictures are held back: a third of all, by their names."""
+    """Choose a third of the pictures by their names: these are held back."""
     return np.array([zlib.crc32(Path(name).stem.encode()) % 3 == 0 for name in names])
 
 

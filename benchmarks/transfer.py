@@ -31,7 +31,7 @@ from astro_morph.models.weights import bundled_names
 
 N_LABELS = (20, 100, None)
 N_DRAWS = 10
-# Share of the labels that 'all' are, so that draws differ.
+# 'All' labels are this fraction of them, so that the draws differ.
 MOST = 0.8
 
 # Most galaxies of a task, to learn from and held back, so that all takes less than an hour.

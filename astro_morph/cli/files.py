@@ -1,7 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Check the files that a command names, and read its catalogue, its images and its model."""
 
-import contextlib
 import os
 import re
 import tempfile
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from astro_morph.models.weights import bundled_names, bundled_path
 from astro_morph.utils.files import check_new
-from astro_morph.utils.messages import as_written, cut_list, in_one_line
+from astro_morph.utils.messages import as_written, cut_list
 
 __all__ = [
     'MODEL_ENDINGS',
@@ -87,28 +86,12 @@ def check_table_output(path, *, overwrite=False):
     check_output(path, overwrite=overwrite)
 
 
-@contextlib.contextmanager
-def reading(path):
-    """Name the file in whatever error a library raises that can't read it."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, ImportError) or path.name in str(error):
-            raise
-        msg = (
-            f'the catalogue {str(path)!r} cannot be read; check that the file is complete and '
-            f'its name has the ending of its format: {in_one_line(error)}'
-        )
-        raise ValueError(msg) from error
-
-
 def is_cutout_file(path):
     """Return whether an existing file holds cutouts, not a catalogue."""
     check_exists(path)
     from astro_morph.cutouts.storage import ENDINGS, holds_cutouts
 
-    with reading(path):
-        return path.suffix in ENDINGS and holds_cutouts(path)
+    return path.suffix in ENDINGS and holds_cutouts(path)
 
 
 def read_catalog(path):
@@ -117,8 +100,7 @@ def read_catalog(path):
     from astro_morph.cutouts import CutoutSet
 
     read = CutoutSet.read if is_cutout_file(path) else read_table
-    with reading(path):
-        return read(path)
+    return read(path)
 
 
 def make_folder(path):
@@ -130,10 +112,7 @@ def read_first_row(path):
     """Read the first row of a catalogue, which may be larger than memory, or a file of cutouts."""
     from astro_morph.catalog.io.chunks import TableChunks
 
-    if is_cutout_file(path):
-        return read_catalog(path)
-    with reading(path):
-        return TableChunks(path, 1)[0]
+    return read_catalog(path) if is_cutout_file(path) else TableChunks(path, 1)[0]
 
 
 def check_labels(X, label_column):

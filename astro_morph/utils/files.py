@@ -134,7 +134,7 @@ def locked(path):
 
 
 def _name_new(aside, path):
-    """Give a complete file its name, unless another file has it."""
+    """Rename a complete file, unless there is a file of that name."""
     try:
         os.link(aside, path)  # unlike renaming, this never replaces a file
     except FileExistsError:

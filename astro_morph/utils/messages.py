@@ -163,7 +163,7 @@ def in_one_line(error):
 @contextlib.contextmanager
 def naming_packages():
     """
-    Say of a missing package how to install it.
+    Tell how to install a package that is missing.
 
     Raises
     ------

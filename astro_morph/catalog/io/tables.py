@@ -219,7 +219,7 @@ def _write(table, path, file_format):
 
 
 def _name_culprit(table, file_name, file_format, error):
-    """Say why a table cannot be written: which column alone cannot be, if it is one."""
+    """Name the column that cannot be written, if it is a single one."""
     what = 'the table'
     for name in table.colnames:
         with tempfile.TemporaryDirectory() as folder:

@@ -114,7 +114,7 @@ def gzip_bomb_in_a_tile():
 
 @pytest.fixture
 def no_program_runs(tmp_path_factory, monkeypatch):
-    """Put a Ghostscript first on the path that leaves a trace; check that there is none."""
+    """Put a program named gs first on the PATH, and check that nothing starts it."""
     folder = tmp_path_factory.mktemp('bin')
     for name in ('gs', 'gswin64c', 'rsvg-convert', 'inkscape'):
         program = folder / name
