@@ -324,8 +324,9 @@ def _shapes(proto, n):
     model = onnx.ModelProto(
         ir_version=proto.ir_version, opset_import=proto.opset_import, graph=graph
     )
-    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
-    _check_types(graph, {tensor.name for tensor in proto.graph.initializer})
+    # Not strict: the values that it follows beside the shapes are refused where one array has a
+    # number for each image, and the other for each known galaxy. An unknown shape is refused below.
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
     for value in [*graph.input, *graph.value_info, *graph.output]:
         sides = value.type.tensor_type.shape.dim
@@ -336,6 +337,7 @@ def _shapes(proto, n):
         if missing:
             msg = f'its operator {node.op_type} has an array of no known size, {missing[0]!r}'
             raise ValueError(msg)
+    _check_types(graph, {tensor.name for tensor in proto.graph.initializer})
     return shapes
 
 

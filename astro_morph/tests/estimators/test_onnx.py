@@ -439,3 +439,14 @@ def test_file_that_gives_other_answers_is_not_kept(path, blobs, tmp_path, monkey
     with pytest.raises(RuntimeError, match=r'differs from PyTorch by .* the file is not kept'):
         other.to_onnx(target, overwrite=bool(existing))
     assert [item.read_bytes() for item in tmp_path.iterdir()] == ([existing] if existing else [])
+
+
+def test_a_classifier_of_more_galaxies_than_a_shape_has_numbers(tmp_path):
+    # The file's shapes are inferred before it runs, also beside the distances of known galaxies.
+    blobs = make_blobs(120)
+    fitted = MorphologyClassifier(
+        encoder='random', strategy='linear', random_state=0, verbose=0, device='cpu'
+    ).fit(blobs)
+    fitted.to_onnx(tmp_path / 'model.onnx')
+    novelty = OnnxClassifier(tmp_path / 'model.onnx').annotate(blobs[:5])['morph_novelty']
+    np.testing.assert_allclose(novelty, fitted.annotate(blobs[:5])['morph_novelty'], atol=1e-3)
