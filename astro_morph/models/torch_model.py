@@ -14,6 +14,7 @@ from astro_morph.models.networks import MorphologyNetwork, classification_head, 
 from astro_morph.models.novelty import Novelty
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.stretch import FluxStretch, PictureStretch
+from astro_morph.models.weights import bundled_path
 from astro_morph.utils.files import atomic_file
 from astro_morph.utils.messages import cut_list, for_caller
 
@@ -150,7 +151,7 @@ class TorchModel:
         spec = dataclasses.replace(self.spec, identifier=identifier, version=version)
         return TorchModel(spec, self.network, device=self.device)
 
-    def save(self, path, *, overwrite=False, compact=False):
+    def save(self, path, *, overwrite=False, compact=False, base=None):
         """
         Write the model to a file.
 
@@ -163,6 +164,9 @@ class TorchModel:
         compact : bool, default=False
             Whether to write the filters of the convolutions as 8-bit integers. This makes the
             file four times smaller and changes the features by less than their noise.
+        base : str, default=None
+            Name of a bundled model: the weights that are the same in it are left out, and read
+            from it. Bundled classifiers share their encoder so.
 
         Raises
         ------
@@ -172,12 +176,18 @@ class TorchModel:
         # Given an open file, PyTorch does not write the name of the temporary file into it.
         with atomic_file(path, overwrite=overwrite) as aside, aside.open('wb') as file:
             weights = {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
+            shared = _weights_of_bundled(base) if base else {}
+            weights = {
+                name: tensor
+                for name, tensor in weights.items()
+                if name not in shared or not torch.equal(_unpack(shared[name]), tensor)
+            }
             if compact:
                 filters = {name: tensor for name, tensor in weights.items() if tensor.ndim == 4}
                 weights |= {name: _pack(tensor) for name, tensor in filters.items()}
             spec = self.spec.to_json()
-            read = {name: _unpack(stored) for name, stored in weights.items()}
-            state = {'format': FORMAT, 'spec': spec, 'weights': weights}
+            read = {name: _unpack(stored) for name, stored in (shared | weights).items()}
+            state = {'format': FORMAT, 'spec': spec, 'weights': weights, 'base': base}
             torch.save(state | {'fingerprint': _fingerprint(read, spec)}, file)
 
     @classmethod
@@ -209,6 +219,8 @@ class TorchModel:
         state = _read(name)
         try:
             spec = ModelSpec.from_json(state['spec'])
+            if state.get('base') is not None:
+                state['weights'] = _weights_of_bundled(state['base']) | state['weights']
             network = _build(spec, state)
         except ValueError as error:
             msg = f'the model file {name!r} cannot be used: {error}'
@@ -243,6 +255,11 @@ def _read(name):
         msg = f'{name!r} lacks its specification or its weights; name one that {writer} wrote'
         raise ValueError(msg)
     return state
+
+
+def _weights_of_bundled(name):
+    """Return the weights of a bundled model, as they are stored."""
+    return _read(os.fspath(bundled_path(name)))['weights']
 
 
 def _build(spec, state):

@@ -11,6 +11,7 @@ import torch
 from astro_morph.models.export import export
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.torch_model import TorchModel, build_network
+from astro_morph.models.weights import bundled_path
 from astro_morph.tests.helpers import fill_disk
 
 
@@ -42,6 +43,24 @@ class TestSave:
         weight = TorchModel.load(tmp_path / 'model.pt').network.encoder.conv1.weight
         assert (weight[3] == 0).all()
         assert weight.isfinite().all()
+
+    def test_weights_of_a_bundled_model_are_left_out(self, tmp_path):
+        model = TorchModel.load(bundled_path('sdss-moco-resnet18'))
+        with torch.no_grad():
+            model.network.encoder.bn1.bias += 1
+        model.save(tmp_path / 'model.pt', base='sdss-moco-resnet18')
+        assert (tmp_path / 'model.pt').stat().st_size < 100_000
+        images = np.random.default_rng(0).uniform(0, 255, (2, 3, 64, 64)).astype(np.float32)
+        again = TorchModel.load(tmp_path / 'model.pt')
+        for before, after in zip(model.run(images), again.run(images), strict=True):
+            np.testing.assert_array_equal(after, before)
+
+    def test_unknown_base_is_refused(self, model, tmp_path):
+        model.save(tmp_path / 'model.pt')
+        state = torch.load(tmp_path / 'model.pt', weights_only=True)
+        torch.save(state | {'base': '../secret'}, tmp_path / 'other.pt')
+        with pytest.raises(ValueError, match=r"there is no bundled model '\.\./secret'"):
+            TorchModel.load(tmp_path / 'other.pt')
 
     def test_file_is_replaced_only_if_asked(self, model, tmp_path):
         path = tmp_path / 'model.pt'
