@@ -38,7 +38,8 @@ from astro_morph.learning.objectives import MoCo
 from astro_morph.learning.training.devices import autocast, choose_device
 from astro_morph.learning.training.loop import sgd, train
 from astro_morph.learning.training.views import CONTRAST, RandomViews
-from astro_morph.models.networks import projection_head, resnet
+from astro_morph.models.encoders.resnet import resnet
+from astro_morph.models.networks import projection_head
 
 SIZE = 64
 BATCH_SIZE = 128

@@ -9,6 +9,7 @@ import zipfile
 from math import inf, prod
 from pathlib import Path
 
+from astro_morph.models.encoders.names import SCHEMES, split_name
 from astro_morph.models.weights import bundled_names, bundled_path
 from astro_morph.utils.files import check_new
 from astro_morph.utils.messages import as_written, cut_list
@@ -153,10 +154,10 @@ def find_source(arguments, X, *, bands=None):
 def check_encoder(encoder, *, names):
     """Check before the work that an encoder is one of some names, a bundled one, or a file."""
     names = [*names, *bundled_names()]
-    if encoder not in names and not Path(encoder).is_file():
+    if encoder not in names and not split_name(encoder) and not Path(encoder).is_file():
         msg = (
-            f'{as_written("encoder")} must be the file of an encoder, or one of {names}; '
-            f'{encoder!r} is none of these'
+            f'{as_written("encoder")} must be the file of an encoder, one of {names}, or a name that '
+            f'begins with one of {list(SCHEMES)} and a colon; {encoder!r} is none of these'
         )
         raise ValueError(msg)
 

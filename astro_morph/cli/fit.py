@@ -35,7 +35,8 @@ def add_arguments(command):
         '--encoder',
         default='auto',
         help="encoder to start from: 'auto' for the bundled one, 'moco' to pretrain one on this "
-        "catalogue first, 'random', or the file of one (default: auto)",
+        "catalogue first, 'random', the file of one, or a published one as 'hf-hub:OWNER/NAME', "
+        "'local-dir:FOLDER' or 'timm:NAME' (default: auto)",
     )
     command.add_argument(
         '--strategy',

@@ -44,8 +44,8 @@ def add_arguments(command):
     command.add_argument(
         '--encoder',
         default='auto',
-        help="encoder that computes the features: 'auto' for the bundled one, or the file of one "
-        '(default: auto)',
+        help="encoder that computes the features: 'auto' for the bundled one, the file of one, or "
+        "a published one as 'hf-hub:OWNER/NAME', 'local-dir:FOLDER' or 'timm:NAME' (default: auto)",
     )
     command.add_argument(
         '--port',

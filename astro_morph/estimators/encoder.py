@@ -27,10 +27,14 @@ from astro_morph.learning.training.loop import sgd, train
 from astro_morph.learning.training.monitoring import Monitor
 from astro_morph.learning.training.views import training_views
 from astro_morph.models.building import build_model
-from astro_morph.models.networks import ARCHITECTURES
+from astro_morph.models.encoders.hub import load_encoder
+from astro_morph.models.encoders.names import split_name
+from astro_morph.models.encoders.publishing import write_hub_folder
+from astro_morph.models.encoders.resnet import ARCHITECTURES
 from astro_morph.models.running import run_batches
 from astro_morph.models.spec import SMALLEST_SIDE, ModelSpec
 from astro_morph.models.torch_model import TorchModel, build_network
+from astro_morph.models.weights import bundled_path
 from astro_morph.photometry import Preprocessor
 from astro_morph.prediction.brightness import Brightness
 from astro_morph.prediction.predict import prepare, request
@@ -269,6 +273,72 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
             X = self._cutouts(X)
         with progress_bar(len(X), 'encoding', verbose=bool(self.verbose)) as bar:
             return run_batches(self.model_, X, bar=bar)[1]
+
+    _read = staticmethod(load_encoder)
+
+    @classmethod
+    def from_pretrained(cls, name, **parameters):
+        """
+        Load an encoder that comes with the package, or one that others publish.
+
+        An encoder of others takes images of the size and bands that it was trained on; `adapt`
+        adapts it to other images.
+
+        Parameters
+        ----------
+        name : str
+            The name of a bundled one, such as ``'sdss-moco-resnet18'``; or ``'hf-hub:owner/name'``,
+            ``'local-dir:folder'`` or ``'timm:name'``, see
+            `~astro_morph.models.encoders.hub.load_encoder`.
+        **parameters
+            Parameters of the estimator.
+
+        Returns
+        -------
+        encoder : MorphologyEncoder
+            The fitted encoder.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If a package is not installed; the message names the command that installs it.
+        ValueError
+            If there is no such encoder.
+
+        Examples
+        --------
+        >>> from astro_morph import MorphologyEncoder
+        >>> encoder = MorphologyEncoder.from_pretrained('sdss-moco-resnet18')
+        >>> encoder.model_.n_features
+        1408
+        """
+        return cls.load(name if split_name(name) else bundled_path(name), **parameters)
+
+    def to_hub(self, folder, *, overwrite=False):
+        """
+        Write the encoder so that others load it with timm alone.
+
+        The folder gets the files of a repository on huggingface.co: the weights
+        (``model.safetensors``), the configuration (``config.json``) and a model card
+        (``README.md``). ``timm.create_model('local-dir:' + folder, pretrained=True)`` loads it, and
+        so does `from_pretrained`, with its stretch and its features of several stages.
+
+        Parameters
+        ----------
+        folder : path-like
+            The folder, which is made if there is none.
+        overwrite : bool, default=False
+            Whether files of these names may be replaced.
+
+        Raises
+        ------
+        FileExistsError
+            If there is such a file and ``overwrite`` is false.
+        ValueError
+            If the encoder takes plain features.
+        """
+        check_is_fitted(self)
+        write_hub_folder(self.model_, folder, overwrite=overwrite)
 
     def neighbors(self, X, n=10):
         """

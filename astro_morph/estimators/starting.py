@@ -6,6 +6,7 @@ import os
 from sklearn.base import clone
 
 from astro_morph.estimators.encoder import MorphologyEncoder
+from astro_morph.models.encoders.names import SCHEMES, split_name
 from astro_morph.models.weights import bundled_names
 from astro_morph.utils.messages import as_written
 
@@ -50,12 +51,13 @@ def starting_encoder(estimator, cutouts):
         )
     if isinstance(encoder, MorphologyEncoder):
         return encoder if hasattr(encoder, 'model_') else clone(encoder).fit(cutouts)
-    if encoder in bundled_names():
+    if encoder in bundled_names() or split_name(encoder):
         return MorphologyEncoder.from_pretrained(encoder, **shared)
     if os.path.exists(encoder):
         return MorphologyEncoder.load(encoder, **shared)
     msg = (
         f"{as_written('encoder')} must be 'auto', 'moco', 'random', one of {bundled_names()}, the "
-        f'path of a saved encoder, or a MorphologyEncoder; {encoder!r} is none of these'
+        f'path of a saved encoder, a name that begins with one of {list(SCHEMES)} and a colon, or '
+        f'a MorphologyEncoder; {encoder!r} is none of these'
     )
     raise ValueError(msg)

@@ -10,6 +10,7 @@ from astro_morph.learning.training.devices import choose_device
 from astro_morph.models.torch_model import TorchModel
 from astro_morph.models.weights import bundled_path
 from astro_morph.prediction.predict import prepare, request
+from astro_morph.utils.messages import for_caller
 
 __all__ = ['Trained', 'TrainedPredictor']
 
@@ -17,14 +18,24 @@ __all__ = ['Trained', 'TrainedPredictor']
 # accuracy.
 MOST_MEASURED = 256
 
+# The estimator that reads a model of each kind.
+READERS = {
+    'features': 'MorphologyEncoder',
+    'classes': 'MorphologyClassifier',
+    'votes': 'MorphologyVotes',
+    'numbers': 'MorphologyRegressor',
+}
+
 
 class Trained:
     """
     Mixin of an estimator whose ``model_`` is trained by PyTorch.
 
     A subclass may override ``_adopt(model, path)``, which takes over a model read from a file, or
-    raises a ValueError.
+    raises a ValueError; and ``_read(path, device)``, which reads it.
     """
+
+    _read = staticmethod(TorchModel.load)
 
     def save(self, path, *, overwrite=False):
         """
@@ -63,7 +74,7 @@ class Trained:
             If the file is not a model of this kind.
         """
         estimator = cls(**parameters)
-        estimator._adopt(TorchModel.load(path, device=choose_device(estimator.device)), path)
+        estimator._adopt(cls._read(path, device=choose_device(estimator.device)), path)
         return estimator
 
     @classmethod
@@ -99,6 +110,14 @@ class Trained:
     def _adopt(self, model, path):
         self.model_ = model
 
+    def _check_predicts(self, expected, model, path):
+        """Raise an error unless a model predicts classes, votes or numbers, as expected."""
+        came = model.spec.predicts
+        if came != expected:
+            remedy = for_caller(f'read it with {READERS[came]}.load', 'use it with annotate')
+            msg = f'{str(path)!r} holds a model of {came}; {remedy}'
+            raise ValueError(msg)
+
     def _check_fitted(self):
         check_is_fitted(self)
 
@@ -119,7 +138,7 @@ class TrainedPredictor(Trained):
 
     def to_onnx(self, path, X=None, y=None, *, precision='float32', views=None, overwrite=False):
         """
-        Write the model as one ONNX file, which OnnxClassifier or OnnxVotes reads.
+        Write the model as one ONNX file, which `OnnxClassifier`, `OnnxVotes` or `OnnxRegressor` reads.
 
         The file takes raw images and holds stretch, views, calibration and class names. It is
         kept only if ONNX Runtime gives the same results as PyTorch. Integers and fewer views are

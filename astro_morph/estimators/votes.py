@@ -22,7 +22,7 @@ from astro_morph.learning.labels import weights_of
 from astro_morph.learning.training.devices import choose_device
 from astro_morph.learning.votes import fit_votes_head
 from astro_morph.models.building import build_model
-from astro_morph.models.networks import ARCHITECTURES
+from astro_morph.models.encoders.resnet import ARCHITECTURES
 from astro_morph.models.running import run_batches
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.torch_model import TorchModel, build_network
@@ -182,9 +182,7 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
         return self
 
     def _adopt(self, model, path):
-        if model.spec.tree is None:
-            msg = f'{str(path)!r} holds no model of votes; read it with MorphologyClassifier.load'
-            raise ValueError(msg)
+        self._check_predicts('votes', model, path)
         self.tree = model.spec.tree
         self.model_ = model
         self.answers_ = np.array(model.spec.classes)

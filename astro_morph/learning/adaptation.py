@@ -77,7 +77,7 @@ def adapt(model, X, *, source='auto'):
 
 def _match_brightness(model, cutouts):
     """Set the stretch so that the network sees images as bright as those it was trained on."""
-    network, measured = model.network, measure_stretch(cutouts).to(model.device)
+    network, measured = model.network, measure_stretch(cutouts, model.spec).to(model.device)
     if model.spec.kind == 'flux':
         network.stretch = measured
         return

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from astro_morph.catalog.bands import runs_blue_to_red
-from astro_morph.models.networks import SQUARE_SYMMETRIES, adapt_bands, input_side
+from astro_morph.models.encoders.bands import adapt_bands
+from astro_morph.models.networks import SQUARE_SYMMETRIES, input_side
 from astro_morph.models.spec import SMALLEST_SIDE, ModelSpec
-from astro_morph.models.stretch import FluxStretch, PictureStretch
+from astro_morph.models.stretch import FluxStretch, PictureStretch, flux_stretch
 from astro_morph.models.torch_model import TorchModel, build_network
 from astro_morph.photometry.brightness import brightness_range, measure_brightness
 from astro_morph.photometry.sky import border_noise
@@ -87,16 +88,36 @@ def build_model(
         **spec,
     )
     spec = dataclasses.replace(spec, brightness=known_brightness(clean))
+    if start is not None and start.spec.contract is not None:
+        spec = _under_contract(spec, start.spec)
     network = build_network(spec)
-    network.stretch = measure_stretch(clean)
+    network.stretch = measure_stretch(clean, spec)
     if start is not None:
         weights = adapt_bands(
             start.network.encoder.state_dict(),
-            len(spec.bands),
-            reverse=runs_blue_to_red(spec.bands) != runs_blue_to_red(start.spec.bands),
+            len(spec.channels),
+            reverse=_is_reverse(spec, start.spec),
+            first_layer=network.encoder.first_layer,
         )
         network.encoder.load_state_dict(weights)
     return TorchModel(spec, network, device=device)
+
+
+def _under_contract(spec, start):
+    """Return the specification of a model that starts from a published encoder."""
+    contract = start.contract.for_images(spec.bands, spec.kind, reverse=_is_reverse(spec, start))
+    return dataclasses.replace(
+        spec,
+        contract=contract,
+        arguments=start.arguments,
+        input_size=contract.input_size,
+        # Its features are those that were published.
+        stages=start.stages,
+    )
+
+
+def _is_reverse(spec, start):
+    return runs_blue_to_red(spec.channels) != runs_blue_to_red(start.channels)
 
 
 def build_spec(
@@ -182,7 +203,7 @@ def side_of(cutouts):
     return nx
 
 
-def measure_stretch(cutouts):
+def measure_stretch(cutouts, spec):
     """
     Measure the noise and brightness of cutouts, and build the stretch for them.
 
@@ -190,6 +211,8 @@ def measure_stretch(cutouts):
     ----------
     cutouts : `~astro_morph.CutoutSet`
         Cutouts with images.
+    spec : `~astro_morph.models.spec.ModelSpec`
+        The specification of the model.
 
     Returns
     -------
@@ -204,7 +227,7 @@ def measure_stretch(cutouts):
     # The median over images, so that a defect in one image does not dim all galaxies.
     power = FluxStretch(noise)(torch.from_numpy(sample)).square().mean(dim=(1, 2, 3))
     gain = STRETCHED_RMS / max(float(power.median().sqrt()), 1e-6)
-    return FluxStretch(noise, gain=gain)
+    return flux_stretch(noise, spec, gain=gain)
 
 
 def known_brightness(cutouts):

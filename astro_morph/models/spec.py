@@ -11,6 +11,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph.catalog.vote_tree import VoteTree
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
+from astro_morph.models.encoders.arguments import check_arguments
+from astro_morph.models.encoders.contracts import Contract
 from astro_morph.utils.messages import as_written, cut_list, for_caller
 
 __all__ = ['ModelSpec']
@@ -56,6 +58,22 @@ def _is_dict(types, value):
     )
 
 
+def _is_number_description(value):
+    return (
+        isinstance(value, dict)
+        and value.keys() == {'unit', 'mean', 'std', 'scores'}
+        and isinstance(value['unit'], str)
+        and _is_number(value['mean'])
+        and _is_number(value['std'])
+        and isinstance(value['scores'], list)
+        and all(map(_is_number, value['scores']))
+    )
+
+
+def _is_numbers(value):
+    return isinstance(value, dict) and all(map(_is_number_description, value.values()))
+
+
 def _is_brightness(value):
     if not isinstance(value, dict) or value.keys() != {'low', 'high'}:
         return False
@@ -90,6 +108,8 @@ _FIELDS = {
     'kind': (f'one of {list(_KINDS)}', partial(_is_known, _KINDS)),
     'preprocessing': ('settings of a Preprocessor', partial(_is_dict, _SETTINGS)),
     'architecture': ('text', lambda value: isinstance(value, str)),
+    'arguments': ('a dictionary', lambda value: isinstance(value, dict)),
+    'contract': ('a dictionary', lambda value: isinstance(value, dict)),
     'views': ('1, 4 or 8', partial(_is_known, (1, 4, 8))),
     'stages': (
         'a list of numbers from 1 to 4',
@@ -98,6 +118,7 @@ _FIELDS = {
     'hidden': (f'an integer up to {_LARGEST_HIDDEN}', partial(_is_integer, _LARGEST_HIDDEN)),
     'frozen': ('true or false', lambda value: isinstance(value, bool)),
     'tree': ('a dictionary', lambda value: isinstance(value, dict)),
+    'numbers': ("a dictionary of 'unit', 'mean', 'std' and 'scores'", _is_numbers),
     'brightness': ("the lists 'low' and 'high'", _is_brightness),
     'conformity': ('a list of numbers', partial(_is_list, (int, float))),
     'identifier': ('text', lambda value: isinstance(value, str)),
@@ -129,7 +150,11 @@ class ModelSpec:
     preprocessing : dict, default=None
         Settings of the `~astro_morph.photometry.Preprocessor` that cleans the images.
     architecture : str, default='resnet18'
-        Architecture of the encoder.
+        Architecture of the encoder; one of timm begins with ``'timm:'``.
+    arguments : dict, default=None
+        Arguments of timm's constructor of that architecture.
+    contract : `~astro_morph.models.encoders.contracts.Contract`, default=None
+        What the encoder takes, if it is one of others.
     views : int, default=8
         Number of rotations and reflections that a prediction averages.
     stages : tuple of int, default=()
@@ -141,6 +166,10 @@ class ModelSpec:
     tree : dict, default=None
         The questions of a model of votes, see `~astro_morph.catalog.vote_tree.VoteTree`; its
         classes are the answers.
+    numbers : dict, default=None
+        The numbers of a model of numbers, whose classes are their names: ``unit`` of each, ``mean``
+        and ``std`` of the training galaxies, in which the outputs are, and ``scores``, the
+        `~astro_morph.models.calibration.number_scores` of galaxies held out.
     brightness : dict, default=None
         Range of the brightness of the training images, see
         `~astro_morph.photometry.brightness.brightness_range`; None if it is not known.
@@ -162,11 +191,14 @@ class ModelSpec:
     kind: str = 'flux'
     preprocessing: dict | None = None
     architecture: str = 'resnet18'
+    arguments: dict | None = None
+    contract: Contract | None = None
     views: int = 8
     stages: tuple = ()
     hidden: int = 0
     frozen: bool = False
     tree: dict | None = None
+    numbers: dict | None = None
     brightness: dict | None = None
     conformity: tuple = ()
     identifier: str = ''
@@ -177,6 +209,34 @@ class ModelSpec:
         if not self.bands:
             return f'{what} from plain features'
         return f'{what} from images of {", ".join(self.bands)}, {self.size} x {self.size} pixels'
+
+    @property
+    def channels(self):
+        """The channels that the encoder takes: the bands, unless a contract makes them of these."""
+        is_made = self.contract is not None and self.contract.stretch == 'euclid'
+        return self.contract.channels if is_made else self.bands
+
+    @property
+    def field(self):
+        """Side in pixels of the central part of the images that the encoder sees."""
+        if self.contract is None:
+            return self.size
+        rim = round(self.size * (1 - 1 / self.contract.zoom) / 2)
+        return self.size - 2 * rim
+
+    @property
+    def predicts(self):
+        """What the model predicts: 'features', 'classes', 'votes' or 'numbers'."""
+        if not self.classes:
+            return 'features'
+        if self.tree is not None:
+            return 'votes'
+        return 'classes' if self.numbers is None else 'numbers'
+
+    @property
+    def n_outputs(self):
+        """Number of outputs of the head: a number has a prediction and a scale."""
+        return len(self.classes) * (2 if self.predicts == 'numbers' else 1)
 
     def to_json(self):
         """Return the specification as JSON."""
@@ -203,6 +263,8 @@ class ModelSpec:
             If it has a field that this version does not know, or one of another type.
         """
         fields = _read_fields(text)
+        if fields.get('contract') is not None:
+            fields['contract'] = Contract.from_dict(fields['contract'])
         spec = cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()})
         spec._check_parts()
         return spec
@@ -254,6 +316,13 @@ class ModelSpec:
 
     def _check_parts(self):
         """Check that fields of a file fit together."""
+        if self.contract is not None and self.contract.kind != self.kind:
+            msg = "the specification has a 'contract' of another kind of images"
+            raise ValueError(msg)
+        if self.contract is not None and self.channels == self.bands != self.contract.channels:
+            msg = "the specification has a 'contract' of other channels than its 'bands'"
+            raise ValueError(msg)
+        check_arguments(self.arguments or {})
         if self.bands and (self.size is None or self.architecture == 'features'):
             msg = (
                 f"the specification has 'architecture' {self.architecture!r}, 'bands' "
@@ -262,6 +331,9 @@ class ModelSpec:
             raise ValueError(msg)
         if self.tree is not None and VoteTree(self.tree).names != self.classes:
             msg = "the specification has a 'tree' of other answers than its 'classes'"
+            raise ValueError(msg)
+        if self.numbers is not None and tuple(self.numbers) != self.classes:
+            msg = "the specification has 'numbers' of other names than its 'classes'"
             raise ValueError(msg)
         n_measured = len(self.bands) if self.kind == 'flux' else 1
         if self.brightness and {*map(len, self.brightness.values())} != {n_measured}:

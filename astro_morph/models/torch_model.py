@@ -5,20 +5,28 @@ import dataclasses
 import hashlib
 import math
 import os
-import zipfile
 
 import torch
 from torch import nn
 
-from astro_morph.models.networks import MorphologyNetwork, classification_head, resnet
+from astro_morph.models.encoders.arguments import TIMM
+from astro_morph.models.encoders.resnet import resnet
+from astro_morph.models.encoders.timm_encoder import TimmEncoder
+from astro_morph.models.networks import MorphologyNetwork, classification_head
 from astro_morph.models.novelty import Novelty
 from astro_morph.models.spec import ModelSpec
-from astro_morph.models.stretch import FluxStretch, PictureStretch
+from astro_morph.models.stretch import PictureStretch, flux_stretch
 from astro_morph.models.weights import bundled_path
+from astro_morph.models.weights.files import (
+    is_safetensors,
+    load_archive,
+    read_safetensors,
+    write_safetensors,
+)
 from astro_morph.utils.files import atomic_file
 from astro_morph.utils.messages import cut_list, for_caller
 
-__all__ = ['TorchModel', 'build_network', 'load_archive']
+__all__ = ['TorchModel', 'build_encoder', 'build_network', 'fill_network']
 
 # Recorded in each model file, to recognise other files of PyTorch.
 FORMAT = 'astro_morph model 1'
@@ -28,7 +36,7 @@ LARGEST_INTEGER = 127
 SMALLEST_SCALE = 1e-12
 
 
-def build_network(spec, *, n_features=None):
+def build_network(spec, *, n_features=None, encoder=None):
     """
     Build the network of a specification, with random weights.
 
@@ -38,6 +46,8 @@ def build_network(spec, *, n_features=None):
         What the network takes and returns.
     n_features : int, default=None
         Number of features, for a model of plain features.
+    encoder : `torch.nn.Module`, default=None
+        The encoder, if it has been built.
 
     Returns
     -------
@@ -52,50 +62,91 @@ def build_network(spec, *, n_features=None):
     else:
         unknown = [math.nan] * len(spec.bands)
         is_picture = spec.kind == 'picture'
-        stretch = PictureStretch(unknown, unknown) if is_picture else FluxStretch(unknown)
-        encoder = resnet(spec.architecture, n_bands=len(spec.bands))
+        stretch = PictureStretch(unknown, unknown) if is_picture else flux_stretch(unknown, spec)
+        encoder = build_encoder(spec) if encoder is None else encoder
     network = MorphologyNetwork(
         stretch,
         encoder,
         nn.Identity(),
         input_size=spec.input_size,
+        field=spec.field if spec.contract else None,
         views=spec.views,
         stages=spec.stages,
     )
     if spec.classes:
         network.head = classification_head(
-            network.n_features, len(spec.classes), n_hidden=spec.hidden
+            network.n_features, spec.n_outputs, n_hidden=spec.hidden
         )
     return network.double() if is_of_features else network
 
 
-def load_archive(path):
+def build_encoder(spec):
     """
-    Read what `torch.save` has written, of any origin; no code in the file is run.
+    Build the encoder of a specification, with random weights.
 
     Parameters
     ----------
-    path : path-like
-        The file.
+    spec : `~astro_morph.models.spec.ModelSpec`
+        The specification of a model of images.
 
     Returns
     -------
-    content : object
-        What was written, on the CPU.
+    encoder : `torch.nn.Module`
+        The encoder, see `astro_morph.models.encoders`.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If it is one of timm, which is not installed.
+    ValueError
+        If there is no such architecture.
+    """
+    n_channels = len(spec.channels)
+    if not spec.architecture.startswith(TIMM):
+        return resnet(spec.architecture, n_bands=n_channels)
+    scaling = {}
+    if spec.contract is not None:
+        scaling = {'mean': spec.contract.mean, 'std': spec.contract.std}
+    return TimmEncoder(
+        spec.architecture.removeprefix(TIMM), n_channels, arguments=spec.arguments, **scaling
+    )
+
+
+def fill_network(build, weights):
+    """
+    Build a network and give it weights, which must be its own.
+
+    Parameters
+    ----------
+    build : callable
+        Returns the network.
+    weights : dict of str to `torch.Tensor` or dict
+        The weights by name, as tensors or packed.
+
+    Returns
+    -------
+    network : `torch.nn.Module`
+        The network, which holds the tensors of the weights.
 
     Raises
     ------
     ValueError
-        If the archive is compressed, which PyTorch never does: it could take any memory.
-    Exception
-        Of many types, if the file is damaged or holds more than tensors in plain containers.
+        If weights are missing, not known, or of another shape or type.
     """
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-    if sum(member.file_size for member in members) > os.path.getsize(path):
-        msg = 'the archive is compressed'
-        raise ValueError(msg)
-    return torch.load(path, map_location='cpu', weights_only=True)
+    # On no device: what is declared may take more memory than there is.
+    with torch.device('meta'):
+        network = build()
+    expected = network.state_dict()
+    _check_names(set(weights), set(expected))
+    for name, tensor in expected.items():
+        _check_weight(name, weights[name], tensor)
+    if any(name not in expected for name, _ in network.named_buffers()):
+        # Buffers that are computed are in no file.
+        with torch.random.fork_rng(devices=[]):
+            network = build()
+    weights = {name: _unpack(stored).contiguous() for name, stored in weights.items()}
+    network.load_state_dict(weights, assign=True)
+    return network
 
 
 class TorchModel:
@@ -158,12 +209,13 @@ class TorchModel:
         Parameters
         ----------
         path : path-like
-            The file.
+            The file; of safetensors if its name ends so, else of PyTorch.
         overwrite : bool, default=False
             Whether to replace an existing file.
         compact : bool, default=False
-            Whether to write the filters of the convolutions as 8-bit integers. This makes the
-            file four times smaller and changes the features by less than their noise.
+            Whether to write the filters of the convolutions as 8-bit integers, into a file of
+            PyTorch. This makes it four times smaller and changes the features by less than their
+            noise.
         base : str, default=None
             Name of a bundled model: the weights that are the same in it are left out, and read
             from it. Bundled classifiers share their encoder so.
@@ -172,9 +224,13 @@ class TorchModel:
         ------
         FileExistsError
             If the file exists and ``overwrite`` is false.
+        ValueError
+            If a compact file is to be one of safetensors.
         """
-        # Given an open file, PyTorch does not write the name of the temporary file into it.
-        with atomic_file(path, overwrite=overwrite) as aside, aside.open('wb') as file:
+        if compact and is_safetensors(path):
+            msg = f'compact=True writes no safetensors, got {os.fspath(path)!r}; name a .pt file'
+            raise ValueError(msg)
+        with atomic_file(path, overwrite=overwrite) as aside:
             weights = {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
             shared = _weights_of_bundled(base) if base else {}
             weights = {
@@ -185,10 +241,19 @@ class TorchModel:
             if compact:
                 filters = {name: tensor for name, tensor in weights.items() if tensor.ndim == 4}
                 weights |= {name: _pack(tensor) for name, tensor in filters.items()}
+            if is_safetensors(path):
+                # In the order in which they are read, for the fingerprint.
+                weights = dict(sorted(weights.items()))
             spec = self.spec.to_json()
             read = {name: _unpack(stored) for name, stored in (shared | weights).items()}
-            state = {'format': FORMAT, 'spec': spec, 'weights': weights, 'base': base}
-            torch.save(state | {'fingerprint': _fingerprint(read, spec)}, file)
+            state = {'format': FORMAT, 'spec': spec, 'fingerprint': _fingerprint(read, spec)}
+            if is_safetensors(path):
+                base = {} if base is None else {'base': base}
+                write_safetensors(aside, weights, state | base)
+                return
+            # Given an open file, PyTorch does not write the name of the temporary file into it.
+            with aside.open('wb') as file:
+                torch.save(state | {'weights': weights, 'base': base}, file)
 
     @classmethod
     def load(cls, path, *, device='cpu'):
@@ -238,9 +303,13 @@ def _read(name):
         msg = f'there is no file {name!r}; check its name and folder'
         raise FileNotFoundError(msg)
     try:
-        state = load_archive(name)
+        if is_safetensors(name):
+            weights, state = read_safetensors(name)
+            state = {**state, 'weights': weights}
+        else:
+            state = load_archive(name)
         form = state['format']
-    except PermissionError:
+    except (ModuleNotFoundError, PermissionError):
         raise
     except Exception as error:
         msg = f'{name!r} is not a model file of astro_morph; name one that {writer} wrote'
@@ -269,24 +338,23 @@ def _build(spec, state):
         raise ValueError(msg)
     weights = state['weights']
     mean, known = (weights.get(name) for name in ('encoder.running_mean', 'novelty.known'))
-    # On no device: what is declared may take more memory than there is.
-    with torch.device('meta'):
+
+    def build():
         n_features = len(mean) if isinstance(mean, torch.Tensor) and mean.ndim else 0
         network = build_network(spec, n_features=n_features)
         if isinstance(known, torch.Tensor) and known.ndim == 2:
-            network.novelty = _build_novelty(network.encoder.n_features, known, weights)
+            network.novelty = _build_novelty(network.n_texture, known, weights)
+        return network
+
     if spec.kind == 'picture' and not any(name.startswith('stretch.') for name in weights):
         # Older models of pictures lack the mean and standard deviation of the pictures.
         unknown = [math.nan] * len(spec.bands)
         stretch = PictureStretch(unknown, unknown).state_dict()
         weights = weights | {f'stretch.{name}': values for name, values in stretch.items()}
-    expected = network.state_dict()
-    _check_names(set(weights), set(expected))
-    for name, tensor in expected.items():
-        _check_weight(name, weights[name], tensor)
-    weights = {name: _unpack(stored).contiguous() for name, stored in weights.items()}
-    _check_fingerprint(spec, state, weights)
-    network.load_state_dict(weights, assign=True)
+    network = fill_network(build, weights)
+    filled = network.state_dict()
+    # In the order of the file, in which it was made.
+    _check_fingerprint(spec, state, {name: filled[name] for name in weights})
     return network
 
 

@@ -9,7 +9,7 @@ import time
 import torch
 
 from astro_morph.learning.training import processes
-from astro_morph.models.torch_model import load_archive
+from astro_morph.models.weights.files import load_archive
 from astro_morph.utils.files import atomic_file
 from astro_morph.utils.messages import as_written
 

@@ -252,7 +252,7 @@ def training_views(network, spec, recipe, *, survey=None):
     views : RandomViews or FluxViews
         Takes the images of `~astro_morph.learning.training.batches.training_images`.
     """
-    views = RandomViews(spec.input_size or spec.size, field=spec.size, **recipe)
+    views = RandomViews(spec.input_size or spec.size, field=spec.field, **recipe)
     if spec.kind == 'picture':
         return views
     conditions = RandomConditions.of(spec.bands, survey=survey, pixel_scale=spec.pixel_scale)

@@ -20,7 +20,8 @@ from astro_morph.learning.training.views import (
     training_views,
 )
 from astro_morph.models.building import build_model
-from astro_morph.models.networks import classification_head, resnet
+from astro_morph.models.encoders.resnet import resnet
+from astro_morph.models.networks import classification_head
 from astro_morph.simulation import SimulatedSurvey
 from astro_morph.tests.helpers import make_blobs
 

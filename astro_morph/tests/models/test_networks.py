@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from astro_morph.models.encoders.bands import adapt_bands
+from astro_morph.models.encoders.resnet import resnet
 from astro_morph.models.networks import (
     MorphologyNetwork,
-    adapt_bands,
     input_side,
     projection_head,
-    resnet,
     stage_features,
 )
 from astro_morph.models.stretch import FluxStretch, PictureStretch

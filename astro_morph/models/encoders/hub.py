@@ -1,0 +1,213 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Load encoders that others publish as models of this package. No code in their files is run."""
+
+import functools
+import os
+from pathlib import Path
+
+import torch
+
+from astro_morph.models.encoders.arguments import TIMM
+from astro_morph.models.encoders.configuration import Configuration
+from astro_morph.models.encoders.names import split_name
+from astro_morph.models.encoders.resnet import ARCHITECTURES, resnet
+from astro_morph.models.stretch import FluxStretch
+from astro_morph.models.torch_model import (
+    TorchModel,
+    build_encoder,
+    build_network,
+    fill_network,
+)
+from astro_morph.models.weights.files import is_safetensors, load_archive, read_safetensors
+from astro_morph.utils.messages import in_one_line, naming_packages
+
+__all__ = ['load_encoder']
+
+CONFIG = 'config.json'
+WEIGHTS = ('model.safetensors', 'pytorch_model.bin')
+
+
+def load_encoder(name, *, device='cpu'):
+    """
+    Load an encoder of this package, or one that others publish.
+
+    Parameters
+    ----------
+    name : path-like
+        ``'hf-hub:owner/name'`` for a repository on huggingface.co, ``'local-dir:folder'`` for a
+        folder with the files of one, ``'timm:name'`` for weights of timm; a model file of this
+        package; or a file of weights by name, of a ResNet of torchvision, or of a network of timm
+        that the file is named for, as ``convnext_nano.pth``.
+    device : `torch.device`, default='cpu'
+        Where the model runs.
+
+    Returns
+    -------
+    model : `~astro_morph.models.torch_model.TorchModel`
+        The encoder. That of others takes the images of its
+        `~astro_morph.models.encoders.contracts.Contract`, and its features are those published.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file or repository.
+    ModuleNotFoundError
+        If a package is not installed; the message names the command that installs it.
+    ValueError
+        If the files are not those of an encoder, or are damaged.
+    """
+    parts = split_name(name)
+    if parts is None:
+        return _load_file(os.fspath(name), device)
+    scheme, place = parts
+    find = {'hf-hub': _download, 'local-dir': _find, 'timm': _download_of_timm}[scheme]
+    config, weights = find(place)
+    try:
+        return _build(Configuration.read(config, name=place), _read(weights), device)
+    except ValueError as error:
+        msg = f'the encoder {name!r} cannot be used: {error}'
+        raise ValueError(msg) from error
+
+
+def _load_file(path, device):
+    """Load a model file of this package, or the weights of a network by name."""
+    weights = _read(path) if os.path.isfile(path) else None
+    if not _are_named(weights):
+        return TorchModel.load(path, device=device)
+    architecture = _architecture_of(weights) or TIMM + Path(path).name.split('.')[0]
+    try:
+        configuration = Configuration.of_weights(architecture, _n_bands(weights), name=path)
+        return _build(configuration, weights, device)
+    except (ModuleNotFoundError, ValueError) as error:
+        msg = (
+            f'{path!r} holds the weights of no ResNet of torchvision, and is named for no '
+            f"architecture of timm: {error}; pass 'local-dir:' and a folder with them and a "
+            f'{CONFIG} that names the architecture'
+        )
+        raise type(error)(msg) from error
+
+
+def _find(folder):
+    """Return the paths of the configuration and the weights in a folder."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        msg = f'there is no folder {os.fspath(folder)!r}; check its name'
+        raise FileNotFoundError(msg)
+    found = [folder / name for name in WEIGHTS if (folder / name).is_file()]
+    if not found or not (folder / CONFIG).is_file():
+        msg = (
+            f'the folder {os.fspath(folder)!r} lacks {CONFIG}, or one of {WEIGHTS}; copy these '
+            'files of a repository, or write them with encoder.to_hub'
+        )
+        raise FileNotFoundError(msg)
+    return folder / CONFIG, found[0]
+
+
+def _download(repository):
+    """Return the paths of the configuration and the weights of a repository, in a cache."""
+    with naming_packages():
+        import huggingface_hub as hub
+    try:
+        config = hub.hf_hub_download(repository, CONFIG)
+        for name in WEIGHTS:
+            try:
+                return config, hub.hf_hub_download(repository, name)
+            except hub.errors.EntryNotFoundError:
+                continue
+    except (OSError, ValueError) as error:
+        # Also what has no name on the service, and what is not in the cache without a connection.
+        msg = (
+            f'{repository!r} cannot be fetched from huggingface.co: {in_one_line(error)}; check '
+            "its name and the connection, or download its files and pass 'local-dir:' and a folder"
+        )
+        raise OSError(msg) from error
+    msg = f'the repository {repository!r} has none of {WEIGHTS}; pass one of an encoder of timm'
+    raise FileNotFoundError(msg)
+
+
+def _download_of_timm(name):
+    """Return the paths of the configuration and the weights of timm, in a cache."""
+    with naming_packages():
+        import timm
+    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    if config is None or not config.hf_hub_id:
+        msg = f'timm {timm.__version__} has no weights {name!r}; timm.list_pretrained() lists them'
+        raise ValueError(msg)
+    named = f'{config.architecture}.{config.tag}' if config.tag else config.architecture
+    return _download(config.hf_hub_id + named if config.hf_hub_id[-1] == '/' else config.hf_hub_id)
+
+
+def _read(path):
+    """Read the weights in a file, or what else it holds."""
+    try:
+        if is_safetensors(path):
+            weights, metadata = read_safetensors(path)
+            return None if 'spec' in metadata else weights
+        content = load_archive(path)
+    except (ModuleNotFoundError, PermissionError):
+        raise
+    except Exception as error:
+        msg = f'{os.fspath(path)!r} holds no weights, or is damaged: {in_one_line(error)}'
+        raise ValueError(msg) from error
+    return content.get('state_dict', content) if isinstance(content, dict) else content
+
+
+def _are_named(weights):
+    """Check for tensors by name."""
+    return (
+        isinstance(weights, dict)
+        and len(weights) > 0
+        and all(
+            isinstance(name, str) and isinstance(tensor, torch.Tensor)
+            for name, tensor in weights.items()
+        )
+    )
+
+
+def _architecture_of(weights):
+    """Return the ResNet that has weights of these names and shapes, or None."""
+    shapes = {name: tensor.shape for name, tensor in weights.items() if name[:3] != 'fc.'}
+    filters = shapes.get('conv1.weight', ())
+    for architecture in ARCHITECTURES if len(filters) == 4 else ():
+        with torch.device('meta'):
+            state = resnet(architecture, n_bands=filters[1]).state_dict()
+        if shapes == {name: tensor.shape for name, tensor in state.items()}:
+            return architecture
+    return None
+
+
+def _n_bands(weights):
+    """Return the number of bands that the first filters take."""
+    return next((tensor.shape[1] for tensor in weights.values() if tensor.ndim == 4), 3)
+
+
+def _build(configuration, weights, device):
+    """Build the model of an encoder from its configuration and its weights."""
+    if not _are_named(weights):
+        msg = 'its file of weights holds anything but tensors by name'
+        raise ValueError(msg)
+    spec = configuration.spec
+    # The names of timm stand within our own module.
+    prefix = 'network.' if spec.architecture.startswith(TIMM) else ''
+    weights = {
+        prefix + name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in weights.items()
+        if not name.startswith(configuration.classifier)
+    }
+    encoder = fill_network(functools.partial(build_encoder, spec), weights)
+    network = build_network(spec, encoder=encoder)
+    _set_stretch(network.stretch, configuration.stretch)
+    return TorchModel(spec, network, device=device).stamped('')
+
+
+def _set_stretch(stretch, state):
+    """Give a stretch its state; flux of Euclid is stretched in its own unit, without noise."""
+    if state is None:
+        if isinstance(stretch, FluxStretch):
+            stretch.noise.fill_(1.0)
+        return
+    try:
+        stretch.load_state_dict({name: torch.tensor(values) for name, values in state.items()})
+    except (TypeError, ValueError, RuntimeError) as error:
+        msg = f'its configuration has another stretch: {error}'
+        raise ValueError(msg) from error
