@@ -20,6 +20,7 @@ from sklearn.model_selection import train_test_split
 from astro_morph import MorphologyClassifier
 from astro_morph.cutouts import ImageFiles
 from astro_morph.learning.active import CRITERIA, choose
+from astro_morph.learning.classes import Classes
 from astro_morph.learning.strategies import fit_features
 from astro_morph.prediction.predict import Predictions, predict
 
@@ -93,14 +94,9 @@ def first_labels(pool, target, random):
 
 
 def learn(features, target):
-    model, _ = fit_features(
-        features,
-        target,
-        classes=tuple(range(target.max() + 1)),
-        sample_weight=np.ones(len(target)),
-        random_state=0,
-    )
-    return model
+    subject = Classes(tuple(range(target.max() + 1)))
+    target = np.eye(subject.n_outputs)[target]
+    return fit_features(features, target, subject, sample_weight=np.ones(len(target)), seed=0)
 
 
 def choose_from(criterion, model, features, n, random):

@@ -23,6 +23,7 @@ from scipy.special import softmax
 from astro_morph.evaluation import Evaluation
 from astro_morph.evaluation.evaluation import METRICS
 from astro_morph.labelling import cross_validate
+from astro_morph.learning.classes import Classes
 from astro_morph.learning.heads import linear_head, set_best_head
 from astro_morph.models.calibration import conformity_scores, prediction_sets
 from astro_morph.models.novelty import fit_novelty
@@ -166,8 +167,15 @@ def by_folds(random, n):
     features, target = draw_features(random, n)
     others, truth = draw_features(random, N_TEST)
     network = build_network(ModelSpec(architecture='features', views=1), n_features=N_FEATURES)
+    subject = Classes(tuple(range(target.max() + 1)))
     conformity = set_best_head(
-        network, features, target, np.ones(n), heads=[linear_head()], random_state=0
+        network,
+        features,
+        np.eye(subject.n_outputs)[target],
+        np.ones(n),
+        subject=subject,
+        heads=[linear_head()],
+        random_state=0,
     )
     logits = network.head(torch.from_numpy(others)) / network.temperature
     sets = prediction_sets(softmax(logits.numpy(), axis=1), conformity, coverage=COVERAGE)

@@ -45,6 +45,13 @@ def add_arguments(command):
         '--prefix', default='morph_', help="prefix of the new columns' names (default: morph_)"
     )
     command.add_argument(
+        '--columns',
+        type=options.names,
+        help='what a model of votes writes, with commas between: fraction, std, dirichlet, votes, '
+        "entropy, asked, and paths such as 'spirals = featured and not edge-on and spiral' "
+        '(default: fractions, their standard deviations and who is asked)',
+    )
+    command.add_argument(
         '--overwrite', action='store_true', help='replace file and columns if they exist'
     )
     command.add_argument(
@@ -68,13 +75,15 @@ def main(arguments):
         arguments.X,
         output,
         source=find_source(arguments, X, bands=model.spec.bands),
+        columns=arguments.columns,
         prefix=arguments.prefix,
         overwrite=arguments.overwrite,
         resume=arguments.resume,
         verbose=bool(arguments.verbose),
         check=refuse_nothing,
     )
-    report_counts(counts, 'a prediction' if model.spec.tree else 'a class')
+    is_of_classes = model.spec.predicts == 'classes'
+    report_counts(counts, 'a class' if is_of_classes else 'a prediction')
     if arguments.output is None:
         print(f'written to {output}')
 

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Compare the predictions of a model with the labels of a catalogue."""
+"""Compare the predictions of a model with the labels or numbers of a catalogue."""
 
 from pathlib import Path
 
@@ -8,13 +8,15 @@ from astro_morph.cli.files import (
     check_images,
     check_labels,
     check_model,
+    check_numbers,
     check_output,
     find_source,
-    load_classifier,
+    load_estimator,
     make_folder,
     read_catalog,
     require_images,
 )
+from astro_morph.utils.messages import as_written
 
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
 
@@ -28,9 +30,16 @@ def add_arguments(command):
         '--model', type=Path, required=True, help='file of the model, from fit or export'
     )
     command.add_argument(
+        '--target',
+        type=options.names,
+        help='columns of the true numbers, for a model of numbers (default: their names in the '
+        'training)',
+    )
+    command.add_argument(
         '--report',
         type=Path,
-        help='HTML file of a web page with charts and the most confident misclassifications',
+        help='HTML file of a web page with charts and the most confident misclassifications, for '
+        'a model of classes',
     )
 
 
@@ -40,12 +49,24 @@ def main(arguments):
         check_output(arguments.report, endings=('.html', '.htm'), overwrite=arguments.overwrite)
     check_model(arguments.model)
     X = read_catalog(arguments.X)
-    check_labels(X, arguments.label_column)
     check_images(find_source(arguments, X), X)
     require_images()
-    model = load_classifier(
+    model = load_estimator(
         arguments.model, label_column=arguments.label_column, verbose=arguments.verbose
     )
+    predicts = model.model_.spec.predicts
+    if predicts == 'classes':
+        check_labels(X, arguments.label_column)
+    elif predicts == 'votes' or arguments.report is not None:
+        msg = (
+            f'{str(arguments.model)!r} is a model of {predicts}, expected one of classes'
+            + (' or numbers' if arguments.report is None else f' for {as_written("report")}')
+            + '; name another, or use annotate'
+        )
+        raise ValueError(msg)
+    else:
+        model.target = arguments.target
+        check_numbers(X, model.target or model.model_.spec.classes)
     model.source = find_source(arguments, X, bands=model.model_.spec.bands)
     if arguments.report is None:
         print(model.evaluate(X))

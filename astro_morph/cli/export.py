@@ -9,7 +9,7 @@ from astro_morph.cli.files import (
     check_model,
     check_output,
     find_source,
-    load_classifier,
+    load_estimator,
     make_folder,
     read_catalog,
     require_images,
@@ -72,14 +72,14 @@ def main(arguments):
     if X is not None:
         check_images(find_source(arguments, X), X)
         require_images()
-    classifier = load_classifier(
+    estimator = load_estimator(
         arguments.model, label_column=arguments.label_column, verbose=arguments.verbose
     )
     if X is not None:
-        bands = classifier.model_.spec.bands
-        classifier.source = find_source(arguments, X, bands=bands)
+        bands = estimator.model_.spec.bands
+        estimator.source = find_source(arguments, X, bands=bands)
     make_folder(arguments.output)
-    cost = classifier.to_onnx(
+    cost = estimator.to_onnx(
         arguments.output,
         X,
         precision=arguments.precision,

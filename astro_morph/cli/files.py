@@ -22,11 +22,12 @@ __all__ = [
     'check_labels',
     'check_memory',
     'check_model',
+    'check_numbers',
     'check_output',
     'check_table_output',
     'find_source',
     'is_cutout_file',
-    'load_classifier',
+    'load_estimator',
     'load_model',
     'make_folder',
     'name_beside',
@@ -116,7 +117,7 @@ def read_first_row(path):
     return read_catalog(path) if is_cutout_file(path) else TableChunks(path, 1)[0]
 
 
-def check_labels(X, label_column):
+def check_labels(X, label_column, *, has_weak_negatives=False):
     """Check that a catalogue, or cutouts with one, has labels of at least two classes."""
     from astro_morph.cutouts import catalog_of
     from astro_morph.learning.labels import check_classes, labels_of
@@ -125,7 +126,20 @@ def check_labels(X, label_column):
         msg = 'the file of cutouts has no catalogue, and therefore no labels; fetch it again'
         raise ValueError(msg)
     labels, is_labelled = labels_of(X, None, label_column)
-    check_classes(labels[is_labelled])
+    if not has_weak_negatives:
+        labels = labels[is_labelled]
+    check_classes(labels)
+
+
+def check_numbers(X, target):
+    """Check that a catalogue, or cutouts with one, has columns of numbers."""
+    from astro_morph.catalog.numbers import read_numbers
+    from astro_morph.cutouts import catalog_of
+
+    if catalog_of(X) is None:
+        msg = 'the file of cutouts has no catalogue, and therefore no numbers; fetch it again'
+        raise ValueError(msg)
+    read_numbers(catalog_of(X), target, 'target')
 
 
 def find_source(arguments, X, *, bands=None):
@@ -227,16 +241,28 @@ def check_model(path):
     return path
 
 
-def load_classifier(path, **parameters):
-    """Load a classifier: a bundled one, or one in a file of PyTorch or ONNX."""
+def load_estimator(path, *, label_column, verbose):
+    """Load the estimator of a model: a bundled one, or one in a file of PyTorch or ONNX."""
     path = check_model(path)
+    predicts = load_model(path).spec.predicts
+    parameters = {'verbose': verbose}
+    if predicts == 'classes':
+        parameters['label_column'] = label_column
     if path.suffix == '.onnx':
-        from astro_morph.estimators.onnx import OnnxClassifier
+        from astro_morph.estimators.onnx import OnnxClassifier, OnnxRegressor, OnnxVotes
 
-        return OnnxClassifier(path, **parameters)
+        readers = {'classes': OnnxClassifier, 'numbers': OnnxRegressor, 'votes': OnnxVotes}
+        return readers[predicts](path, **parameters)
     from astro_morph.estimators.classifier import MorphologyClassifier
+    from astro_morph.estimators.regressor import MorphologyRegressor
+    from astro_morph.estimators.votes import MorphologyVotes
 
-    return MorphologyClassifier.load(path, **parameters)
+    readers = {
+        'classes': MorphologyClassifier,
+        'numbers': MorphologyRegressor,
+        'votes': MorphologyVotes,
+    }
+    return readers[predicts].load(path, **parameters)
 
 
 def name_beside(path, word):

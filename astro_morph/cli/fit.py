@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Train a classifier on the labelled galaxies of a catalogue."""
+"""Train a model on the galaxies of a catalogue whose labels or numbers are known."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from astro_morph.cli.files import (
     check_encoder,
     check_images,
     check_labels,
+    check_numbers,
     check_output,
     find_source,
     make_folder,
@@ -32,6 +33,11 @@ def add_arguments(command):
     """Add the arguments of this task."""
     command.add_argument('output', type=Path, help='file of the model')
     command.add_argument(
+        '--target',
+        type=options.names,
+        help='columns of numbers to learn in place of labels, such as bulge_fraction',
+    )
+    command.add_argument(
         '--encoder',
         default='auto',
         help="encoder to start from: 'auto' for the bundled one, 'moco' to pretrain one on this "
@@ -41,8 +47,8 @@ def add_arguments(command):
     command.add_argument(
         '--strategy',
         default='auto',
-        choices=['auto', 'linear', 'head', 'fine-tune', 'semi-supervised'],
-        help='how the classes are learnt (default: auto)',
+        choices=['auto', 'linear', 'head', 'fine-tune', 'semi-supervised', 'rare'],
+        help='how the labels are learnt; numbers by linear or fine-tune (default: auto)',
     )
 
 
@@ -51,20 +57,33 @@ def main(arguments):
     check_output(arguments.output, endings=MODEL_ENDINGS, overwrite=arguments.overwrite)
     check_encoder(arguments.encoder, names=['auto', 'moco', 'random'])
     X = read_catalog(arguments.X)
-    check_labels(X, arguments.label_column)
+    if arguments.target is None:
+        check_labels(X, arguments.label_column)
+    else:
+        check_numbers(X, arguments.target)
     source = find_source(arguments, X, bands=arguments.bands)
     check_images(source, X, size=arguments.size, bands=arguments.bands)
     require_images()
-    from astro_morph.estimators.classifier import MorphologyClassifier
     from astro_morph.learning.training.processes import is_first
 
-    classifier = MorphologyClassifier(
-        source,
-        label_column=arguments.label_column,
+    estimator = _make_estimator(
+        arguments,
+        source=source,
         encoder=arguments.encoder,
         strategy=arguments.strategy,
         **options.training_options(arguments),
     ).fit(X)
     if is_first():
         make_folder(arguments.output)
-        classifier.save(arguments.output, overwrite=arguments.overwrite)
+        estimator.save(arguments.output, overwrite=arguments.overwrite)
+
+
+def _make_estimator(arguments, **parameters):
+    """Return the estimator that learns classes, or numbers if there are columns of these."""
+    if arguments.target is None:
+        from astro_morph.estimators.classifier import MorphologyClassifier
+
+        return MorphologyClassifier(label_column=arguments.label_column, **parameters)
+    from astro_morph.estimators.regressor import MorphologyRegressor
+
+    return MorphologyRegressor(arguments.target, **parameters)

@@ -1,25 +1,29 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""OnnxClassifier and OnnxVotes: predict from an ONNX file, without PyTorch."""
+"""OnnxClassifier, OnnxVotes, OnnxRegressor: predict from an ONNX file, without PyTorch."""
 
 import numpy as np
 
+from astro_morph.estimators.numbers import NumberPredictor
 from astro_morph.estimators.predictor import ClassPredictor, Predictor, VotePredictor
 from astro_morph.models.onnx_model import OnnxModel
 
-__all__ = ['OnnxClassifier', 'OnnxVotes']
+__all__ = ['OnnxClassifier', 'OnnxRegressor', 'OnnxVotes']
+
+# The class that reads a model of each kind.
+READERS = {'classes': 'OnnxClassifier', 'votes': 'OnnxVotes', 'numbers': 'OnnxRegressor'}
 
 
 class _OnnxPredictor(Predictor):
     """Mixin that reads ``model_`` from a file; for scikit-learn it is a fitted estimator."""
 
-    def __init__(self, path, source, verbose, *, is_of_votes):
+    def __init__(self, path, source, verbose, *, predicts):
         self.source = source
         self.verbose = verbose
         self.model_ = OnnxModel(path)
         self.cost_ = self.model_.cost
-        if (self.model_.spec.tree is not None) != is_of_votes:
-            other = 'OnnxClassifier' if is_of_votes else 'OnnxVotes'
-            msg = f'{str(path)!r} holds {self.model_.spec}; read it with {other}'
+        came = self.model_.spec.predicts
+        if came != predicts:
+            msg = f'{str(path)!r} holds {self.model_.spec}; read it with {READERS[came]}'
             raise ValueError(msg)
 
     def __repr__(self):
@@ -89,7 +93,7 @@ class OnnxClassifier(_OnnxPredictor, ClassPredictor):
     """
 
     def __init__(self, path, source='auto', *, label_column='morphology', verbose=1):
-        super().__init__(path, source, verbose, is_of_votes=False)
+        super().__init__(path, source, verbose, predicts='classes')
         self.label_column = label_column
         self.classes_ = np.array(self.model_.spec.classes)
 
@@ -104,6 +108,8 @@ class OnnxVotes(_OnnxPredictor, VotePredictor):
         As for `OnnxClassifier`.
     voters : str or float, default=None
         As for `MorphologyVotes`, for `score`.
+    columns : sequence of str, default=None
+        As for `MorphologyVotes`.
 
     Attributes
     ----------
@@ -137,7 +143,55 @@ class OnnxVotes(_OnnxPredictor, VotePredictor):
     (40, 2)
     """
 
-    def __init__(self, path, source='auto', *, voters=None, verbose=1):
-        super().__init__(path, source, verbose, is_of_votes=True)
+    def __init__(self, path, source='auto', *, voters=None, columns=None, verbose=1):
+        super().__init__(path, source, verbose, predicts='votes')
         self.voters = voters
+        self.columns = columns
         self.answers_ = np.array(self.model_.spec.classes)
+
+
+class OnnxRegressor(_OnnxPredictor, NumberPredictor):
+    """
+    Predict numbers with a model written by `MorphologyRegressor.to_onnx`, without PyTorch.
+
+    Parameters
+    ----------
+    path, source, verbose : object
+        As for `OnnxClassifier`.
+    target : str or sequence of str, default=None
+        Columns of the true numbers, for `score` and `evaluate`; the names of the numbers if None.
+
+    Attributes
+    ----------
+    targets_ : ndarray of str, shape (k,)
+        Names of the numbers.
+    units_ : list of `~astropy.units.Unit` or None
+        Their units.
+    cost_ : `~astro_morph.models.onnx_model.Cost` or None
+        Change of the predictions in the export.
+
+    Raises
+    ------
+    ValueError
+        If the file is no model of numbers of this package.
+
+    See Also
+    --------
+    MorphologyRegressor : Trains and writes such models.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from astro_morph import MorphologyRegressor, OnnxRegressor
+    >>> from astro_morph.simulation import SimulatedSurvey
+    >>> survey = SimulatedSurvey(n_galaxies=40, random_state=0)
+    >>> path = f'{tempfile.mkdtemp()}/numbers.onnx'
+    >>> regressor = MorphologyRegressor('axis_ratio', survey, verbose=0).fit(survey.catalogue)
+    >>> cost = regressor.to_onnx(path)
+    >>> OnnxRegressor(path, survey, verbose=0).predict(survey.catalogue).shape
+    (40,)
+    """
+
+    def __init__(self, path, source='auto', *, target=None, verbose=1):
+        super().__init__(path, source, verbose, predicts='numbers')
+        self.target = target

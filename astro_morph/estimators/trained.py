@@ -138,12 +138,12 @@ class TrainedPredictor(Trained):
 
     def to_onnx(self, path, X=None, y=None, *, precision='float32', views=None, overwrite=False):
         """
-        Write the model as one ONNX file, which `OnnxClassifier`, `OnnxVotes` or `OnnxRegressor` reads.
+        Write the model as one ONNX file, which needs no PyTorch.
 
-        The file takes raw images and holds stretch, views, calibration and class names. It is
-        kept only if ONNX Runtime gives the same results as PyTorch. Integers and fewer views are
-        faster and change the results; the change is measured, see
-        `astro_morph.models.export.export`.
+        OnnxClassifier, OnnxVotes or OnnxRegressor reads it. The file takes raw images and holds
+        stretch, views, calibration and names. It is kept only if ONNX Runtime gives the same
+        results as PyTorch. Integers and fewer views are faster and change the results; the change
+        is measured, see `astro_morph.models.export.export`.
 
         Parameters
         ----------

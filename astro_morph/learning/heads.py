@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Fit the heads that turn features into classes, choose the best one and calibrate it."""
+"""Fit heads on features, choose the best one, and calibrate it; with the heads of classes."""
 
 import warnings
 
@@ -9,7 +9,6 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -28,6 +27,12 @@ __all__ = [
 
 # Folds of cross-validation, whose held-out predictions compare and calibrate the heads.
 FOLDS = 5
+
+# The confidence is calibrated on labels that the network has not learnt, but the final network is
+# to learn from all: in the first half of a training, the rehearsal, this fraction of the labels is
+# held out.
+HELD_OUT = 0.2
+MOST_HELD_OUT = 500
 
 # Conformity scores that a model keeps for its prediction sets.
 MOST_SCORES = 1000
@@ -139,19 +144,25 @@ def _linear(weight, bias, *, dtype):
 
 
 def set_best_head(
-    network, features, target, sample_weight, *, heads, validation=None, random_state=None
+    network, features, target, sample_weight, *, subject, heads, validation=None, random_state=None
 ):
     """
-    Set the head of a network to the one that predicts held-out labels best, and calibrate it.
+    Set the head of a network to the one that predicts held-out galaxies best, and calibrate it.
 
     Parameters
     ----------
     network : `~astro_morph.models.networks.MorphologyNetwork`
         The network; its ``head`` and ``temperature`` are set.
-    features, target, sample_weight
-        As for `fit_head`.
-    heads : sequence of `~sklearn.pipeline.Pipeline`
-        The heads to choose from.
+    features : ndarray, shape (n, d)
+        The features.
+    target : ndarray, shape (n, n_targets)
+        What the subject teaches of each galaxy, such as the probabilities of classes.
+    sample_weight : ndarray, shape (n,)
+        Weight of each row.
+    subject : `~astro_morph.learning.classes.Classes` or `~astro_morph.learning.numbers.Numbers`
+        What is learnt.
+    heads : sequence of object
+        The heads to choose from, as from the subject's ``heads``.
     validation : ndarray of bool, shape (n,), default=None
         Rows that are held out; by default the heads are cross-validated.
     random_state : int, default=None
@@ -159,48 +170,33 @@ def set_best_head(
 
     Returns
     -------
-    conformity : tuple of float
-        As from `calibrate`. It is empty, and the head is the first one, if fewer than two classes
-        have several labels, of which some can be held out.
+    conformity : tuple
+        Conformity scores, as the subject's ``calibrate`` returns them. It is empty, and the head is
+        the first one, if there are too few labels to hold some out: of classes, at least two must
+        have several.
     """
     if validation is None:
-        rows, folds = slice(None), _folds(target, random_state)
+        rows, folds = slice(None), subject.folds(target, random_state)
     else:
         rows = ~validation
         folds = [(np.flatnonzero(rows), np.flatnonzero(validation))]
     if not folds:
-        network.head = fit_head(heads[0], features, target, sample_weight)
+        network.head = subject.fit_head(heads[0], features, target, sample_weight)
         return ()
     held_out = np.sort(np.concatenate([part for _, part in folds]))
     truth = target[held_out], sample_weight[held_out]
-    logits = [
-        _predict_held_out(head, folds, features, target, sample_weight)[held_out] for head in heads
-    ]
-    losses = [calibrated_losses(candidate, *truth) for candidate in logits]
+    data = features, target, sample_weight
+    logits = [_predict_held_out(subject, head, folds, *data)[held_out] for head in heads]
+    losses = [subject.losses(candidate, *truth) for candidate in logits]
     best = int(np.argmin(np.average(losses, axis=1, weights=sample_weight[held_out])))
-    network.head = fit_head(heads[best], features[rows], target[rows], sample_weight[rows])
-    return calibrate(network, logits[best], *truth)
+    network.head = subject.fit_head(heads[best], *(values[rows] for values in data))
+    return subject.calibrate(network, logits[best], *truth)
 
 
-def _folds(target, random_state):
-    """Split the rows into folds. The only label of a class is learnt from in all of them."""
-    counts = np.bincount(target)
-    is_only = counts[target] == 1
-    several, only = np.flatnonzero(~is_only), np.flatnonzero(is_only)
-    if np.sum(counts > 1) < 2:
-        return []
-    n_folds = min(FOLDS, counts[counts > 1].min())
-    folds = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
-    return [
-        (np.append(several[rows], only), several[held_out])
-        for rows, held_out in folds.split(several, target[several])
-    ]
-
-
-def _predict_held_out(head, folds, features, target, sample_weight):
-    logits = np.zeros((len(features), target.max() + 1))
+def _predict_held_out(subject, head, folds, features, target, sample_weight):
+    logits = np.zeros((len(features), subject.n_outputs))
     for rows, held_out in folds:
-        layers = fit_head(head, features[rows], target[rows], sample_weight[rows])
+        layers = subject.fit_head(head, features[rows], target[rows], sample_weight[rows])
         logits[held_out] = layers(torch.from_numpy(features[held_out])).numpy()
     return logits
 

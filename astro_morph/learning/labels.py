@@ -9,10 +9,12 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph.catalog import as_table, read_labels
+from astro_morph.catalog.frames import is_frame
+from astro_morph.catalog.numbers import read_numbers
 from astro_morph.cutouts import catalog_of, holds_images
-from astro_morph.utils.messages import cut_list
+from astro_morph.utils.messages import as_written, cut_list
 
-__all__ = ['encode_labels', 'labels_of', 'weights_of']
+__all__ = ['encode_labels', 'labels_of', 'numbers_of', 'validation_of', 'weights_of']
 
 # A column of identifiers or measurements has about as many values as rows; with fewer labels than
 # this, a user may well be at the first label of each class.
@@ -88,6 +90,110 @@ def _as_column(y):
         stacklevel=4,
     )
     return np.ma.asarray(y).ravel()
+
+
+def numbers_of(X, y, target):
+    """
+    Read the numbers of samples.
+
+    Parameters
+    ----------
+    X : object
+        Samples, as in `~astro_morph.cutouts.as_cutouts`, or plain features.
+    y : array_like, shape (n,) or (n, k), Table, DataFrame, or None
+        The numbers, if they are not in the catalogue.
+    target : str, sequence of str, or None
+        The k columns of the catalogue that hold them; or the names of those of y.
+
+    Returns
+    -------
+    numbers : `~astropy.table.Table`
+        The k columns, each with its name and unit, in float64; NaN where a number is masked or not
+        finite.
+
+    Raises
+    ------
+    ValueError
+        If there are no numbers, or y has another length than X.
+    """
+    table = catalog_of(X) if y is None and holds_images(X) else None
+    if y is None and table is None:
+        msg = (
+            'to learn numbers requires y to be passed, but the target y is None: X is no table '
+            'that could hold the numbers'
+        )
+        raise ValueError(msg)
+    names = [target] if isinstance(target, str) else list(target or ())
+    if y is not None:
+        table = _as_columns(y, names)
+        names = table.colnames
+        if len(table) != len(X):
+            msg = f'y has {len(table)} rows, X has {len(X)}; pass the numbers of each row of X'
+            raise ValueError(msg)
+    if not names:
+        msg = (
+            f'{as_written("target")} is {target!r}, expected the name of a column of numbers, or '
+            f'several, among {cut_list(table.colnames)}; name it, or pass y'
+        )
+        raise ValueError(msg)
+    values = read_numbers(table, names, 'target')
+    values = np.where(np.isfinite(values), values, np.nan)
+    return Table(values, names=names, units=[getattr(table[name], 'unit', None) for name in names])
+
+
+def _as_columns(y, names):
+    """Return numbers as a table; an array has the names, if they are as many as its columns."""
+    if isinstance(y, Table) or is_frame(y):
+        return as_table(y)
+    if hasattr(y, 'to_frame'):  # a series of pandas or Polars
+        y = as_table(y.to_frame(getattr(y, 'name', None) or 'number')).columns[0]
+    if hasattr(y, 'to_pylist'):  # an array of Arrow
+        y = y.to_pylist()
+    y = y if hasattr(y, 'shape') else np.ma.asarray(y)
+    if np.ndim(y) not in (1, 2):
+        msg = f'y has the shape {np.shape(y)}, expected (n,) or (n, k); pass k numbers a row'
+        raise ValueError(msg)
+    columns = [y] if y.ndim == 1 else [y[:, k] for k in range(y.shape[1])]
+    if len(names) != len(columns) == 1:
+        names = [getattr(y, 'name', None) or 'number']
+    elif len(names) != len(columns):
+        names = [f'number_{k}' for k in range(1, len(columns) + 1)]
+    return Table(columns, names=names)
+
+
+def validation_of(validation, n, rows):
+    """
+    Return which of some rows are held out.
+
+    Parameters
+    ----------
+    validation : array_like of bool, shape (n,), or None
+        Whether each row of X is held out.
+    n : int
+        Number of rows of X.
+    rows : ndarray of int, shape (m,)
+        Numbers of the labelled rows.
+
+    Returns
+    -------
+    validation : ndarray of bool, shape (m,), or None
+        Whether each labelled row is held out.
+
+    Raises
+    ------
+    ValueError
+        If there are not n of bool.
+    """
+    if validation is None:
+        return None
+    validation = np.asarray(validation)
+    if validation.dtype != bool or validation.shape != (n,):
+        msg = (
+            f'validation must be an array of {n} bool, one a row of X, got {validation.dtype} of '
+            f"shape {validation.shape}; pass for example table['split'] == 'validation'"
+        )
+        raise ValueError(msg)
+    return validation[rows]
 
 
 def weights_of(sample_weight, X, rows):

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Learn classes from few labels: heads, fine-tuning, semi-supervised; with their defaults."""
+"""Learn classes or numbers from few labels: heads, fine-tuning, semi-supervised."""
 
 import copy
 import dataclasses
@@ -12,22 +12,14 @@ import torch
 from astropy.utils.exceptions import AstropyUserWarning
 from scipy.special import softmax
 from scipy.stats import entropy
-from sklearn.model_selection import train_test_split
 from torch import nn
 
 from astro_morph.cutouts import CutoutSet
-from astro_morph.learning.heads import (
-    calibrate,
-    calibrated_losses,
-    fit_head,
-    linear_head,
-    set_best_head,
-    small_head,
-)
+from astro_morph.learning.heads import set_best_head
 from astro_morph.learning.objectives import Supervised
 from astro_morph.learning.training.batches import training_images
 from astro_morph.learning.training.devices import autocast
-from astro_morph.learning.training.loop import sgd, train
+from astro_morph.learning.training.loop import adamw, sgd, train
 from astro_morph.learning.training.views import CLASSIFICATION, training_views
 from astro_morph.models.networks import classification_head
 from astro_morph.models.novelty import MOST_KNOWN, fit_novelty
@@ -37,19 +29,13 @@ from astro_morph.models.torch_model import TorchModel, build_network
 from astro_morph.utils.messages import for_caller
 from astro_morph.utils.progress import progress_bar
 
-__all__ = ['Lesson', 'choose_strategy', 'fit_features', 'learn_classes']
+__all__ = ['Lesson', 'choose_strategy', 'fit_features', 'learn']
 
-# Frozen features, and the heads that are fitted on them.
-HEADS = {'linear': ['linear'], 'head': ['head'], 'best-head': ['linear', 'head']}
+# Strategies with frozen features; the last one takes the best of all heads.
+FROZEN = ('linear', 'head', 'best-head')
 
 # Number of labels from which fine-tuning can be better than a head on frozen features.
 FINE_TUNE_FROM = 200
-
-# The confidence is calibrated on labels that the network has not learnt, but the final network is
-# to learn from all: in the first half of the training, the rehearsal, this fraction of the labels
-# is held out.
-HELD_OUT = 0.2
-MOST_HELD_OUT = 500
 
 # Steps of a rehearsal from which its temperature is that of the final network: from 200 labels on,
 # the default number of epochs is as long.
@@ -65,8 +51,8 @@ EPOCHS_RANGE = (6, 60)
 # A learning rate three times smaller costs two points of accuracy on SDSS pictures.
 LEARNING_RATE = 0.06
 
-# Penalty of a logistic regression on plain features: scikit-learn's default.
-FLAT_PENALTY = 1.0
+# Of networks without batch norms, as Zoobot's are fine-tuned: they diverge by large steps.
+ADAM_LEARNING_RATE = 1e-4
 
 # Number of unlabelled galaxies for each labelled one, and the weight of one that the network is
 # certain of. With more, predicted labels outweigh the true ones.
@@ -80,32 +66,27 @@ LEAST_NOVELTY = 0.05
 @dataclasses.dataclass(frozen=True)
 class Lesson:
     """
-    Galaxies to learn from, with target probabilities and weights.
+    Galaxies to learn from, with targets and weights.
 
     Parameters
     ----------
     cutouts : `~astro_morph.CutoutSet`
         The n cutouts.
-    probabilities : ndarray, shape (n, n_classes)
-        Target probabilities; 1 for the class of a label.
+    target : ndarray, shape (n, n_targets)
+        The probabilities of the classes, 1 for that of a label; or numbers, NaN where unknown.
     weight : ndarray, shape (n,)
         Their weights.
     """
 
     cutouts: CutoutSet
-    probabilities: np.ndarray
+    target: np.ndarray
     weight: np.ndarray
 
     def __len__(self):
         return len(self.weight)
 
     def __getitem__(self, rows):
-        return Lesson(self.cutouts[rows], self.probabilities[rows], self.weight[rows])
-
-    @property
-    def target(self):
-        """Index of the most probable class, an ndarray of int, shape (n,)."""
-        return self.probabilities.argmax(axis=1)
+        return Lesson(self.cutouts[rows], self.target[rows], self.weight[rows])
 
 
 def choose_strategy(strategy, n_labels):
@@ -114,7 +95,7 @@ def choose_strategy(strategy, n_labels):
 
     Parameters
     ----------
-    strategy : {'auto', 'linear', 'head', 'fine-tune', 'semi-supervised'}
+    strategy : {'auto', 'linear', 'head', 'fine-tune', 'semi-supervised', 'rare'}
         The requested strategy.
     n_labels : int
         Number of labels.
@@ -122,17 +103,19 @@ def choose_strategy(strategy, n_labels):
     Returns
     -------
     strategy : {'linear', 'head', 'best-head', 'fine-tune', 'best', 'semi-supervised'}
-        ``'best-head'`` is the better of the two heads, ``'best'`` the better of linear head and
+        ``'best-head'`` is the best of the heads, ``'best'`` the better of linear head and
         fine-tuning.
     """
+    if strategy == 'rare':
+        return 'linear'
     if strategy != 'auto':
         return strategy
     return 'best-head' if n_labels < FINE_TUNE_FROM else 'best'
 
 
-def learn_classes(model, lesson, *, classes, strategy, validation, unlabelled, seed, **training):
+def learn(model, lesson, subject, *, strategy, validation, unlabelled, seed, **training):
     """
-    Learn classes from labelled galaxies.
+    Learn classes or numbers from labelled galaxies.
 
     Parameters
     ----------
@@ -140,39 +123,39 @@ def learn_classes(model, lesson, *, classes, strategy, validation, unlabelled, s
         The encoder to start from.
     lesson : `Lesson`
         The labelled galaxies.
-    classes : tuple
-        The classes.
+    subject : `~astro_morph.learning.classes.Classes` or `~astro_morph.learning.numbers.Numbers`
+        What is learnt.
     strategy : str
         As `choose_strategy` returns it.
     validation : ndarray of bool, shape (n,), or None
         Galaxies that are held out.
     unlabelled : `~astro_morph.CutoutSet` or None
-        Galaxies without a label, for ``'semi-supervised'``.
+        Galaxies without a label, for ``'semi-supervised'``, which learns classes.
     seed : int
         Seed.
     **training
         ``verbose``, which all strategies take; and for those that train the encoder
-        ``label_smoothing``, ``epochs``, ``batch_size``, ``max_time`` in seconds and ``survey``, as
-        in `~astro_morph.MorphologyClassifier`.
+        ``epochs``, ``batch_size``, ``max_time`` in seconds and ``survey``, as in
+        `~astro_morph.MorphologyClassifier`.
 
     Returns
     -------
     model : `~astro_morph.models.torch_model.TorchModel`
-        The classifier.
+        The trained model.
     history : list of dict
         A record an epoch; empty for a head on frozen features.
     """
     shared = {'validation': validation, 'seed': seed}
-    if strategy in HEADS:
+    if strategy in FROZEN:
         verbose = training['verbose']
         model, conformity = _fit_frozen(
-            model, lesson, heads=HEADS[strategy], verbose=verbose, **shared
+            model, lesson, subject, strategy=strategy, verbose=verbose, **shared
         )
-        return _finished(model, classes, conformity, frozen=True), []
+        return _finished(model, subject, conformity, frozen=True), []
     return _fine_tune(
         model,
         lesson,
-        classes=classes,
+        subject,
         unlabelled=unlabelled,
         may_stay=strategy == 'best',
         **shared,
@@ -180,7 +163,7 @@ def learn_classes(model, lesson, *, classes, strategy, validation, unlabelled, s
     )
 
 
-def fit_features(X, target, *, classes, sample_weight, seed, validation=None):
+def fit_features(X, target, subject, *, sample_weight, seed, validation=None):
     """
     Fit a linear head on plain features.
 
@@ -188,10 +171,10 @@ def fit_features(X, target, *, classes, sample_weight, seed, validation=None):
     ----------
     X : ndarray, shape (n, d)
         The features.
-    target : ndarray of int, shape (n,)
-        Index of the class of each row.
-    classes : tuple
-        The classes.
+    target : ndarray, shape (n, n_targets)
+        As in `Lesson`.
+    subject : `~astro_morph.learning.classes.Classes` or `~astro_morph.learning.numbers.Numbers`
+        What is learnt.
     sample_weight : ndarray, shape (n,)
         Weight of each row.
     seed : int
@@ -211,25 +194,27 @@ def fit_features(X, target, *, classes, sample_weight, seed, validation=None):
         X,
         target,
         sample_weight,
-        heads=[linear_head(penalty=FLAT_PENALTY)],
+        subject=subject,
+        heads=[subject.plain_head()],
         validation=validation,
         random_state=seed,
     )
     network.novelty = fit_novelty(X, random_state=seed)
-    return _finished(TorchModel(spec, network), classes, conformity)
+    return _finished(TorchModel(spec, network), subject, conformity)
 
 
-def _fit_frozen(model, lesson, *, heads, verbose, seed, validation=None):
+def _fit_frozen(model, lesson, subject, *, strategy, verbose, seed, validation=None):
     """Fit heads on the frozen features of an encoder, and keep the best on held-out labels."""
     with progress_bar(len(lesson), 'encoding', verbose=verbose) as bar:
         _, features, texture = run_batches(model, lesson.cutouts, bar=bar)
-    makers = {'linear': linear_head, 'head': functools.partial(small_head, random_state=seed)}
+    heads = subject.heads(seed)
     conformity = set_best_head(
         model.network,
         features,
         lesson.target,
         lesson.weight,
-        heads=[makers[name]() for name in heads],
+        subject=subject,
+        heads=[*heads.values()] if strategy == 'best-head' else [heads[strategy]],
         validation=validation,
         random_state=seed,
     )
@@ -240,11 +225,10 @@ def _fit_frozen(model, lesson, *, heads, verbose, seed, validation=None):
 def _fine_tune(
     model,
     lesson,
+    subject,
     *,
-    classes,
     seed,
     verbose,
-    label_smoothing,
     epochs,
     batch_size,
     max_time,
@@ -279,18 +263,18 @@ def _fine_tune(
     smallest loss on them, and training ends after ten epochs without a smaller loss. Without
     unlabelled galaxies, there is then no rehearsal.
     """
-    frozen, model = model, _of_last_stage(model, len(classes))
+    frozen, model = model, _of_last_stage(model, subject.n_outputs)
     is_divided = validation is not None
     if is_divided:
         known, held_out = lesson[~validation], lesson[validation]
     else:
-        rows, rows_held_out = _hold_out(lesson.target, seed)
+        rows, rows_held_out = subject.hold_out(lesson.target, seed)
         known, held_out = lesson[rows], lesson[rows_held_out]
     has_rehearsal = unlabelled is not None or not is_divided
     train_on = functools.partial(
         _train_network,
         model,
-        label_smoothing=label_smoothing,
+        compare=subject.compare,
         batch_size=batch_size,
         survey=survey,
         epochs=epochs,
@@ -304,69 +288,67 @@ def _fine_tune(
     if has_rehearsal:
         n_epochs = len(train_on(known, description='rehearsal'))
         stays_out |= n_epochs * math.ceil(len(known) / batch_size) < LONG_ENOUGH
-        conformity, losses = _calibrate_on(rough, held_out)
-        if may_stay and _is_better_linear(_Rough(frozen), known, held_out, losses):
+        conformity, losses = _calibrate_on(rough, held_out, subject)
+        if may_stay and _is_better_linear(_Rough(frozen), known, held_out, subject, losses):
             frozen, conformity = _fit_frozen(
                 frozen,
                 lesson,
-                heads=['linear'],
+                subject,
+                strategy='linear',
                 verbose=verbose,
                 seed=seed,
                 validation=validation,
             )
-            return _finished(frozen, classes, conformity, frozen=True), []
+            return _finished(frozen, subject, conformity, frozen=True), []
     lessons = [known if stays_out else lesson]
     if unlabelled is not None:
         lessons.append(_guess(rough, lesson, unlabelled, seed=seed))
-    best = _Best(rough, held_out) if stays_out and len(held_out) else None
+    best = _Best(rough, held_out, subject) if stays_out and len(held_out) else None
     history = train_on(*lessons, description='training', callback=best)
     if best:
         model.network.load_state_dict(best.weights)
-        conformity, _ = _calibrate_on(rough, held_out)
+        conformity, _ = _calibrate_on(rough, held_out, subject)
     model.network.novelty = _fit_novelty_to(lesson.cutouts, rough, seed)
-    return _finished(model, classes, conformity), history
+    return _finished(model, subject, conformity), history
 
 
-def _finished(model, classes, conformity, *, frozen=False):
-    """Add classes and conformity scores to the specification; warn if none were held out."""
+def _finished(model, subject, conformity, *, frozen=False):
+    """Describe what was learnt in the specification; warn if no galaxies were held out."""
     if not conformity:
         warnings.warn(
-            'the labels are too few to hold some out: the probabilities are not calibrated'
-            + for_caller(', and predict_set has no scores', '')
-            + '; label more galaxies of each class'
+            f'the labels are too few to hold some out: {subject.without_held_out()}'
             + for_caller(', or pass some to calibrate on with validation=', ''),
             AstropyUserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     head = model.network.head
     spec = dataclasses.replace(
-        model.spec,
-        classes=classes,
-        conformity=conformity,
+        subject.describe(model.spec, conformity),
         hidden=head[0].out_features if isinstance(head, nn.Sequential) else 0,
         frozen=frozen,
     )
     return TorchModel(spec, model.network, device=model.device)
 
 
-def _of_last_stage(model, n_classes):
+def _of_last_stage(model, n_outputs):
     """Copy a model, with a random head on the mean of the last stage of its encoder."""
     network = copy.deepcopy(model.network)
     network.stages = ()
-    network.head = classification_head(network.n_features, n_classes)
+    network.head = classification_head(network.n_features, n_outputs)
     return TorchModel(dataclasses.replace(model.spec, stages=()), network, device=model.device)
 
 
-def _is_better_linear(frozen, known, held_out, losses):
+def _is_better_linear(frozen, known, held_out, subject, losses):
     """Return whether a linear head has clearly smaller losses on the galaxies held out."""
     if len(held_out) == 0:
         return False
     features, features_held_out = (
         run_batches(frozen, part.cutouts)[1] for part in (known, held_out)
     )
-    head = fit_head(linear_head(), features, known.target, known.weight)
+    linear = subject.heads(seed=None)['linear']
+    head = subject.fit_head(linear, features, known.target, known.weight)
     logits = head(torch.from_numpy(features_held_out)).numpy()
-    gains = losses - calibrated_losses(logits, held_out.target, held_out.weight)
+    gains = losses - subject.losses(logits, held_out.target, held_out.weight)
     # If they are equal within the error, the network is kept: it is trained further.
     is_within_error = gains.mean() <= gains.std() / np.sqrt(len(gains))
     return not is_within_error  # also true if the training has failed and the losses are NaN
@@ -397,9 +379,10 @@ class _Best:
     best weights are calibrated in the end.
     """
 
-    def __init__(self, rough, held_out):
+    def __init__(self, rough, held_out, subject):
         self._model = rough
         self._held_out = held_out
+        self._subject = subject
         self._loss, self._age = self._measure(), 0
         self.weights = copy.deepcopy(rough.network.state_dict())
 
@@ -420,7 +403,7 @@ class _Best:
         network.views, views = 1, network.views
         logits = run_batches(self._model, held_out.cutouts)[0]
         network.views = views
-        losses = calibrated_losses(logits, held_out.target, held_out.weight)
+        losses = self._subject.losses(logits, held_out.target, held_out.weight)
         return float(np.average(losses, weights=held_out.weight))
 
 
@@ -445,13 +428,11 @@ def _guess(model, labelled, unlabelled, *, seed):
     return Lesson(unlabelled[is_known], probabilities, weight)
 
 
-def _train_network(
-    model, *lessons, label_smoothing, survey, epochs, description, callback=None, **options
-):
+def _train_network(model, *lessons, compare, survey, epochs, description, callback=None, **options):
     """Train encoder and head on the galaxies of the lessons."""
     network, spec = model.network.cpu(), model.spec
     images = [training_images(network, lesson.cutouts) for lesson in lessons]
-    probabilities = np.concatenate([lesson.probabilities for lesson in lessons])
+    target = np.concatenate([lesson.target for lesson in lessons])
     weight = np.concatenate([lesson.weight for lesson in lessons])
     if epochs == 'auto':
         epochs = int(np.clip(VIEWS_WANTED // len(weight), *EPOCHS_RANGE))
@@ -459,15 +440,15 @@ def _train_network(
         network.encoder,
         network.head,
         training_views(network, spec, CLASSIFICATION, survey=survey),
-        target=torch.from_numpy(probabilities).float(),
+        target=torch.from_numpy(target).float(),
         weight=torch.from_numpy(weight / weight.mean()).float(),
         stages=spec.stages,
-        label_smoothing=label_smoothing,
+        compare=compare,
     ).to(model.device, memory_format=torch.channels_last)
     history = train(
         objective,
         images[0] if len(images) == 1 else np.concatenate(images),
-        sgd(objective, learning_rate=LEARNING_RATE),
+        _optimizer(objective),
         device=model.device,
         epochs=epochs,
         description=description,
@@ -478,26 +459,19 @@ def _train_network(
     return history
 
 
-def _calibrate_on(model, held_out):
+def _optimizer(objective):
+    """Build the optimiser that suits the encoder."""
+    parts = objective.encoder.modules()
+    if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in parts):
+        return sgd(objective, learning_rate=LEARNING_RATE)
+    return adamw(objective, learning_rate=ADAM_LEARNING_RATE)
+
+
+def _calibrate_on(model, held_out, subject):
     """Calibrate a network on galaxies, if there are any; return conformity scores and losses."""
     if len(held_out) == 0:
         return (), ()
     model.network.temperature.fill_(1.0)
     logits = run_batches(model, held_out.cutouts)[0]
     truth = held_out.target, held_out.weight
-    return calibrate(model.network, logits, *truth), calibrated_losses(logits, *truth)
-
-
-def _hold_out(target, seed):
-    """Split the rows into those to rehearse on and, if there are enough, those to calibrate on."""
-    counts = np.bincount(target)
-    n_held_out = int(np.clip(HELD_OUT * len(target), len(counts), MOST_HELD_OUT))
-    # The only label of a class is needed for the rehearsal.
-    is_only = counts[target] == 1
-    several = np.flatnonzero(~is_only)
-    if len(several) < 2 * n_held_out:
-        return np.arange(len(target)), np.zeros(0, int)
-    rows, held_out = train_test_split(
-        several, test_size=n_held_out, random_state=seed, stratify=target[several]
-    )
-    return np.append(rows, np.flatnonzero(is_only)), held_out
+    return subject.calibrate(model.network, logits, *truth), subject.losses(logits, *truth)

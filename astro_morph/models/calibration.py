@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Calibrate probabilities by a temperature, compute conformal sets, and measure calibration."""
+"""Calibrate probabilities by a temperature; compute conformal sets of classes and intervals."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -9,8 +9,11 @@ __all__ = [
     'conformity_scores',
     'expected_calibration_error',
     'fit_temperature',
+    'interval_factors',
+    'number_scores',
     'prediction_sets',
     'reliability',
+    'split_outputs',
 ]
 
 # A temperature beyond these limits is a chance result of too few labels.
@@ -21,6 +24,9 @@ N_BINS = 15
 
 # Smaller probabilities are replaced by this one, so that their logarithms are finite.
 SMALLEST = 1e-30
+
+# Largest logarithm of the scale of an error: its exponential is still a number.
+LARGEST_LOG_SCALE = 80.0
 
 
 def fit_temperature(logits, target, *, sample_weight=None):
@@ -148,6 +154,92 @@ def prediction_sets(probabilities, held_out, *, coverage=0.9):
     threshold = np.sort(held_out)[rank - 1] if rank <= len(held_out) else np.inf
     # NaN is in no set.
     return conformity_scores(probabilities) <= threshold
+
+
+def split_outputs(outputs):
+    """
+    Return the predictions of numbers and the scales of their errors.
+
+    Parameters
+    ----------
+    outputs : ndarray, shape (n, 2 k)
+        Outputs of a model of k numbers: the predictions, then the logarithms of their scales.
+
+    Returns
+    -------
+    predicted, scale : ndarray of float64, shape (n, k)
+        In standard deviations of the numbers.
+    """
+    predicted, log_scale = np.split(np.asarray(outputs, float), 2, axis=1)
+    return predicted, np.exp(np.clip(log_scale, -LARGEST_LOG_SCALE, LARGEST_LOG_SCALE))
+
+
+def number_scores(outputs, target):
+    """
+    Compute the conformity scores of numbers: their errors, divided by the predicted scales.
+
+    Errors keep their sign (Linusson, Johansson & Lofstrom 2014, PAKDD, 224), so that intervals
+    follow skewed errors, such as those of fractions near 0. Their normalisation (Lei et al. 2018,
+    arXiv:1604.04173, section 5.2) makes intervals wide where predictions are bad.
+
+    Parameters
+    ----------
+    outputs : ndarray, shape (n, 2 k)
+        As for `split_outputs`.
+    target : ndarray, shape (n, k)
+        True numbers, in standard deviations.
+
+    Returns
+    -------
+    scores : ndarray, shape (n, k)
+        The scores; NaN where a number is NaN.
+    """
+    predicted, scale = split_outputs(outputs)
+    return (target - predicted) / scale
+
+
+def interval_factors(held_out, *, coverage=0.9):
+    """
+    Compute how many scales an interval extends from the prediction, on either side.
+
+    This is split conformal prediction with signed errors: each end misses at most half of
+    ``1 - coverage``. However bad the predictions are, the intervals of galaxies like those held out
+    hold the true number with a probability of at least ``coverage``, and at most 2 / (m + 1) more.
+    This holds for scores of one model on galaxies that it has not learnt. For cross-fitted scores
+    the guarantee is ``1 - 2 (1 - coverage)`` (Barber et al. 2021, arXiv:1905.02928).
+
+    Parameters
+    ----------
+    held_out : array_like, shape (m,)
+        The `number_scores` of m galaxies held out.
+    coverage : float, default=0.9
+        The probability, between 0 and 1.
+
+    Returns
+    -------
+    low, high : float
+        The interval in scales; infinite if m is too small for the coverage.
+
+    Raises
+    ------
+    ValueError
+        If the coverage is not between 0 and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph.models.calibration import interval_factors
+    >>> interval_factors(np.arange(-9, 11), coverage=0.8)
+    (-8.0, 9.0)
+    """
+    if not 0 < coverage < 1:
+        msg = f'coverage must be between 0 and 1, got {coverage}'
+        raise ValueError(msg)
+    held_out = np.sort(np.asarray(held_out, float))
+    rank = int(np.ceil((len(held_out) + 1) * (1 + coverage) / 2))
+    if rank > len(held_out):
+        return -np.inf, np.inf
+    return float(held_out[-rank]), float(held_out[rank - 1])
 
 
 def reliability(confidence, is_right, *, n_bins=N_BINS):

@@ -37,10 +37,10 @@ OPERATORS = set(
     """.split()  # noqa: SIM905 - a list takes eighty lines
 )
 
-# What a file may take for each pixel that the encoder sees, in each view: multiplications, four
-# times those of a ResNet-50; and numbers in one array, four times those of a ResNet, which has 64
+# What a file may take for each pixel that the encoder sees, in each view: multiplications, twice
+# those of a large ConvNeXt; and numbers in one array, four times those of a ResNet, which has 64
 # channels of a fourth of the pixels.
-MOST_PRODUCTS = 400_000
+MOST_PRODUCTS = 1_500_000
 MOST_NUMBERS = 64
 
 # A ResNet-50 of integers has less than a thousand operators.
@@ -70,8 +70,10 @@ class Cost:
         Accuracy of the file, and its difference from that of the original model; None if no class
         is known. The accuracy is too high if the galaxies were in the training.
     largest_change, mean_change : float, default=None
-        Maximum and mean over the galaxies of the largest change of a probability; None without
-        galaxies.
+        Maximum and mean over the galaxies of the largest change of a probability, or of a number in
+        standard deviations; None without galaxies.
+    of_numbers : bool, default=False
+        Whether the model predicts numbers.
 
     Examples
     --------
@@ -89,13 +91,16 @@ class Cost:
     accuracy_change: float | None = None
     largest_change: float | None = None
     mean_change: float | None = None
+    of_numbers: bool = False
 
     def __str__(self):
         text = f'{self.precision}, {self.views} view{"s"[: self.views > 1]}'
         if self.n_galaxies:
+            what = 'number' if self.of_numbers else 'probability'
+            unit = ' standard deviations' if self.of_numbers else ''
             text += (
-                f': on {self.n_galaxies} galaxies a probability changes by '
-                f'{self.largest_change:.2g} at most, {self.mean_change:.2g} on average'
+                f': on {self.n_galaxies} galaxies a {what} changes by '
+                f'{self.largest_change:.2g}{unit} at most, {self.mean_change:.2g} on average'
             )
         if self.n_labels:
             text += (
@@ -353,7 +358,7 @@ def _check_types(graph, weights):
 def _check_ends(shapes, spec):
     """Refuse a graph that does not map the images of the specification to its outputs."""
     n, side = BATCH_SIZE, spec.size
-    expected = {'images': (n, len(spec.bands), side, side), 'logits': (n, len(spec.classes))}
+    expected = {'images': (n, len(spec.bands), side, side), 'logits': (n, spec.n_outputs)}
     for name, shape in expected.items():
         if shapes.get(name) != shape:
             msg = f'it has {name!r} of the shape {shapes.get(name)}, expected {shape}'

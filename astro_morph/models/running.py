@@ -44,7 +44,7 @@ def run_batches(model, samples, *, bar=None):
         # Pictures are converted from bytes batch by batch.
         array, is_ok, float_type = samples.images, samples.is_ok, np.float32
         if not is_ok.any():
-            shapes = (len(model.spec.classes),), (model.n_features,), ()
+            shapes = (model.spec.n_outputs,), (model.n_features,), ()
             return [np.full((len(array), *shape), np.nan, np.float32) for shape in shapes]
     elif model.spec.bands:
         msg = (

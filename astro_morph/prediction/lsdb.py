@@ -24,7 +24,16 @@ __doctest_requires__ = {'annotate': ['lsdb']}
 _OPENING = threading.Lock()
 
 
-def annotate(catalog, model, *, source='auto', measures=False, prefix='morph_', overwrite=False):
+def annotate(
+    catalog,
+    model,
+    *,
+    source='auto',
+    measures=False,
+    columns=None,
+    prefix='morph_',
+    overwrite=False,
+):
     """
     Add a model's columns to an LSDB catalogue.
 
@@ -44,6 +53,8 @@ def annotate(catalog, model, *, source='auto', measures=False, prefix='morph_', 
         with every partition.
     measures : bool, default=False
         Whether to add the columns of `astro_morph.photometry.measure` too.
+    columns : sequence of str, default=None
+        The columns of a model of votes, see `~astro_morph.prediction.votes.vote_columns`.
     prefix : str, default='morph_'
         Prefix of the new columns' names.
     overwrite : bool, default=False
@@ -85,7 +96,7 @@ def annotate(catalog, model, *, source='auto', measures=False, prefix='morph_', 
     path = os.path.abspath(model)
     opened = _read_model(path)
     source = _source_for_workers(source, catalog, opened.spec)
-    options = {'measures': measures, 'prefix': prefix}
+    options = {'measures': measures, 'columns': columns, 'prefix': prefix}
     catalog = _drop_columns(catalog, _new_columns(opened, options), overwrite)
     arguments = path, opened.spec.identifier, source, options
     meta = _annotate_partition(catalog.meta, *arguments)
@@ -164,7 +175,7 @@ def _read_model(path):
         # PyTorch uses one thread here, since Dask sets the environment of its workers so.
         model = TorchModel.load(path)
     if not (model.spec.bands and model.spec.classes):
-        msg = f'{path!r} holds {model.spec}; it must be a classifier or a model of votes, of images'
+        msg = f'{path!r} holds {model.spec}; it must predict classes, votes or numbers, from images'
         raise ValueError(msg)
     return model
 

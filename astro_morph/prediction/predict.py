@@ -62,7 +62,7 @@ class Predictions(NamedTuple):
         predictions : `Predictions`
             Those of all rows.
         """
-        logits, features = (np.zeros((0, n), np.float32) for n in (len(spec.classes), n_features))
+        logits, features = (np.zeros((0, n), np.float32) for n in (spec.n_outputs, n_features))
         status, flags = np.zeros(0, 'U20'), np.zeros(0, np.int32)
         nothing = cls(logits, np.zeros(0, np.float32), features, status, flags)
         return cls(*map(np.concatenate, zip(nothing, *parts, strict=True)))

@@ -50,6 +50,7 @@ def annotate_file(
     output,
     *,
     source='auto',
+    columns=None,
     prefix='morph_',
     overwrite=False,
     resume=False,
@@ -75,6 +76,8 @@ def annotate_file(
     source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
         Where the cutouts come from, see `~astro_morph.cutouts.as_source`. Relative image paths in
         the catalogue start from its folder.
+    columns : sequence of str, default=None
+        The columns of a model of votes, see `~astro_morph.prediction.votes.vote_columns`.
     prefix : str, default='morph_'
         Prefix of the new columns' names.
     overwrite : bool, default=False
@@ -113,8 +116,8 @@ def annotate_file(
     with locked(output):
         parts = Parts(output)
         parts.check(overwrite=overwrite, resume=resume)
-        options = {'source': source, 'prefix': prefix, 'overwrite': overwrite, 'verbose': verbose}
-        counts, outcome = _annotate(model, path, parts, **options)
+        added = {'columns': columns, 'prefix': prefix, 'overwrite': overwrite}
+        counts, outcome = _annotate(model, path, parts, added, source=source, verbose=verbose)
         if check is not None:
             try:
                 check(counts, outcome.text)
@@ -126,11 +129,11 @@ def annotate_file(
         return counts
 
 
-def _annotate(model, path, parts, *, source, prefix, overwrite, verbose):
+def _annotate(model, path, parts, added, *, source, verbose):
     """Annotate a catalogue that no other run annotates, and write the table beside its parts."""
     windows, n_rows = _open_catalogue(path)
     images = _find_source(source, windows[0], path.parent, model.spec)
-    add = partial(add_columns, model.spec, prefix=prefix, overwrite=overwrite)
+    add = partial(add_columns, model.spec, **added)
 
     # Columns that may not be replaced, and text that a format can't hold, are refused before
     # the work.
@@ -139,8 +142,8 @@ def _annotate(model, path, parts, *, source, prefix, overwrite, verbose):
     representatives = add(representatives, nothing, provenance=provenance(model.spec))
     _check_format_takes(representatives, parts.complete.name)
 
-    identify = partial(_identify, model, path, images, prefix, n_rows)
-    made_by = parts.start(identify(), provenance(model.spec), overwrite=overwrite)
+    identify = partial(_identify, model, path, images, added, n_rows)
+    made_by = parts.start(identify(), provenance(model.spec), overwrite=added['overwrite'])
     missing = parts.missing(_plan(n_rows))
     n_done = n_rows - sum(part.n_rows for part in missing)
     with progress_bar(n_rows, 'annotating', unit='rows', done=n_done, verbose=verbose) as bar:
@@ -162,7 +165,7 @@ def _annotate(model, path, parts, *, source, prefix, overwrite, verbose):
     return counts, outcome
 
 
-def _identify(model, path, source, prefix, n_rows):
+def _identify(model, path, source, added, n_rows):
     """Return what decides the predictions of each part, as JSON has it."""
     about = path.stat()
     settings = {
@@ -170,7 +173,7 @@ def _identify(model, path, source, prefix, n_rows):
         'catalogue': [os.path.abspath(path), about.st_size, about.st_mtime_ns],
         'model': fingerprint(model.spec.to_json()),
         'source': describe(source),
-        'prefix': prefix,
+        'prefix': added['prefix'],
         'rows': [n_rows, WINDOW, PART],
     }
     return json.loads(json.dumps(settings))
@@ -265,7 +268,7 @@ def _find_source(source, X, folder, spec):
 def _no_predictions(spec, n):
     """Return the masked predictions of rows without images."""
     return Predictions(
-        logits=np.full((n, len(spec.classes)), np.nan, np.float32),
+        logits=np.full((n, spec.n_outputs), np.nan, np.float32),
         novelty=np.full(n, np.nan, np.float32),
         features=np.zeros((n, 0), np.float32),
         status=np.full(n, 'no_coverage', 'U20'),

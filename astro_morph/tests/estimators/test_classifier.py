@@ -16,7 +16,7 @@ from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder, deco
 from astro_morph.cutouts import CutoutSource
 from astro_morph.cutouts.outcome import NoImageWarning
 from astro_morph.estimators.classifier import STRATEGIES
-from astro_morph.learning import strategies
+from astro_morph.learning import classes, strategies
 from astro_morph.learning.heads import calibrated_losses, fit_head
 from astro_morph.photometry import Preprocessor
 from astro_morph.simulation import SimulatedSurvey
@@ -306,18 +306,18 @@ class TestTraining:
         assert fitted.history_ == []
 
     @pytest.mark.parametrize(
-        ('name', 'value', 'is_frozen'),
+        ('owner', 'name', 'value', 'is_frozen'),
         [
-            ('LEARNING_RATE', 100.0, True),
+            (strategies, 'LEARNING_RATE', 100.0, True),
             # A head that has learnt the opposite of what the labels say.
-            ('fit_head', lambda head, X, y, weight: fit_head(head, X, 1 - y, weight), False),
+            (classes, 'fit_head', lambda head, X, y, w: fit_head(head, X, 1 - y, w), False),
         ],
     )
     def test_auto_fine_tunes_unless_a_linear_head_is_better(
-        self, monkeypatch, name, value, is_frozen
+        self, monkeypatch, owner, name, value, is_frozen
     ):
         monkeypatch.setattr(strategies, 'FINE_TUNE_FROM', 60)
-        monkeypatch.setattr(strategies, name, value)
+        monkeypatch.setattr(owner, name, value)
         fitted = make(strategy='auto', epochs=2).fit(make_blobs(60, size=17))
         assert fitted.model_.spec.frozen == is_frozen
         assert bool(fitted.history_) != is_frozen

@@ -13,12 +13,16 @@ from sklearn.frozen import FrozenEstimator
 
 from astro_morph import (
     MorphologyClassifier,
+    MorphologyRegressor,
     MorphologyVotes,
     OnnxClassifier,
+    OnnxRegressor,
     OnnxVotes,
 )
 from astro_morph.catalog.io.tables import read_table
 from astro_morph.tests.helpers import make_blobs
+
+KINDS = ['classes', 'votes', 'numbers']
 
 TREE = {
     'shape': {'answers': {'round': 'n_round', 'other': 'n_other'}},
@@ -28,13 +32,15 @@ TREE = {
 
 @pytest.fixture(scope='module')
 def cutouts():
-    """Twenty galaxies with labels and votes; the image of one is missing."""
+    """Twenty galaxies with labels, votes and a number; the image of one is missing."""
     blobs = make_blobs(20)
     labels = np.asarray(blobs.table['morphology'])
     is_first = labels == labels[0]
     table = Table(blobs.table)
     table['n_round'], table['n_other'] = 8 * is_first + 1, 8 * ~is_first + 1
     table['n_yes'], table['n_no'] = 3 * is_first + 1, 2
+    table['width'] = np.where(is_first, 1.0, 3.0) + np.arange(20) / 40
+    table['width'].unit = 'arcsec'
     status = np.where(np.arange(20) == 4, 'truncated', 'ok')
     return blobs.replace(table=table, status=status)
 
@@ -45,6 +51,7 @@ def fitted(cutouts):
     return {
         'classes': MorphologyClassifier(strategy='linear', **options).fit(cutouts),
         'votes': MorphologyVotes(TREE, **options).fit(cutouts),
+        'numbers': MorphologyRegressor('width', **options).fit(cutouts),
     }
 
 
@@ -56,6 +63,7 @@ def written(fitted, tmp_path_factory):
     return {
         'classes': OnnxClassifier(folder / 'classes.onnx', verbose=0),
         'votes': OnnxVotes(folder / 'votes.onnx', verbose=0),
+        'numbers': OnnxRegressor(folder / 'numbers.onnx', verbose=0),
     }
 
 
@@ -71,7 +79,7 @@ def models(request, fitted, written):
 
 
 class TestAll:
-    @pytest.mark.parametrize('kind', ['classes', 'votes'])
+    @pytest.mark.parametrize('kind', KINDS)
     def test_annotate_adds_the_same_columns(self, models, fitted, cutouts, kind):
         expected, came = (each[kind].annotate(cutouts) for each in (fitted, models))
         assert came.colnames == expected.colnames
@@ -83,7 +91,7 @@ class TestAll:
                     np.ma.filled(came[name], -1), np.ma.filled(expected[name], -1), atol=1e-3
                 )
 
-    @pytest.mark.parametrize('kind', ['classes', 'votes'])
+    @pytest.mark.parametrize('kind', KINDS)
     def test_annotate_file_writes_what_annotate_returns(self, models, cutouts, tmp_path, kind):
         cutouts.write(tmp_path / 'cutouts.h5')
         counts = models[kind].annotate_file(tmp_path / 'cutouts.h5', tmp_path / 'out.ecsv')
@@ -96,7 +104,7 @@ class TestAll:
                     np.ma.filled(came[name], -1), np.ma.filled(expected[name], -1), atol=1e-4
                 )
 
-    @pytest.mark.parametrize('kind', ['classes', 'votes'])
+    @pytest.mark.parametrize('kind', KINDS)
     def test_columns_are_not_replaced_unasked(self, models, cutouts, kind):
         annotated = models[kind].annotate(cutouts)
         again = cutouts.replace(table=annotated)
@@ -104,23 +112,23 @@ class TestAll:
             models[kind].annotate(again)
         assert models[kind].annotate(again, overwrite=True).colnames == annotated.colnames
 
-    @pytest.mark.parametrize('kind', ['classes', 'votes'])
+    @pytest.mark.parametrize('kind', KINDS)
     def test_measures_stand_beside_the_predictions(self, models, cutouts, kind):
         annotated = models[kind].annotate(cutouts[:2], measures=True)
         assert {'morph_gini', 'morph_measure_flags', 'morph_status'} <= {*annotated.colnames}
 
-    @pytest.mark.parametrize('kind', ['classes', 'votes'])
+    @pytest.mark.parametrize('kind', KINDS)
     def test_score_is_the_same(self, models, fitted, cutouts, kind):
         assert models[kind].score(cutouts) == pytest.approx(fitted[kind].score(cutouts), abs=1e-3)
 
-    @pytest.mark.parametrize('kind', ['classes', 'votes'])
+    @pytest.mark.parametrize('kind', KINDS)
     def test_weights_of_the_score_count(self, models, cutouts, kind):
         weight = np.zeros(len(cutouts))
-        weight[0] = 1
-        one = models[kind].score(cutouts[:1])
+        weight[:2] = 1
+        one = models[kind].score(cutouts[:2])
         assert models[kind].score(cutouts, sample_weight=weight) == pytest.approx(one, abs=1e-5)
 
-    @pytest.mark.parametrize('kind', ['classes', 'votes'])
+    @pytest.mark.parametrize('kind', KINDS)
     def test_plain_features_are_refused_by_a_model_of_images(self, models, kind):
         with pytest.raises(ValueError, match='X'):
             models[kind].predict(np.zeros((3, 5)))
@@ -128,13 +136,14 @@ class TestAll:
     def test_scikit_learn_knows_what_they_are(self, models):
         assert is_classifier(models['classes'])
         assert is_regressor(models['votes'])
+        assert is_regressor(models['numbers'])
 
-    @pytest.mark.parametrize('kind', ['classes', 'votes'])
+    @pytest.mark.parametrize('kind', KINDS)
     def test_clone_of_a_frozen_one_predicts(self, models, cutouts, kind):
         frozen = clone(FrozenEstimator(models[kind]))
         np.testing.assert_array_equal(frozen.predict(cutouts), models[kind].predict(cutouts))
 
-    @pytest.mark.parametrize('kind', ['classes', 'votes'])
+    @pytest.mark.parametrize('kind', KINDS)
     def test_progress_is_shown_unless_verbose_is_zero(self, models, cutouts, kind, monkeypatch):
         shown = []
         monkeypatch.setattr(
@@ -199,6 +208,31 @@ class TestClasses:
         assert rows.tolist() == fitted['classes'].query(half, 3, criterion='margin').tolist()
 
 
+class TestNumbers:
+    def test_predictions_and_intervals_are_the_same(self, models, fitted, cutouts):
+        expected, came = (each['numbers'].predict(cutouts) for each in (fitted, models))
+        np.testing.assert_allclose(came, expected, atol=1e-4)
+        assert np.flatnonzero(np.isnan(came)).tolist() == [4]
+        ends = [each['numbers'].predict_interval(cutouts, 0.5) for each in (fitted, models)]
+        np.testing.assert_allclose(*ends, atol=1e-3)
+        low, high = ends[1]
+        assert (low <= high)[cutouts.is_ok].all()
+
+    def test_columns_have_the_unit(self, models, cutouts):
+        model = models['numbers']
+        annotated = model.annotate(cutouts)
+        for name in ('morph_width', 'morph_width_lo', 'morph_width_hi'):
+            assert annotated[name].unit == 'arcsec'
+            assert annotated[name].mask[4]
+        assert model.units_ == ['arcsec']
+        assert model.targets_.tolist() == ['width']
+
+    def test_evaluation_has_the_error_of_each_number(self, models, fitted, cutouts):
+        expected, came = (each['numbers'].evaluate(cutouts) for each in (fitted, models))
+        assert came['name', 'unit', 'n'].as_array().tolist() == [('width', 'arcsec', 19)]
+        assert came['rms'][0] == pytest.approx(expected['rms'][0], abs=1e-3)
+
+
 class TestVotes:
     def test_fractions_and_their_scatter_are_the_same(self, models, fitted, cutouts):
         expected, came = (
@@ -230,6 +264,12 @@ def test_files_of_the_other_kind_are_refused_with_their_name(fitted, tmp_path):
         MorphologyClassifier.load(tmp_path / 'votes.pt')
     with pytest.raises(ValueError, match='read it with MorphologyClassifier'):
         MorphologyVotes.load(tmp_path / 'classes.pt')
+    with pytest.raises(ValueError, match='read it with OnnxRegressor'):
+        OnnxClassifier(tmp_path / 'numbers.onnx')
+    with pytest.raises(ValueError, match='read it with MorphologyRegressor'):
+        MorphologyVotes.load(tmp_path / 'numbers.pt')
+    with pytest.raises(ValueError, match='read it with MorphologyClassifier'):
+        MorphologyRegressor.load(tmp_path / 'classes.pt')
 
 
 @pytest.mark.parametrize('options', [{'precision': 'int8'}, {'views': 1}])

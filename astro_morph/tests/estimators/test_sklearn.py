@@ -15,7 +15,13 @@ from sklearn.utils import estimator_checks, get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder, MorphologyVotes
+from astro_morph import (
+    CutoutSet,
+    MorphologyClassifier,
+    MorphologyEncoder,
+    MorphologyRegressor,
+    MorphologyVotes,
+)
 from astro_morph.photometry import Preprocessor
 from astro_morph.tests.helpers import make_blobs
 
@@ -58,6 +64,11 @@ EXPECTED_FAILURES = {
         ),
     },
     'MorphologyEncoder': {},
+    'MorphologyRegressor': {
+        'check_sample_weight_equivalence_on_dense_data': (
+            'the scale comes from held-out folds: copies of a row fall on both sides of one'
+        ),
+    },
     'YesOrNo': {},
 }
 
@@ -65,6 +76,7 @@ TREE = {'edge_on': {'answers': {'yes': 'n_yes', 'no': 'n_no'}}}
 ESTIMATORS = [
     MorphologyClassifier(verbose=0),
     MorphologyEncoder(verbose=0),
+    MorphologyRegressor(verbose=0),
     YesOrNo(TREE, verbose=0),
 ]
 

@@ -10,6 +10,7 @@ from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+from astro_morph.learning.classes import Classes
 from astro_morph.learning.heads import (
     calibrate,
     calibrated_losses,
@@ -71,12 +72,13 @@ class TestFitHead:
 
 class TestSetBestHead:
     def set_head(self, features, target, **options):
-        network = network_of(features.shape[1])
+        network, subject = network_of(features.shape[1]), Classes(tuple(range(target.max() + 1)))
         conformity = set_best_head(
             network,
             features,
-            target,
+            np.eye(subject.n_outputs)[target],
             np.ones(len(target)),
+            subject=subject,
             **{'heads': [linear_head(), small_head()], 'random_state': 0} | options,
         )
         return network, conformity

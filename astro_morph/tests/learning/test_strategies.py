@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 
 from astro_morph import MorphologyClassifier
 from astro_morph.learning import strategies
+from astro_morph.learning.classes import Classes
 from astro_morph.models.calibration import conformity_scores, fit_temperature
 
 
@@ -35,7 +36,7 @@ def held_out(blobs):
     """Return images and targets of the rows that a fit with the seed 0 holds out."""
     target = np.unique(blobs.table['morphology'], return_inverse=True)[1]
     seed = int(check_random_state(0).randint(2**31 - 1))
-    rows = strategies._hold_out(target, seed)[1]
+    rows = Classes(('edge_on', 'round')).hold_out(np.eye(2)[target], seed)[1]
     return blobs.images[rows].astype(np.float32), target[rows]
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from astro_morph.learning.objectives import MoCo, Supervised
+from astro_morph.learning.objectives.supervised import cross_entropy
 from astro_morph.learning.training.checkpoints import Checkpoint
 from astro_morph.learning.training.conditions import RandomConditions
 from astro_morph.learning.training.devices import choose_device
@@ -408,7 +410,7 @@ class TestSupervised:
             lambda images, generator: images,
             target=target,
             weight=weight,
-            label_smoothing=0.3,
+            compare=partial(cross_entropy, label_smoothing=0.3),
         )
         rows = torch.tensor([1, 0])
         images = torch.from_numpy(logits).float().view(2, 3, 1, 1)
