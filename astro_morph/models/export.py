@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import softmax
 
 from astro_morph.catalog.vote_tree import VoteTree
+from astro_morph.models.calibration import split_outputs
 from astro_morph.models.dirichlet import concentrations, expected_fractions
 from astro_morph.models.onnx_model import COST_KEY, OUTPUTS, SPEC_KEY, Cost, OnnxModel
 from astro_morph.models.running import BATCH_SIZE
@@ -27,13 +28,14 @@ VIEWS = (1, 4, 8)
 # 169178): a file is checked at these sizes before it is kept.
 CHECKED_BATCH_SIZES = (1, 7, 64)
 
-# Largest difference of a probability between PyTorch and a file of floating-point numbers. For
-# galaxies, half precision differs less than for the noise images of the check.
+# Largest difference of a probability, or of a number in standard deviations, between PyTorch and
+# a file of floating-point numbers. For galaxies, half precision differs less than for the noise
+# images of the check.
 TOLERANCE = {'float32': 1e-4, 'float16': 0.05}
 
-# Operators that are quantised: those that only the encoder has. The sums between them stay in
-# floating point, which takes a hundredth of the time.
-QUANTISED = ('Conv', 'MaxPool', 'Relu')
+# Operators that are quantised: those that only the encoder has, and products with weights. The sums
+# between them stay in floating point, which takes a hundredth of the time.
+QUANTISED = ('Conv', 'MaxPool', 'Relu', 'MatMul')
 
 # Galaxies in a batch when the ranges of integers are measured: all intermediate images of all
 # their views are in memory.
@@ -55,7 +57,7 @@ def export(
     Parameters
     ----------
     model : `~astro_morph.models.torch_model.TorchModel`
-        The model, of classes or of votes.
+        The model, of classes, votes or numbers.
     path : path-like
         The file.
     precision : {'float32', 'float16', 'int8'}, default='float32'
@@ -96,7 +98,7 @@ def export(
         _verify(reduced, aside, TOLERANCE.get(precision, TOLERANCE['float32']))
         if precision == 'int8':
             _quantise(aside, images)
-        cost = Cost(precision, views)
+        cost = Cost(precision, views, of_numbers=model.spec.predicts == 'numbers')
         if images is not None:
             cost = _measure(cost, model, OnnxModel(aside), images, target)
         _write_metadata(aside, reduced.spec, cost)
@@ -146,7 +148,12 @@ def _write(model, path, *, is_half=False):
     import onnx
     import torch
 
-    spec, network = model.spec, copy.deepcopy(model.network)
+    spec = model.spec
+    network = copy.deepcopy(model.network)
+    for part in network.encoder.modules():
+        # The exporter expects another layout of what fused attention returns.
+        if hasattr(part, 'fused_attn'):
+            part.fused_attn = False
     if is_half:
         network.encoder.half()
     example = torch.zeros(2, len(spec.bands), spec.size, spec.size)
@@ -163,9 +170,29 @@ def _write(model, path, *, is_half=False):
     # The exporter records the line of code of each node, with the folders of this machine.
     for node in proto.graph.node:
         del node.metadata_props[:]
+    _unsqueeze_numbers(proto.graph)
     onnx.helper.set_model_props(proto, {SPEC_KEY: spec.to_json()})
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
+
+
+def _unsqueeze_numbers(graph):
+    """Write a number as an array of one by Unsqueeze: shape inference does not follow Reshape."""
+    import onnx
+
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in graph.value_info}
+    arrays = {tensor.name for tensor in graph.initializer if tensor.dims}
+    for node in graph.node:
+        if (
+            node.op_type == 'Reshape'
+            and node.input[0] not in arrays
+            and not ranks.get(node.input[0], 1)
+        ):
+            node.op_type = 'Unsqueeze'
+            node.input[1] = 'first_axis'
+            del node.attribute[:]
+    if any('first_axis' in node.input for node in graph.node):
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array([0]), 'first_axis'))
 
 
 def _write_metadata(path, spec, cost):
@@ -187,10 +214,11 @@ def _verify(model, path, tolerance):
         images[0, 0, 0, 0] = np.nan
         images = images.astype(np.float32)
         expected, came = (_numbers(model.spec, m.run(images)) for m in (model, written))
-        difference = np.nanmax(np.abs(expected - came))
+        # Numbers of noise may be far from those of galaxies.
+        difference = np.nanmax(np.abs(expected - came) / np.maximum(1, np.abs(expected)))
         if not difference <= tolerance:
             msg = (
-                f'ONNX Runtime differs from PyTorch by {difference:.2g} in a probability, in a '
+                f'ONNX Runtime differs from PyTorch by {difference:.2g} in a prediction, in a '
                 f'batch of {n}; the file is not kept; try another version of torch or onnxruntime'
             )
             raise RuntimeError(msg)
@@ -203,9 +231,11 @@ def _numbers(spec, outputs):
 
 
 def _predictions(spec, logits):
-    """Return the probabilities of classes, or the expected fractions of votes."""
-    if spec.tree is None:
+    """Return probabilities of classes, fractions of votes, or numbers in standard deviations."""
+    if spec.predicts == 'classes':
         return softmax(logits, axis=1)
+    if spec.predicts == 'numbers':
+        return split_outputs(logits)[0]
     return expected_fractions(concentrations(logits), VoteTree(spec.tree))[0]
 
 
@@ -229,7 +259,23 @@ def _quantise(path, images):
             # Weights of 7 bits: with 8, processors without VNNI overflow.
             reduce_range=True,
             op_types_to_quantize=QUANTISED,
+            nodes_to_exclude=_products_of_two(prepared),
         )
+
+
+def _products_of_two(path):
+    """Return the names of products in a file that are not with weights in single precision."""
+    import onnx
+
+    graph = onnx.load(path).graph
+    weights = {
+        tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT
+    }
+    return [
+        node.name
+        for node in graph.node
+        if node.op_type == 'MatMul' and node.input[1] not in weights
+    ]
 
 
 class _Reader:

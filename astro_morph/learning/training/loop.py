@@ -16,7 +16,7 @@ from astro_morph.learning.training.devices import autocast, fast_dtype
 from astro_morph.utils.messages import as_written
 from astro_morph.utils.progress import progress_bar
 
-__all__ = ['sgd', 'train']
+__all__ = ['adamw', 'sgd', 'train']
 
 # Fraction of the training in which the learning rate rises: large first steps spoil batch norm.
 WARM_UP = 0.05
@@ -25,6 +25,9 @@ WARM_UP = 0.05
 # five times as fast.
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
+
+# Of AdamW, as ConvNeXt and vision transformers are fine-tuned (Liu et al. 2022, arXiv:2201.03545).
+ADAM_DECAY = 0.05
 
 # A checkpoint recognises the images of its run by the checksum of about as many of them.
 CHECKED = 64
@@ -46,12 +49,36 @@ def sgd(objective, *, learning_rate):
     optimizer : `torch.optim.SGD`
         The optimiser. Weights decay; biases and batch norms do not, as they can hardly overfit.
     """
+    groups = _groups(objective, WEIGHT_DECAY)
+    return torch.optim.SGD(groups, lr=learning_rate, momentum=MOMENTUM, fused=True)
+
+
+def adamw(objective, *, learning_rate):
+    """
+    Build the optimiser of an objective whose encoder has no batch norms.
+
+    Parameters
+    ----------
+    objective : `torch.nn.Module`
+        The module to train.
+    learning_rate : float
+        Peak learning rate.
+
+    Returns
+    -------
+    optimizer : `torch.optim.AdamW`
+        The optimiser (Loshchilov & Hutter 2019, arXiv:1711.05101). Biases and norms do not decay.
+    """
+    return torch.optim.AdamW(_groups(objective, ADAM_DECAY), lr=learning_rate, fused=True)
+
+
+def _groups(objective, weight_decay):
+    """Return the parameters that decay, and those that do not."""
     parameters = [p for p in objective.parameters() if p.requires_grad]
-    groups = [
-        {'params': [p for p in parameters if p.ndim > 1], 'weight_decay': WEIGHT_DECAY},
+    return [
+        {'params': [p for p in parameters if p.ndim > 1], 'weight_decay': weight_decay},
         {'params': [p for p in parameters if p.ndim < 2], 'weight_decay': 0.0},
     ]
-    return torch.optim.SGD(groups, lr=learning_rate, momentum=MOMENTUM, fused=True)
 
 
 def learning_rate_factor(progress):

@@ -6,7 +6,7 @@ import json
 import os
 
 from astro_morph.models.encoders.arguments import TIMM, check_arguments
-from astro_morph.models.encoders.contracts import contract_of
+from astro_morph.models.encoders.contracts import MOST_CHANNELS, contract_of
 from astro_morph.models.encoders.resnet import ARCHITECTURES
 from astro_morph.models.spec import ModelSpec
 
@@ -32,7 +32,7 @@ class Configuration:
     spec : `~astro_morph.models.spec.ModelSpec`
         The specification of the model.
     classifier : tuple of str, default=()
-        Names of the last layers, which are left out.
+        What the names of the last layers begin with, which are left out.
     stretch : dict of str to list, default=None
         State of the stretch, if the encoder is one of this package.
     """
@@ -71,12 +71,14 @@ class Configuration:
         trained = config.get('pretrained_cfg', config)
         arguments = config.get('model_args') or {}
         architecture = config.get('architecture')
-        if not all(isinstance(item, dict) for item in (trained, arguments)) or not isinstance(
-            architecture, str
-        ):
+        is_dict = isinstance(trained, dict) and isinstance(arguments, dict)
+        if not is_dict or not isinstance(architecture, str):
             msg = f'its {os.path.basename(path)} names no architecture of timm with its arguments'
             raise ValueError(msg)
         n_bands = arguments.get('in_chans', _at(trained.get('input_size'), 0) or 3)
+        if not isinstance(n_bands, int) or not 1 <= n_bands <= MOST_CHANNELS:
+            msg = f'its {os.path.basename(path)} has {str(n_bands)[:50]} channels, expected 1 to 64'
+            raise ValueError(msg)
         side = arguments.get('img_size', _at(trained.get('input_size'), 1) or 224)
         contract = contract_of(
             f'{name} {trained.get("hf_hub_id")}',
@@ -87,12 +89,12 @@ class Configuration:
         )
         arguments = {n: v for n, v in arguments.items() if n not in _NOT_HANDED_ON}
         check_arguments(arguments)
-        classifier = trained.get('classifier') or ()
-        classifier = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+        classifier = trained.get('classifier')
+        classifier = classifier if isinstance(classifier, list) else [classifier]
         return cls(_spec_of(architecture, arguments, contract), tuple(f'{n}.' for n in classifier))
 
     @classmethod
-    def of_weights(cls, architecture, n_bands, *, name):
+    def of_weights(cls, architecture, n_bands, *, name, classifier):
         """
         Return the configuration of weights that have no file of it.
 
@@ -104,6 +106,8 @@ class Configuration:
             Number of their bands.
         name : str
             Name of their file, by which the family of the encoder is known.
+        classifier : tuple of str
+            What the names of the last layers begin with.
 
         Returns
         -------
@@ -111,7 +115,7 @@ class Configuration:
             That of pictures from 0 to 1, unless the family is known.
         """
         contract = contract_of(name, n_bands=n_bands, input_size=224, mean=(), std=())
-        return cls(_spec_of(architecture, {}, contract), ('fc.', 'head.', 'classifier.'))
+        return cls(_spec_of(architecture, {}, contract), classifier)
 
     @classmethod
     def _of_ours(cls, own):

@@ -9,7 +9,7 @@ import numpy as np
 from astro_morph.catalog.bands import BANDS, band_wavelength
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
 
-__all__ = ['EUCLID_FACTORS', 'Contract', 'contract_of']
+__all__ = ['EUCLID_FACTORS', 'MOST_CHANNELS', 'Contract', 'contract_of']
 
 # Zoobot's encoders see the central part of the pictures of Galaxy Zoo.
 ZOOBOT_ZOOM = 1.2
@@ -19,6 +19,9 @@ EUCLID_FACTORS = {'VIS': 100.0, 'Y': 0.2}
 
 _STRETCHES = ('picture', 'lupton', 'euclid')
 _LARGEST_SIDE = 4096
+
+#: More channels are in no file that can be used.
+MOST_CHANNELS = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +148,7 @@ _FIELDS = {
     'family': lambda value: isinstance(value, str),
     'channels': lambda value: (
         isinstance(value, (list, tuple))
-        and 0 < len(value) <= 64
+        and 0 < len(value) <= MOST_CHANNELS
         and all(isinstance(item, str) for item in value)
     ),
     'input_size': lambda value: isinstance(value, int) and 1 <= value <= _LARGEST_SIDE,

@@ -76,7 +76,9 @@ def _load_file(path, device):
         return TorchModel.load(path, device=device)
     architecture = _architecture_of(weights) or TIMM + Path(path).name.split('.')[0]
     try:
-        configuration = Configuration.of_weights(architecture, _n_bands(weights), name=path)
+        configuration = Configuration.of_weights(
+            architecture, _n_bands(weights), name=path, classifier=_last_layers(architecture)
+        )
         return _build(configuration, weights, device)
     except (ModuleNotFoundError, ValueError) as error:
         msg = (
@@ -174,6 +176,17 @@ def _architecture_of(weights):
         if shapes == {name: tensor.shape for name, tensor in state.items()}:
             return architecture
     return None
+
+
+def _last_layers(architecture):
+    """Return what the names of the layers after the features begin with."""
+    if not architecture.startswith(TIMM):
+        return ('fc.',)
+    with naming_packages():
+        import timm
+    name = architecture.removeprefix(TIMM)
+    found = timm.get_pretrained_cfg_value(name, 'classifier') if timm.is_model(name) else None
+    return tuple(f'{layer}.' for layer in ([found] if isinstance(found, str) else found or []))
 
 
 def _n_bands(weights):

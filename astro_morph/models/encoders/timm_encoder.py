@@ -55,6 +55,7 @@ class TimmEncoder(nn.Module):
         except (TypeError, AttributeError, AssertionError, RuntimeError) as error:
             msg = f'timm builds no {architecture!r} with the arguments {arguments}: {error}'
             raise ValueError(msg) from error
+        _replace_pools(self.network)
         self.n_features = getattr(self.network, 'head_hidden_size', self.network.num_features)
         n = len(parts)
         chosen = range(n - 4, n) if n <= _MOST_STAGES else [(k * n) // 4 - 1 for k in (1, 2, 3, 4)]
@@ -79,3 +80,19 @@ class TimmEncoder(nn.Module):
 
     def _normalised(self, images):
         return (images - self.mean) / self.std
+
+
+class _Mean(nn.Module):
+    """The mean over the image, as an `torch.nn.AdaptiveAvgPool2d` of one pixel."""
+
+    def forward(self, maps):
+        return maps.mean((2, 3), keepdim=True)
+
+
+def _replace_pools(module):
+    """Replace pools that PyTorch writes as ONNX with an operator for each number."""
+    for name, part in module.named_children():
+        if isinstance(part, nn.AdaptiveAvgPool2d) and part.output_size in (1, (1, 1)):
+            setattr(module, name, _Mean())
+        else:
+            _replace_pools(part)
