@@ -16,6 +16,7 @@ _PROBABILITY_UCD = 'stat.probability;src.morph.type'
 
 # PostgreSQL truncates column names to 63 characters; this leaves room for the prefix and a number.
 _LONGEST_CLASS_NAME = 40
+_LONGEST_NUMBER_NAME = 55
 
 
 def probability_columns(classes, *, prefix='morph_'):
@@ -143,6 +144,7 @@ def write_numbers(
     status,
     flags,
     provenance,
+    novelty=None,
     measures=None,
     prefix='morph_',
     overwrite=False,
@@ -155,16 +157,16 @@ def write_numbers(
     table : `~astropy.table.Table`
         The catalogue, with n rows; it is not changed.
     numbers : `~astropy.table.Table`
-        The n rows of the new columns, with their descriptions and UCDs. The prefix is put in front
-        of their names, which are made valid in FITS, VOTable and SQL.
-    status, flags, provenance, measures, prefix, overwrite
+        The n rows of the new columns, with their units, descriptions and UCDs. The prefix is put in
+        front of their names, which are made valid in FITS, VOTable and SQL.
+    status, flags, provenance, novelty, measures, prefix, overwrite
         As in `write_predictions`.
 
     Returns
     -------
     annotated : `~astropy.table.Table`
-        A table of the same class with the same rows and the new columns, masked where the status
-        is not ``'ok'``; and ``morph_flags`` and ``morph_status``.
+        A table of the same class with the same rows and the new columns, masked where they are
+        masked already or the status is not ``'ok'``; and ``morph_flags`` and ``morph_status``.
 
     Raises
     ------
@@ -188,13 +190,24 @@ def write_numbers(
       2        --           0    truncated
     """
     status = _as_array('status', status, str, (len(table),))
-    status = _with_not_finite(status, *numbers.itercols())
+    # A masked number is none that overflowed.
+    status = _with_not_finite(status, *(np.ma.filled(c, 0) for c in numbers.itercols()))
     flags = _as_array('flags', flags, np.int32, (len(table),))
-    names = _column_names(numbers.colnames, prefix)
+    names = _column_names(numbers.colnames, prefix, longest=_LONGEST_NUMBER_NAME)
     columns = [
-        _number_column(name, column, status != 'ok', column.description, column.meta)
+        _number_column(
+            name,
+            np.ma.getdata(column),
+            (status != 'ok') | np.ma.getmaskarray(column),
+            column.description,
+            column.meta,
+            unit=column.unit,
+        )
         for name, column in zip(names, numbers.itercols(), strict=True)
     ]
+    if novelty is not None:
+        novelty = _as_array('novelty', novelty, np.float32, (len(table),))
+        columns.append(_novelty_column(novelty, status, prefix))
     columns += _quality_columns(status, flags, prefix) + _measure_columns(measures, prefix)
     return _add_columns(table, columns, _as_header(provenance), prefix, overwrite)
 
@@ -276,12 +289,13 @@ def _novelty_column(novelty, status, prefix):
     )
 
 
-def _number_column(name, values, mask, description, meta):
+def _number_column(name, values, mask, description, meta, *, unit=None):
     return MaskedColumn(
         np.where(mask, np.nan, values).astype(np.float32),
         name=name,
         mask=mask,
         fill_value=np.nan,
+        unit=unit,
         description=description,
         meta=meta,
     )
@@ -305,13 +319,13 @@ def _quality_columns(status, flags, prefix):
     ]
 
 
-def _column_names(values, stem):
+def _column_names(values, stem, *, longest=_LONGEST_CLASS_NAME):
     """Turn values into distinct column names that are valid in FITS, VOTable and SQL."""
     names = []
     taken = set()
     for value in values:
         ascii_text = unicodedata.normalize('NFKD', str(value)).encode('ascii', 'ignore').decode()
-        word = re.sub(r'\W+', '_', ascii_text).strip('_')[:_LONGEST_CLASS_NAME] or 'class'
+        word = re.sub(r'\W+', '_', ascii_text).strip('_')[:longest] or 'class'
         name = f'{stem}{word}'
         count = 1
         while name.lower() in taken:

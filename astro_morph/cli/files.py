@@ -131,7 +131,7 @@ def check_labels(X, label_column, *, has_weak_negatives=False):
     check_classes(labels)
 
 
-def check_numbers(X, target):
+def check_numbers(X, columns, argument='target'):
     """Check that a catalogue, or cutouts with one, has columns of numbers."""
     from astro_morph.catalog.numbers import read_numbers
     from astro_morph.cutouts import catalog_of
@@ -139,7 +139,7 @@ def check_numbers(X, target):
     if catalog_of(X) is None:
         msg = 'the file of cutouts has no catalogue, and therefore no numbers; fetch it again'
         raise ValueError(msg)
-    read_numbers(catalog_of(X), target, 'target')
+    read_numbers(catalog_of(X), columns, argument)
 
 
 def find_source(arguments, X, *, bands=None):

@@ -3,6 +3,7 @@
 
 from pathlib import Path
 
+from astro_morph.catalog.vote_tree import VoteTree, galaxy_zoo
 from astro_morph.cli import options
 from astro_morph.cli.files import (
     MODEL_ENDINGS,
@@ -38,6 +39,18 @@ def add_arguments(command):
         help='columns of numbers to learn in place of labels, such as bulge_fraction',
     )
     command.add_argument(
+        '--tree',
+        metavar='PROJECT',
+        help='project of volunteers whose votes to learn in place of labels: gz2, decals-dr12, '
+        'decals-dr5, decals-dr8, desi, hubble, candels, ukidss, cosmic-dawn, jwst, ceers or euclid',
+    )
+    command.add_argument(
+        '--voters',
+        type=options.number_or_column,
+        help='how many people looked at a galaxy, as a number or a column, if the columns of votes '
+        'hold fractions',
+    )
+    command.add_argument(
         '--encoder',
         default='auto',
         help="encoder to start from: 'auto' for the bundled one, 'moco' to pretrain one on this "
@@ -57,10 +70,13 @@ def main(arguments):
     check_output(arguments.output, endings=MODEL_ENDINGS, overwrite=arguments.overwrite)
     check_encoder(arguments.encoder, names=['auto', 'moco', 'random'])
     X = read_catalog(arguments.X)
-    if arguments.target is None:
-        check_labels(X, arguments.label_column)
-    else:
+    if arguments.target is not None:
         check_numbers(X, arguments.target)
+    elif arguments.tree is not None:
+        check_numbers(X, VoteTree(galaxy_zoo(arguments.tree)).columns, 'tree')
+    else:
+        is_rare = arguments.strategy == 'rare'
+        check_labels(X, arguments.label_column, has_weak_negatives=is_rare)
     source = find_source(arguments, X, bands=arguments.bands)
     check_images(source, X, size=arguments.size, bands=arguments.bands)
     require_images()
@@ -79,7 +95,15 @@ def main(arguments):
 
 
 def _make_estimator(arguments, **parameters):
-    """Return the estimator that learns classes, or numbers if there are columns of these."""
+    """Return the estimator that learns classes; or votes or numbers, if these are given."""
+    if arguments.tree is not None:
+        from astro_morph.estimators.votes import MorphologyVotes
+
+        # Its head is fitted in one way, without epochs.
+        parameters = {
+            name: value for name, value in parameters.items() if name not in ('strategy', 'epochs')
+        }
+        return MorphologyVotes(arguments.tree, voters=arguments.voters, **parameters)
     if arguments.target is None:
         from astro_morph.estimators.classifier import MorphologyClassifier
 

@@ -41,6 +41,14 @@ def number(text):
     return value
 
 
+def number_or_column(text):
+    """Read a number, or the name of a column."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def seconds(text):
     """Read a time above zero."""
     if number(text) <= 0:

@@ -1,53 +1,40 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """MorphologyClassifier: label galaxies by morphology, from few labels."""
 
-import copy
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
-import astro_morph
-from astro_morph.cutouts import CutoutSource, as_samples, holds_images
-from astro_morph.estimators.encoder import MorphologyEncoder
+from astro_morph.cutouts import as_samples, holds_images
+from astro_morph.estimators.learner import Learner
 from astro_morph.estimators.predictor import ClassPredictor
-from astro_morph.estimators.starting import starting_encoder
-from astro_morph.estimators.trained import TrainedPredictor
 from astro_morph.learning.active import suspect_labels
-from astro_morph.learning.adaptation import adapt
-from astro_morph.learning.fitting import fetch_and_clean, seconds, seeded, survey_of, usable
+from astro_morph.learning.classes import Classes
+from astro_morph.learning.fitting import fetch_and_clean
 from astro_morph.learning.labels import (
     check_classes,
     check_known,
     encode_labels,
     has_labels,
     labels_of,
+    validation_of,
     weights_of,
 )
-from astro_morph.learning.strategies import (
-    HEADS,
-    Lesson,
-    choose_strategy,
-    fit_features,
-    learn_classes,
-)
-from astro_morph.learning.training.devices import choose_device
-from astro_morph.models.building import build_model
-from astro_morph.models.networks import ARCHITECTURES
+from astro_morph.learning.rare import add_weak_negatives
 from astro_morph.prediction.predict import predict
 from astro_morph.utils.messages import for_caller
 
 __all__ = ['MorphologyClassifier']
 
-STRATEGIES = ('linear', 'head', 'fine-tune', 'semi-supervised')
+STRATEGIES = ('linear', 'head', 'fine-tune', 'semi-supervised', 'rare')
 
 
-class MorphologyClassifier(TrainedPredictor, ClassPredictor, ClassifierMixin, BaseEstimator):
+class MorphologyClassifier(Learner, ClassPredictor, ClassifierMixin, BaseEstimator):
     """
     Label galaxies by morphology, from few labels.
 
@@ -69,10 +56,12 @@ class MorphologyClassifier(TrainedPredictor, ClassPredictor, ClassifierMixin, Ba
         The encoder to start from: ``'auto'`` or a name for a bundled one, ``'moco'`` to
         pretrain on all rows first, ``'random'`` for random weights, the path of a saved one, or an
         encoder; one that is not fitted is fitted on all rows.
-    strategy : {'auto', 'linear', 'head', 'fine-tune', 'semi-supervised'}, default='auto'
+    strategy : {'auto', 'linear', 'head', 'fine-tune', 'semi-supervised', 'rare'}, default='auto'
         How the classes are learnt: ``'linear'`` and ``'head'`` fit a head on frozen features,
         linear or with a hidden layer; ``'fine-tune'`` trains encoder and head together;
-        ``'semi-supervised'`` also learns from the unlabelled rows. ``'auto'`` takes what predicts
+        ``'semi-supervised'`` also learns from the unlabelled rows; ``'rare'`` finds a rare kind
+        from five or ten examples: it fits a linear head to them and to all rows without a label,
+        as weak examples of the class ``'other'``, see `rank`. ``'auto'`` takes what predicts
         held-out labels best: one of the two heads below 200 labels, linear head or fine-tuning
         from there on.
     class_weight : {'balanced'}, dict or None, default=None
@@ -135,23 +124,11 @@ class MorphologyClassifier(TrainedPredictor, ClassPredictor, ClassifierMixin, Ba
     ['morph_novelty', 'morph_flags', 'morph_status']
     """
 
-    _parameter_constraints = {
-        'source': [str, CutoutSource],
+    _parameter_constraints = Learner._parameter_constraints | {
         'label_column': [str],
-        'encoder': [str, MorphologyEncoder],
         'strategy': [StrOptions({'auto', *STRATEGIES})],
         'class_weight': [None, dict, StrOptions({'balanced'})],
         'label_smoothing': [Interval(Real, 0, 1, closed='left')],
-        'size': MorphologyEncoder._parameter_constraints['size'],
-        'bands': [None, str, 'array-like'],
-        'preprocessing': MorphologyEncoder._parameter_constraints['preprocessing'],
-        'device': [str, torch.device],
-        'max_time': MorphologyEncoder._parameter_constraints['max_time'],
-        'random_state': ['random_state'],
-        'verbose': ['verbose'],
-        'architecture': [StrOptions(set(ARCHITECTURES))],
-        'epochs': [StrOptions({'auto'}), Interval(Integral, 1, None, closed='left')],
-        'batch_size': [Interval(Integral, 2, None, closed='left')],
     }
 
     def __init__(
@@ -223,41 +200,22 @@ class MorphologyClassifier(TrainedPredictor, ClassPredictor, ClassifierMixin, Ba
         self._validate_params()
         if not holds_images(X):
             return self._fit_features(X, y, sample_weight, validation)
-        labels, is_labelled = labels_of(X, y, self.label_column)
+        labels, is_labelled, sample_weight = self._labels(X, y, sample_weight)
         # Labels that can't be learnt are refused before hours go into images and pretraining.
         check_classes(labels[is_labelled])
 
         raw, clean, preprocessing = fetch_and_clean(self, X)
         rows = np.flatnonzero(is_labelled & clean.is_ok)
         target, weight, validation = self._lesson(clean, labels, rows, sample_weight, validation)
-        lesson = Lesson(clean[rows], np.eye(len(self.classes_))[target], weight)
-        self.encoder_ = starting_encoder(self, raw)
-        strategy = choose_strategy(self.strategy, len(rows))
-        is_pool = ~is_labelled & clean.is_ok
-        has_pool = strategy == 'semi-supervised' and is_pool.any()
-        with seeded(self.random_state) as seed:
-            start = self.encoder_ and self.encoder_.model_
-            model = build_model(
-                raw,
-                usable(clean),
-                architecture=self.architecture,
-                start=start,
-                preprocessing=preprocessing,
-                is_frozen=strategy in HEADS,
-                device=choose_device(self.device),
-            )
-            model, self.history_ = learn_classes(
-                model,
-                lesson,
-                classes=tuple(self.classes_.tolist()),
-                strategy=strategy,
-                validation=validation,
-                unlabelled=clean[is_pool] if has_pool else None,
-                seed=seed,
-                **self._training(),
-            )
-        self.model_ = model.stamped(astro_morph.__version__)
-        return self
+        return self._learn(
+            self._subject(),
+            (raw, clean, preprocessing),
+            rows,
+            np.eye(len(self.classes_))[target],
+            weight,
+            validation=validation,
+            is_pool=~is_labelled & clean.is_ok,
+        )
 
     def suspect_labels(self, X, y=None):
         """
@@ -287,58 +245,34 @@ class MorphologyClassifier(TrainedPredictor, ClassPredictor, ClassifierMixin, Ba
         table['row'] = np.flatnonzero(is_labelled)[is_ok][table['row']]
         return table
 
-    def adapt(self, X):
-        """
-        Adapt the classifier to the images of another survey, without labels.
-
-        Brightness and noise are measured anew and, where encoder and head were trained together,
-        the statistics of the batch norms, see `astro_morph.learning.adaptation.adapt`. Use a
-        hundred galaxies or more, of all kinds, about as frequent as in the training.
-
-        Parameters
-        ----------
-        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame
-            Samples as in `fit`, similar to those that will be predicted.
-
-        Returns
-        -------
-        classifier : MorphologyClassifier
-            Another classifier, for such images. Its calibration is unchanged.
-        """
-        check_is_fitted(self)
-        other = copy.copy(self)
-        other.model_ = adapt(self.model_, X, source=self.source).stamped(astro_morph.__version__)
-        return other
-
     def _adopt(self, model, path):
         if not model.spec.classes:
             receiver = for_caller('MorphologyClassifier as encoder=', 'fit as --encoder')
             msg = f'{str(path)!r} holds an encoder; pass it to {receiver}'
             raise ValueError(msg)
-        if model.spec.tree is not None:
-            remedy = for_caller('read it with MorphologyVotes.load', 'use it with annotate')
-            msg = f'{str(path)!r} holds a model of votes; {remedy}'
-            raise ValueError(msg)
+        self._check_predicts('classes', model, path)
         self.model_ = model
         self.classes_ = np.array(model.spec.classes)
+
+    def _labels(self, X, y, sample_weight):
+        """Return the labels, which rows have one, and the weights of the rows."""
+        labels, is_labelled = labels_of(X, y, self.label_column)
+        if self.strategy != 'rare':
+            return labels, is_labelled, sample_weight
+        labels, weight = add_weak_negatives(labels, is_labelled)
+        everyone = np.arange(len(labels))
+        return labels, np.ones(len(labels), bool), weight * weights_of(sample_weight, X, everyone)
 
     def _lesson(self, X, labels, rows, sample_weight, validation):
         """Set the classes; return target, weight, and which of the labelled rows are held out."""
         self.classes_, target = encode_labels(labels[rows], of=' of the rows with an image')
-        validation = _held_out(validation, len(X), rows, target)
+        validation = _held_out(validation_of(validation, len(X), rows), target)
         weight = weights_of(sample_weight, X, rows)
         return target, weight * compute_sample_weight(self.class_weight, labels[rows]), validation
 
-    def _training(self):
-        """Return the options of the training."""
-        return {
-            'label_smoothing': self.label_smoothing,
-            'epochs': self.epochs,
-            'batch_size': self.batch_size,
-            'max_time': seconds(self.max_time),
-            'survey': survey_of(self.source),
-            'verbose': bool(self.verbose),
-        }
+    def _subject(self):
+        """Return the classes as what a lesson teaches."""
+        return Classes(tuple(self.classes_.tolist()), label_smoothing=self.label_smoothing)
 
     def _targets(self, X, y):
         """Return the index of the class of each sample, -1 where it is not known."""
@@ -351,41 +285,23 @@ class MorphologyClassifier(TrainedPredictor, ClassPredictor, ClassifierMixin, Ba
 
     def _fit_features(self, X, y, sample_weight, validation):
         X = validate_data(self, X, dtype=np.float64)
-        labels, is_labelled = labels_of(X, y, self.label_column)
+        labels, is_labelled, sample_weight = self._labels(X, y, sample_weight)
         check_classification_targets(labels[is_labelled])
         check_classes(labels[is_labelled])
         rows = np.flatnonzero(is_labelled)
         target, weight, validation = self._lesson(X, labels, rows, sample_weight, validation)
-        with seeded(self.random_state) as seed:
-            model = fit_features(
-                X[rows],
-                target,
-                classes=tuple(self.classes_.tolist()),
-                sample_weight=weight,
-                seed=seed,
-                validation=validation,
-            )
-        self.model_ = model.stamped(astro_morph.__version__)
-        self.encoder_, self.history_ = None, []
-        return self
+        target = np.eye(len(self.classes_))[target]
+        return self._learn_features(self._subject(), X[rows], target, weight, validation=validation)
 
 
-def _held_out(validation, n, rows, target):
-    """Return which of the labelled rows are held out, or None."""
+def _held_out(validation, target):
+    """Return which labelled rows are held out, or None; others of all classes must be left."""
     if validation is None:
         return None
-    validation = np.asarray(validation)
-    if validation.dtype != bool or validation.shape != (n,):
-        msg = (
-            f'validation must be an array of {n} bool, one a row of X, got {validation.dtype} of '
-            f"shape {validation.shape}; pass for example table['split'] == 'validation'"
-        )
-        raise ValueError(msg)
-    validation = validation[rows]
     if not validation.any() or len(np.unique(target[~validation])) < len(np.unique(target)):
         msg = (
-            f'validation holds out {validation.sum()} of {len(rows)} labels; at least one must be '
-            'held out, and some labels of every class must be left to learn from'
+            f'validation holds out {validation.sum()} of {len(target)} labels; at least one must '
+            'be held out, and some labels of every class must be left to learn from'
         )
         raise ValueError(msg)
     return validation

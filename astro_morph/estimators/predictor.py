@@ -3,6 +3,7 @@
 
 import numpy as np
 from astropy.coordinates import SkyCoord
+from scipy.special import logsumexp
 
 from astro_morph.catalog import as_table, read_labels
 from astro_morph.catalog.cells import is_blank
@@ -11,6 +12,7 @@ from astro_morph.catalog.numbers import read_numbers
 from astro_morph.catalog.vote_tree import VoteTree
 from astro_morph.cutouts import as_samples, catalog_of, holds_images
 from astro_morph.learning.labels import check_known, has_labels, labels_of, weights_of
+from astro_morph.learning.rare import find_positive
 from astro_morph.models.calibration import prediction_sets
 from astro_morph.models.dirichlet import concentrations, expected_fractions, log_likelihood
 from astro_morph.prediction.annotate import annotate
@@ -55,7 +57,7 @@ class Predictor:
         """
         frame = table if is_frame(table) else None
         options = {'measures': measures, 'prefix': prefix, 'overwrite': overwrite}
-        return self._run(annotate, table, frame=frame, **options)
+        return self._run(annotate, table, frame=frame, columns=self._columns(), **options)
 
     def annotate_file(self, input, output, *, prefix='morph_', overwrite=False, resume=False):  # noqa: A002
         """
@@ -86,6 +88,7 @@ class Predictor:
             input,
             output,
             source=self.source,
+            columns=self._columns(),
             prefix=prefix,
             overwrite=overwrite,
             resume=resume,
@@ -94,6 +97,9 @@ class Predictor:
 
     def _check_fitted(self):
         """Raise an error if the model is not fitted; a model from a file always is."""
+
+    def _columns(self):
+        """Return which columns are written; a model of votes has several kinds."""
 
     def _check_samples(self, X):
         """Return the samples as the model takes them; trained estimators check them first."""
@@ -293,7 +299,38 @@ class ClassPredictor(Predictor):
         options = {'path': path, 'y': y, 'label_column': self.label_column}
         return self._run(write_report, X, overwrite=overwrite, **options)
 
-    def query(self, X, n=20, *, criterion='diverse'):
+    def rank(self, X, positive=None):
+        """
+        Rank the galaxies without a label by the probability of one class.
+
+        Parameters
+        ----------
+        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame
+            Samples as in `annotate`; rows with a label are left out, where a table holds labels.
+        positive : str, default=None
+            The class; the only one beside ``'other'`` if None.
+
+        Returns
+        -------
+        rows : ndarray of int
+            Numbers of the rows with an image, the most probable first.
+
+        Raises
+        ------
+        ValueError
+            If there is no such class, or several if it is None.
+        """
+        self._check_fitted()
+        number = find_positive(positive, self.classes_)
+        candidates = self._unlabelled(X)
+        predictions = self._run(predict, as_samples(X)[candidates])
+        # Of logits, since the highest probabilities are all rounded to 1.
+        others = np.delete(predictions.logits.astype(float), number, axis=1)
+        score = predictions.logits[:, number] - logsumexp(others, axis=1)
+        order = np.argsort(-score, kind='stable')
+        return candidates[order[(predictions.status == 'ok')[order]]]
+
+    def query(self, X, n=20, *, criterion='diverse', positive=None):
         """
         Choose the unlabelled galaxies that are most worth a label.
 
@@ -303,8 +340,11 @@ class ClassPredictor(Predictor):
             Samples as in `annotate`; rows with a label are left out, where a table holds labels.
         n : int, default=20
             Number of galaxies to choose.
-        criterion : {'diverse', 'margin', 'entropy', 'novelty'}, default='diverse'
+        criterion : {'diverse', 'margin', 'entropy', 'novelty', 'uncertain-positive'}, \
+                default='diverse'
             How they are chosen, see `~astro_morph.learning.active.choose`.
+        positive : str, default=None
+            The class that ``'uncertain-positive'`` doubts; the only one beside ``'other'`` if None.
 
         Returns
         -------
@@ -313,20 +353,26 @@ class ClassPredictor(Predictor):
         """
         from astro_morph.learning.active import choose
 
-        is_unlabelled = np.ones(len(X), bool)
-        if has_labels(X, self.label_column):
-            is_unlabelled = ~read_labels(catalog_of(X), self.label_column)[1]
-        X = as_samples(X)
-        predictions = self._run(predict, X[is_unlabelled], with_features=True)
-        chosen = choose(predictions, n, criterion=criterion, random_state=0)
-        return np.flatnonzero(is_unlabelled)[chosen]
+        self._check_fitted()
+        doubts_positive = criterion == 'uncertain-positive'
+        number = find_positive(positive, self.classes_) if doubts_positive else None
+        candidates = self._unlabelled(X)
+        predictions = self._run(predict, as_samples(X)[candidates], with_features=True)
+        chosen = choose(predictions, n, criterion=criterion, positive=number, random_state=0)
+        return candidates[chosen]
+
+    def _unlabelled(self, X):
+        """Return the numbers of the rows without a label, of all rows if X has no labels."""
+        if not has_labels(X, self.label_column):
+            return np.arange(len(X))
+        return np.flatnonzero(~read_labels(catalog_of(X), self.label_column)[1])
 
 
 class VotePredictor(Predictor):
     """
     Mixin of a model of votes.
 
-    A subclass has the attributes ``model_``, ``source``, ``voters`` and ``verbose``.
+    A subclass has the attributes ``model_``, ``source``, ``voters``, ``columns`` and ``verbose``.
     """
 
     def predict(self, X, return_std=False):
@@ -379,6 +425,9 @@ class VotePredictor(Predictor):
         of_galaxy = log_likelihood(counts[rows], alpha[rows], tree).sum(axis=1)
         weight = weights_of(sample_weight, X, np.flatnonzero(rows))
         return float(np.average(of_galaxy, weights=weight))
+
+    def _columns(self):
+        return self.columns
 
     def _tree(self):
         return VoteTree(self.model_.spec.tree)

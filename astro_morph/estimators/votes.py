@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 import astro_morph
-from astro_morph.catalog.vote_tree import VoteTree
+from astro_morph.catalog.vote_tree import GALAXY_ZOO, VoteTree, galaxy_zoo
 from astro_morph.cutouts import CutoutSource, holds_images
 from astro_morph.estimators.encoder import MorphologyEncoder
 from astro_morph.estimators.predictor import VotePredictor, read_votes, refuse_no_votes
@@ -26,6 +26,7 @@ from astro_morph.models.encoders.resnet import ARCHITECTURES
 from astro_morph.models.running import run_batches
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.torch_model import TorchModel, build_network
+from astro_morph.prediction.votes import check_columns
 from astro_morph.utils.progress import progress_bar
 
 __all__ = ['MorphologyVotes']
@@ -42,15 +43,22 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
 
     Parameters
     ----------
-    tree : dict, default=None
+    tree : dict or str, default=None
         The questions, the columns of the votes for their answers, and after which answers a
-        question is asked, see `~astro_morph.catalog.vote_tree.VoteTree`. For Galaxy Zoo 2 it is
-        `~astro_morph.catalog.vote_tree.galaxy_zoo_2`. Required by `fit`.
+        question is asked, see `~astro_morph.catalog.vote_tree.VoteTree`; or the name of a project,
+        such as ``'decals-dr5'``, see `~astro_morph.catalog.vote_tree.galaxy_zoo`. Required by
+        `fit`.
     source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
         Where a catalogue's cutouts come from, as for `~astro_morph.MorphologyClassifier`.
     voters : str or float, default=None
         How many people looked at a galaxy, as a column or as one number for all, if the columns
         hold fractions of those who were asked. If None, the columns hold counts.
+    columns : sequence of str, default=None
+        What `annotate` writes: kinds of columns, of ``'fraction'``, ``'std'``, ``'dirichlet'``,
+        ``'votes'``, ``'entropy'`` and ``'asked'``, and probabilities of paths, such as
+        ``'spirals = featured and not edge-on and spiral'``; see
+        `~astro_morph.prediction.votes.vote_columns`. If None, fractions, their standard deviations
+        and who is asked.
     encoder : str or MorphologyEncoder, default='auto'
         The encoder of the features: ``'auto'`` or a name for a bundled one, ``'moco'`` to pretrain
         on all rows first, ``'random'`` for random weights, the path of a saved one, or an encoder;
@@ -93,9 +101,10 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
     """
 
     _parameter_constraints = {
-        'tree': [dict],
+        'tree': [dict, StrOptions(set(GALAXY_ZOO))],
         'source': [str, CutoutSource],
         'voters': [None, str, Interval(Real, 0, None, closed='neither')],
+        'columns': [None, str, 'array-like'],
         'encoder': [str, MorphologyEncoder],
         'size': MorphologyEncoder._parameter_constraints['size'],
         'bands': [None, str, 'array-like'],
@@ -113,6 +122,7 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
         source='auto',
         *,
         voters=None,
+        columns=None,
         encoder='auto',
         size=None,
         bands=None,
@@ -126,6 +136,7 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
         self.tree = tree
         self.source = source
         self.voters = voters
+        self.columns = columns
         self.encoder = encoder
         self.size = size
         self.bands = bands
@@ -161,7 +172,8 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
             If ``tree`` is no tree of questions, or there are no votes, or no images.
         """
         self._validate_params()
-        tree = VoteTree(self.tree)
+        tree = VoteTree(self._questions())
+        check_columns(self.columns, tree)
         if not holds_images(X):
             X = validate_data(self, X, dtype=np.float64)
         counts = read_votes(self, X, y, tree)
@@ -180,6 +192,9 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
         self.model_ = model.stamped(astro_morph.__version__)
         self.answers_ = np.array(tree.names)
         return self
+
+    def _questions(self):
+        return galaxy_zoo(self.tree) if isinstance(self.tree, str) else self.tree
 
     def _adopt(self, model, path):
         self._check_predicts('votes', model, path)

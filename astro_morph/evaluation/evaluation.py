@@ -18,6 +18,7 @@ from astro_morph.evaluation.intervals import (
     roc_area_interval,
     set_size_interval,
 )
+from astro_morph.evaluation.ranking import NAMES, ranking_measures
 from astro_morph.learning.labels import check_known, labels_of
 from astro_morph.models.calibration import prediction_sets, reliability
 from astro_morph.utils.messages import as_written, for_caller
@@ -315,6 +316,23 @@ class Evaluation:
             table[f'{name}_low'], table[f'{name}_high'] = proportion_interval(fraction, of)
         return table
 
+    def ranking(self):
+        """
+        Return how well the probability of each class ranks its galaxies before all others.
+
+        Returns
+        -------
+        table : `~astropy.table.Table`
+            ``class``, ``n`` (number of galaxies of the class), ``pr_auc``, ``precision_top`` and
+            ``n_for_90``, see `~astro_morph.evaluation.ranking.ranking_measures`.
+        """
+        of_classes = zip(np.transpose(self.probabilities), self.is_true.T, strict=True)
+        measures = [ranking_measures(scores, is_true) for scores, is_true in of_classes]
+        table = Table({'class': self.classes, 'n': self.is_true.sum(axis=0)})
+        for name, values in zip(NAMES, np.transpose(measures), strict=True):
+            table[name] = values
+        return table
+
     def summary(self):
         """
         Return the metrics of all galaxies together.
@@ -351,11 +369,11 @@ class Evaluation:
 
     def _tables(self):
         """Return the metrics of all galaxies and of each class, formatted with three digits."""
-        tables = self.summary(), self.to_table()
+        tables = self.summary(), self.to_table(), self.ranking()
         for table in tables:
             for column in table.itercols():
                 if column.dtype.kind == 'f':
-                    column.format = '.3f'
+                    column.format = '.0f' if column.name == 'n_for_90' else '.3f'
         return tables
 
     def _areas(self):

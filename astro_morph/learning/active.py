@@ -22,7 +22,7 @@ __all__ = [
     'typical',
 ]
 
-CRITERIA = ('diverse', 'margin', 'entropy', 'novelty')
+CRITERIA = ('diverse', 'margin', 'entropy', 'novelty', 'uncertain-positive')
 
 # Folds of cross-validation that predict each label from the others.
 FOLDS = 5
@@ -32,7 +32,7 @@ CANDIDATES = 4
 DIRECTIONS = 32
 
 
-def choose(predictions, n, *, criterion='diverse', random_state=None):
+def choose(predictions, n, *, criterion='diverse', positive=None, random_state=None):
     """
     Choose the galaxies whose labels would improve a classifier most.
 
@@ -42,12 +42,17 @@ def choose(predictions, n, *, criterion='diverse', random_state=None):
         Predictions of galaxies without a label, with their features.
     n : int
         Number of galaxies to choose, among those that have an image.
-    criterion : {'diverse', 'margin', 'entropy', 'novelty'}, default='diverse'
+    criterion : {'diverse', 'margin', 'entropy', 'novelty', 'uncertain-positive'}, \
+            default='diverse'
         ``'margin'`` chooses galaxies whose two most probable classes are closest, ``'entropy'``
         those of highest entropy of the probabilities, and ``'novelty'`` those most unlike the
         training. ``'diverse'`` chooses galaxies of small margin that differ from each other, after
         Cluster-Margin (Citovsky et al. 2021, arXiv:2107.14263): one from each of n clusters of the
-        4 n with the smallest margin.
+        4 n with the smallest margin. ``'uncertain-positive'`` chooses those with a probability of
+        one class of a half or more, the smallest first: many of them are of another class, and
+        teach most about the limits of a rare one.
+    positive : int, default=None
+        Number of the class for ``'uncertain-positive'``; the least probable on average if None.
     random_state : int, default=None
         Seed of the clustering of ``'diverse'``.
 
@@ -67,7 +72,10 @@ def choose(predictions, n, *, criterion='diverse', random_state=None):
     known = np.flatnonzero(predictions.status == 'ok')
     n = min(n, len(known))
     probabilities = predictions.probabilities[known]
-    if criterion == 'novelty':
+    if criterion == 'uncertain-positive':
+        positive = probabilities.mean(axis=0).argmin() if positive is None else positive
+        priority = _doubt_of_positive(probabilities[:, positive])
+    elif criterion == 'novelty':
         priority = -predictions.novelty[known]
     elif criterion == 'entropy':
         priority = entropy(probabilities, axis=1)
@@ -81,6 +89,11 @@ def choose(predictions, n, *, criterion='diverse', random_state=None):
         _, clusters = _cluster(predictions.features[known[order]], n, random_state)
         order = order[np.sort(np.unique(clusters.labels_, return_index=True)[1])]
     return known[order[:n]]
+
+
+def _doubt_of_positive(probability):
+    """Return high values where a class is barely probable, then where it is barely not."""
+    return np.where(probability >= 0.5, 1 - probability, probability - 1)
 
 
 def typical(features, n, *, random_state=None):

@@ -2,15 +2,16 @@
 """Annotate a catalogue in memory: predict, and pass the predictions to the catalogue's columns."""
 
 import numpy as np
-from astropy.table import Column, Table
+from astropy.table import Table
 from astropy.time import Time
 
 from astro_morph.catalog import write_numbers, write_predictions
 from astro_morph.catalog.frames import add_to_frame
-from astro_morph.catalog.vote_tree import VoteTree
 from astro_morph.cutouts import CutoutSet, catalog_of, holds_images
-from astro_morph.models.dirichlet import concentrations, expected_fractions
+from astro_morph.prediction.numbers import number_columns
 from astro_morph.prediction.predict import Predictions, predict
+from astro_morph.prediction.votes import vote_columns
+from astro_morph.utils.messages import as_written
 
 __all__ = ['add_columns', 'annotate', 'no_cutouts', 'provenance', 'table_of']
 
@@ -22,6 +23,7 @@ def annotate(
     source='auto',
     frame=None,
     measures=False,
+    columns=None,
     prefix='morph_',
     overwrite=False,
     bar=None,
@@ -41,6 +43,8 @@ def annotate(
         The data frame that the samples come from, to which the columns are added.
     measures : bool, default=False
         Whether to add the columns of `astro_morph.photometry.measure` too.
+    columns : sequence of str, default=None
+        The columns of a model of votes, see `~astro_morph.prediction.votes.vote_columns`.
     prefix : str, default='morph_'
         Prefix of the new columns' names.
     overwrite : bool, default=False
@@ -56,8 +60,8 @@ def annotate(
     Raises
     ------
     ValueError
-        If columns of these names exist and ``overwrite`` is false, or if there are no images in
-        flux to measure.
+        If columns of these names exist and ``overwrite`` is false, if there are no images in flux
+        to measure, or if ``columns`` are none of the model.
     """
     from astro_morph.photometry import measure
     from astro_morph.photometry.measures import stack
@@ -71,6 +75,7 @@ def annotate(
             predictions,
             provenance=provenance(spec),
             measures=stack(measured) if measured else None,
+            columns=columns,
             prefix=prefix,
             overwrite=overwrite,
         )
@@ -90,7 +95,15 @@ def annotate(
 
 
 def add_columns(
-    spec, table, predictions, *, provenance, measures=None, prefix='morph_', overwrite=False
+    spec,
+    table,
+    predictions,
+    *,
+    provenance,
+    measures=None,
+    columns=None,
+    prefix='morph_',
+    overwrite=False,
 ):
     """
     Write predictions into a copy of a catalogue.
@@ -105,6 +118,8 @@ def add_columns(
         A row for each of its rows.
     provenance : dict
         As `provenance` returns it.
+    columns : sequence of str, default=None
+        As in `annotate`.
     measures, prefix, overwrite
         As in `~astro_morph.catalog.write_predictions`.
 
@@ -112,7 +127,7 @@ def add_columns(
     -------
     annotated : `~astropy.table.Table`
         As `~astro_morph.catalog.write_predictions` returns it, or
-        `~astro_morph.catalog.write_numbers` for a model of votes.
+        `~astro_morph.catalog.write_numbers` for a model of votes or numbers.
     """
     shared = {
         'status': predictions.status,
@@ -122,14 +137,22 @@ def add_columns(
         'overwrite': overwrite,
     }
     if spec.tree is not None:
-        numbers = _vote_columns(VoteTree(spec.tree), predictions.logits)
+        numbers = vote_columns(spec, predictions.logits, columns=columns)
         return write_numbers(table, numbers, flags=predictions.flags, **shared)
+    if columns is not None:
+        msg = (
+            f'{as_written("columns")} is {columns!r}, but the model holds {spec}, expected a model '
+            'of votes; leave it out'
+        )
+        raise ValueError(msg)
+    judged = {'novelty': predictions.novelty, 'flags': predictions.all_flags}
+    if spec.numbers is not None:
+        return write_numbers(table, number_columns(spec, predictions.logits), **judged, **shared)
     return write_predictions(
         table,
         classes=spec.classes,
         probabilities=predictions.probabilities,
-        novelty=predictions.novelty,
-        flags=predictions.all_flags,
+        **judged,
         **shared,
     )
 
@@ -156,37 +179,3 @@ def no_cutouts(spec):
         raise ValueError(msg)
     images = np.zeros((0, len(spec.bands), spec.size, spec.size))
     return CutoutSet(images, bands=spec.bands, kind=spec.kind)
-
-
-def _vote_columns(tree, logits):
-    """Build the columns of predicted votes, in the order in which a table shows them."""
-    mean, std = expected_fractions(concentrations(logits), tree)
-    asked = tree.asked(mean)
-    columns = []
-
-    def add(name, values, ucd, description):
-        columns.append(Column(values, name=name, description=description, meta={'ucd': ucd}))
-
-    for number, (question, parts) in enumerate(tree.questions.items()):
-        for i in np.flatnonzero(tree.question == number):
-            name = tree.names[i]
-            add(
-                name,
-                mean[:, i],
-                'stat.probability;src.morph.type',
-                f'Expected fraction of votes for {name}, of those who are asked',
-            )
-            add(
-                f'{name}_std',
-                std[:, i],
-                'stat.stdev;src.morph.type',
-                f'Standard deviation of the fraction of votes for {name}',
-            )
-        if parts.get('asked_after'):
-            add(
-                f'{question}_asked',
-                asked[:, number],
-                'stat.probability;src.morph.type',
-                f'Expected fraction of people who are asked about {question}',
-            )
-    return Table(columns)

@@ -1,11 +1,11 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The tree of questions of a citizen science project such as Galaxy Zoo, and its votes."""
+"""A tree of questions of a citizen science project: its names, and the votes for its answers."""
 
 import copy
 
 import numpy as np
 
-__all__ = ['VoteTree', 'galaxy_zoo_2']
+__all__ = ['VoteTree']
 
 # Keys of a question.
 _KEYS = {'answers', 'asked_after'}
@@ -36,6 +36,8 @@ class VoteTree:
         Column of each answer.
     question : ndarray of int
         Number of the question that each answer belongs to.
+    leading : list of list of int
+        For each question the numbers of the answers that lead to it; empty if all are asked.
 
     Raises
     ------
@@ -72,7 +74,10 @@ class VoteTree:
             if twice:
                 msg = f'tree has two answers of the {what} {sorted(twice)}; each needs its own'
                 raise ValueError(msg)
-        self._number = {answer: number for number, answer in enumerate(answers)}
+        numbers = {answer: number for number, answer in enumerate(answers)}
+        self.leading = [
+            [numbers[pair] for pair in _leading(question)] for question in questions.values()
+        ]
         self._first = np.flatnonzero(np.diff(self.question, prepend=-1))
 
     def totals(self, values):
@@ -95,9 +100,8 @@ class VoteTree:
         """
         fractions = np.asarray(fractions, float)
         asked = np.ones((len(fractions), len(self.questions)))
-        for number, (_, question) in enumerate(self.questions.items()):
-            if question.get('asked_after'):
-                leading = [self._number[pair] for pair in _leading(question)]
+        for number, leading in enumerate(self.leading):
+            if leading:
                 arriving = fractions[:, leading] * asked[:, self.question[leading]]
                 asked[:, number] = arriving.sum(axis=1)
         return asked
@@ -143,75 +147,6 @@ class VoteTree:
         voters = np.broadcast_to(np.asarray(voters, float), len(values))
         voters = np.where(np.isfinite(voters) & (voters > 0), voters, 0)
         return fractions * (voters[:, np.newaxis] * self.asked(fractions))[:, self.question]
-
-
-def galaxy_zoo_2(kind='weighted_fraction'):
-    """
-    Return the tree of Galaxy Zoo 2, with the column names of its tables.
-
-    The tables are those of Willett et al. (2013, MNRAS 435, 2835) and Hart et al. (2016, MNRAS 461,
-    3663). Their column ``total_classifications`` holds the number of volunteers who looked at each
-    galaxy.
-
-    Parameters
-    ----------
-    kind : {'count', 'fraction', 'weighted_fraction', 'debiased'}, default='weighted_fraction'
-        Kind of the columns, of which the tables have several for each answer.
-
-    Returns
-    -------
-    questions : dict
-        The questions, for `VoteTree` and `~astro_morph.MorphologyVotes`.
-
-    Examples
-    --------
-    >>> from astro_morph.catalog.vote_tree import galaxy_zoo_2
-    >>> galaxy_zoo_2('count')['edgeon']['answers']
-    {'yes': 't02_edgeon_a04_yes_count', 'no': 't02_edgeon_a05_no_count'}
-    """
-    questions = {}
-    for task, (answers, asked_after) in _GALAXY_ZOO_2.items():
-        # Names begin with the number of the task or answer: 't02_', 'a04_'.
-        columns = {answer[4:]: f'{task}_{answer}_{kind}' for answer in answers}
-        questions[task[4:]] = {'answers': columns, 'asked_after': asked_after}
-    return questions
-
-
-_NOT_EDGE_ON = {'edgeon': ['no']}
-_SPIRAL = {'spiral': ['spiral']}
-_GALAXY_ZOO_2 = {
-    't01_smooth_or_features': (['a01_smooth', 'a02_features_or_disk', 'a03_star_or_artifact'], {}),
-    't02_edgeon': (['a04_yes', 'a05_no'], {'smooth_or_features': ['features_or_disk']}),
-    't03_bar': (['a06_bar', 'a07_no_bar'], _NOT_EDGE_ON),
-    't04_spiral': (['a08_spiral', 'a09_no_spiral'], _NOT_EDGE_ON),
-    't05_bulge_prominence': (
-        ['a10_no_bulge', 'a11_just_noticeable', 'a12_obvious', 'a13_dominant'],
-        _NOT_EDGE_ON,
-    ),
-    't06_odd': (['a14_yes', 'a15_no'], {'smooth_or_features': ['smooth', 'features_or_disk']}),
-    't07_rounded': (
-        ['a16_completely_round', 'a17_in_between', 'a18_cigar_shaped'],
-        {'smooth_or_features': ['smooth']},
-    ),
-    't08_odd_feature': (
-        [
-            'a19_ring',
-            'a20_lens_or_arc',
-            'a21_disturbed',
-            'a22_irregular',
-            'a23_other',
-            'a24_merger',
-            'a38_dust_lane',
-        ],
-        {'odd': ['yes']},
-    ),
-    't09_bulge_shape': (['a25_rounded', 'a26_boxy', 'a27_no_bulge'], {'edgeon': ['yes']}),
-    't10_arms_winding': (['a28_tight', 'a29_medium', 'a30_loose'], _SPIRAL),
-    't11_arms_number': (
-        ['a31_1', 'a32_2', 'a33_3', 'a34_4', 'a36_more_than_4', 'a37_cant_tell'],
-        _SPIRAL,
-    ),
-}
 
 
 def _leading(question):
