@@ -80,6 +80,8 @@ def _compare(true, predicted, low, high):
         names = ('bias', 'rms', 'nmad', 'outliers', 'r2', 'coverage', 'width')
         return {'n': 0} | dict.fromkeys(names, np.nan)
     error = predicted - true
+    is_known = ~np.isnan(low)
+    is_covered = ((low <= true) & (true <= high))[is_known]
     nmad = mad_std(error)
     return {
         'n': n,
@@ -88,6 +90,6 @@ def _compare(true, predicted, low, high):
         'nmad': nmad,
         'outliers': np.mean(np.abs(error - np.median(error)) > OUTLIER * nmad),
         'r2': r2_score(true, predicted) if n > 1 else np.nan,
-        'coverage': np.mean((low <= true) & (true <= high)),
-        'width': np.median(high - low),
+        'coverage': np.mean(is_covered) if is_known.any() else np.nan,
+        'width': np.median((high - low)[is_known]) if is_known.any() else np.nan,
     }

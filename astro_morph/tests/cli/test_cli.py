@@ -419,6 +419,43 @@ class TestAnnotate:
         )
         assert done.stdout.splitlines()[-1] == '0 []', done.stderr
 
+    @pytest.fixture(scope='class')
+    def of_numbers(self, folder):
+        """A model of two numbers, in both forms."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            options = ['--target', 'dec,ra', '--source', 'sdss-{band}.fits', *FAST]
+            assert main(['fit', 'survey.fits', 'n.pt', *options]) == 0
+            assert main(['export', 'n.onnx', '--model', 'n.pt']) == 0
+
+    @pytest.mark.usefixtures('of_numbers')
+    def test_a_model_of_numbers(self, done, folder):
+        for model in ('n.pt', 'n.onnx'):
+            options = f'--model {model} --source sdss-{{band}}.fits'
+            command = f'survey.fits {options}'
+            said = done(f'annotate survey.fits n.ecsv {options} --overwrite')
+            assert said == '24 of 24 galaxies have a prediction\n'
+            assert read_table(folder / 'n.ecsv')['morph_dec'].unit == 'deg'
+            assert re.search(r'^dec +deg +24 ', done(f'evaluate {command}'), re.MULTILINE)
+        done(f'evaluate {command} --target ra,dec')
+
+    @pytest.mark.usefixtures('of_numbers')
+    @pytest.mark.parametrize(
+        ('command', 'message'),
+        [
+            ('fit survey.fits bad.pt --target none', "--target names 'none', which is not among"),
+            ('fit survey.fits bad.pt --target morphology', "--target names the column 'morph"),
+            ('evaluate survey.fits --model n.pt --target morphology', 'expected numbers'),
+            ('evaluate survey.fits --model n.pt --target ra', 'the model predicts 2 numbers'),
+            ('evaluate survey.fits --model n.pt --report n.html', 'expected one of classes for --'),
+            ('fit survey.fits bad.pt --target ra --strategy head', 'strategy'),
+        ],
+    )
+    def test_numbers_that_cannot_be(self, run, command, message):
+        code, _, error = run(f'{command} --source sdss-{{band}}.fits')
+        assert code == 1
+        assert message in error
+
     def test_a_model_of_votes(self, done, folder):
         model = TorchModel.load(folder / 'model.pt')
         spec = dataclasses.replace(

@@ -60,6 +60,13 @@ class TestIntervals:
         predicted, (low, high) = regressor.predict(X), regressor.predict_interval(X)
         assert np.median(high - predicted) > 1.3 * np.median(predicted - low)
 
+    def test_are_no_wider_than_the_errors_with_few_galaxies_of_many_features(self):
+        random = np.random.default_rng(0)
+        X, y = random.normal(size=(160, 400)), random.normal(size=160)
+        low, high = make().fit(X[:80], y[:80]).predict_interval(X[80:])
+        # Nothing can be learnt, and 3.3 is the width of 90 % of a normal distribution.
+        assert np.median(high - low) < 5
+
     def test_are_those_of_the_rows_to_validate_on(self):
         X, y = make_numbers(120)
         validation = np.arange(120) % 3 == 0

@@ -118,6 +118,13 @@ def test_other_things_that_pytorch_writes(tmp_path, content):
         ({'future': 1, 'version': '9.0'}, r"fields \['future'\], .* read it with version '9.0'"),
         ({'classes': 'ab'}, "'classes' of ab, expected a list of classes"),
         ({'classes': [['a'], ['b']]}, "'classes' of"),
+        ({'numbers': ['a']}, "'numbers' of .* expected a dictionary of 'unit'"),
+        ({'numbers': {'a': {'unit': 3, 'mean': 0, 'std': 1, 'scores': []}}}, "'numbers' of"),
+        ({'numbers': {'a': {'unit': '', 'mean': 0, 'std': 1, 'scores': ['x']}}}, "'numbers' of"),
+        (
+            {'numbers': {'a': {'unit': '', 'mean': 0, 'std': 1, 'scores': []}}},
+            "'numbers' of other names than its 'classes'",
+        ),
         ({'classes': ['a']}, "the weights 'head.weight' are not of"),
         ({'bands': [1, 2]}, "'bands' of"),
         ({'bands': ['a'] * 10**6}, "'bands' of"),

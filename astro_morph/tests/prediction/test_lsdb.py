@@ -8,7 +8,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
-from astro_morph import MorphologyClassifier
+from astro_morph import MorphologyClassifier, MorphologyRegressor
 from astro_morph.cutouts import CutoutSource, Mosaics
 from astro_morph.prediction.lsdb import annotate
 from astro_morph.tests.cutouts.test_mosaics import make_noise, make_positions, make_wcs, write
@@ -114,6 +114,17 @@ def test_columns_are_those_of_a_single_process(
     assert_same_columns(compute(again), expected, ['id', 'ra', 'dec', *new])
 
 
+def test_numbers_have_their_intervals(classifier, catalog, table, mosaics, tmp_path):
+    options = {'source': mosaics, 'encoder': 'random', 'random_state': 0, 'verbose': 0}
+    spec = classifier.model_.spec
+    regressor = MorphologyRegressor('id', size=spec.size, bands=spec.bands, **options).fit(table)
+    regressor.save(tmp_path / 'numbers.pt')
+    annotated = annotate(catalog, tmp_path / 'numbers.pt', source=mosaics)
+    new = ['morph_id', 'morph_id_lo', 'morph_id_hi', 'morph_novelty', 'morph_flags', 'morph_status']
+    assert annotated.columns.tolist() == [*catalog.columns, *new]
+    assert_same_columns(compute(annotated), regressor.annotate(table), ['id', *new])
+
+
 def test_columns_of_other_kinds_stay(catalog, model, mosaics):
     before, after = compute(catalog), compute(annotate(catalog, model, source=mosaics))
     for name in ('name', 'spectrum'):
@@ -178,9 +189,7 @@ def test_model_of_features_is_refused(catalog, mosaics, tmp_path):
     random = np.random.default_rng(0)
     features = MorphologyClassifier(verbose=0).fit(random.normal(size=(20, 3)), ['a', 'b'] * 10)
     features.save(tmp_path / 'features.pt')
-    with pytest.raises(
-        ValueError, match=r'plain features; it must be a classifier or .* of images'
-    ):
+    with pytest.raises(ValueError, match=r'plain features; it must predict .* from images'):
         annotate(catalog, tmp_path / 'features.pt', source=mosaics)
 
 
