@@ -70,6 +70,8 @@ def choose(predictions, n, *, criterion='diverse', positive=None, random_state=N
         msg = f'{as_written("criterion")} must be one of {CRITERIA}, got {criterion!r}'
         raise ValueError(msg)
     known = np.flatnonzero(predictions.status == 'ok')
+    if len(known) == 0:
+        return known
     n = min(n, len(known))
     probabilities = predictions.probabilities[known]
     if criterion == 'uncertain-positive':

@@ -69,7 +69,8 @@ class TestEvaluation:
         tables = parse(evaluation._repr_html_()).findall('.//table')
         shown = [[''.join(cell.itertext()) for cell in table.iter('td')] for table in tables]
         summary, classes = evaluation.summary(), evaluation.to_table()
-        assert [len(cells) for cells in shown] == [4 * len(summary), 9 * len(classes)]
+        expected = [4 * len(summary), 9 * len(classes), 5 * len(classes)]
+        assert [len(cells) for cells in shown] == expected
         assert f'{evaluation.accuracy:.3f}' in shown[0]
         assert '24 galaxies' in text_of(evaluation._repr_html_())
 

@@ -1,10 +1,13 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Votes: the likelihood, and the estimator."""
 
+import copy
+import dataclasses
 import pickle
 
 import numpy as np
 import pytest
+import torch
 from astropy.io.votable.ucd import parse_ucd
 from astropy.table import MaskedColumn, QTable, Table
 from scipy.stats import beta, dirichlet, dirichlet_multinomial
@@ -12,8 +15,9 @@ from sklearn.base import clone, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from astro_morph import MorphologyClassifier, MorphologyVotes
-from astro_morph.catalog.vote_tree import VoteTree
+from astro_morph import MorphologyClassifier, MorphologyVotes, OnnxVotes
+from astro_morph.catalog.io.tables import read_table
+from astro_morph.catalog.vote_tree import GALAXY_ZOO, VoteTree, galaxy_zoo
 from astro_morph.learning.votes import fit_votes_head
 from astro_morph.models.dirichlet import (
     concentrations,
@@ -21,6 +25,9 @@ from astro_morph.models.dirichlet import (
     log_likelihood,
     log_likelihood_gradient,
 )
+from astro_morph.models.export import export
+from astro_morph.models.torch_model import TorchModel
+from astro_morph.prediction.annotate import annotate
 from astro_morph.tests.helpers import make_blobs
 
 TREE = {
@@ -51,6 +58,10 @@ def make_votes(n, **options):
 def make_estimator(**parameters):
     options = {'encoder': 'random', 'random_state': 0, 'device': 'cpu', 'verbose': 0}
     return MorphologyVotes(TREE, **options | parameters)
+
+
+def clone_fitted(votes, **parameters):
+    return copy.copy(votes).set_params(**parameters)
 
 
 @pytest.fixture(scope='module')
@@ -234,7 +245,7 @@ class TestEstimator:
         with pytest.raises(ValueError, match=r'MorphologyVotes\.load'):
             MorphologyClassifier.load(tmp_path / 'votes.pt')
         classifier.save(tmp_path / 'classes.pt')
-        with pytest.raises(ValueError, match='holds no model of votes'):
+        with pytest.raises(ValueError, match='holds a model of classes'):
             MorphologyVotes.load(tmp_path / 'classes.pt')
 
 
@@ -284,6 +295,159 @@ class TestAnnotate:
         assert votes.annotate(cutouts.images)['row'].tolist() == list(range(24))
 
 
+def on_demand(table):
+    """Check the columns on demand of `COLUMNS_WANTED`, from the fractions and concentrations."""
+    names = [name for name in table.colnames if table[name].dtype.kind == 'f']
+    column = {name.removeprefix('morph_'): table[name].astype(float) for name in names}
+    flat = column['shape_flat_fraction']
+    total = sum(column[f'shape_{answer}_dirichlet'] for answer in ('round', 'flat', 'artifact'))
+    np.testing.assert_allclose(flat, column['shape_flat_dirichlet'] / total, rtol=1e-5)
+    np.testing.assert_allclose(column['shape_flat_votes'], 40 * flat, rtol=1e-5)
+    bulge = column['bulge_yes_fraction']
+    np.testing.assert_allclose(column['bulge_yes_votes'], 40 * flat * bulge, rtol=1e-5)
+    expected = -(bulge * np.log2(bulge) + (1 - bulge) * np.log2(1 - bulge))
+    np.testing.assert_allclose(column['bulge_entropy'], expected, rtol=1e-4)
+    np.testing.assert_allclose(column['flat_with_bulge'], flat * bulge, rtol=1e-5)
+    np.testing.assert_allclose(column['shape_asked'], 1)
+    assert 'shape_flat' not in column
+    assert 'shape_flat_std' not in column
+
+
+COLUMNS_WANTED = [
+    'fraction',
+    'dirichlet',
+    'votes',
+    'entropy',
+    'asked',
+    'flat_with_bulge = flat and bulge',
+]
+
+
+class TestColumnsOnDemand:
+    def test_of_a_table(self, votes, cutouts):
+        annotated = clone_fitted(votes, columns=COLUMNS_WANTED).annotate(cutouts)
+        on_demand(annotated)
+        for name in annotated.colnames[len(cutouts.table.colnames) :]:
+            assert annotated[name].description
+            parse_ucd(annotated[name].meta['ucd'], check_controlled_vocabulary=True)
+        description = annotated['morph_flat_with_bulge'].description
+        assert description == 'Probability of the votes: flat and bulge'
+
+    def test_of_files_and_onnx(self, votes, cutouts, tmp_path):
+        cutouts.write(tmp_path / 'cutouts.h5')
+        votes.to_onnx(tmp_path / 'votes.onnx')
+        light = OnnxVotes(tmp_path / 'votes.onnx', columns=COLUMNS_WANTED, verbose=0)
+        on_demand(light.annotate(cutouts))
+        for number, model in enumerate([light, clone_fitted(votes, columns=COLUMNS_WANTED)]):
+            model.annotate_file(tmp_path / 'cutouts.h5', tmp_path / f'{number}.ecsv')
+            on_demand(read_table(tmp_path / f'{number}.ecsv'))
+
+    def test_one_kind_alone(self, votes, cutouts):
+        annotated = clone_fitted(votes, columns=['entropy']).annotate(cutouts)
+        assert annotated.colnames[len(cutouts.table.colnames) :] == [
+            'morph_shape_entropy',
+            'morph_bulge_entropy',
+            'morph_flags',
+            'morph_status',
+        ]
+
+    def test_rows_without_an_image_are_masked(self, votes, cutouts):
+        status = np.where(np.arange(24) % 4 == 0, 'truncated', 'ok')
+        images = np.where((status == 'ok')[:, None, None, None], cutouts.images, np.nan)
+        broken = cutouts.replace(images=images, status=status)
+        annotated = clone_fitted(votes, columns=COLUMNS_WANTED).annotate(broken)
+        assert annotated['morph_status'].tolist() == status.tolist()
+        for name in ('shape_entropy', 'flat_with_bulge', 'shape_asked', 'bulge_no_votes'):
+            np.testing.assert_array_equal(annotated[f'morph_{name}'].mask, status != 'ok')
+
+    def test_names_are_as_long_as_the_longest_answer(self, cutouts):
+        tree = galaxy_zoo('ceers', '{question}_{answer}')
+        counts = np.ones((24, len(VoteTree(tree).names)))
+        fitted = MorphologyVotes(
+            tree, encoder='random', columns='fraction', random_state=0, device='cpu', verbose=0
+        ).fit(cutouts, counts)
+        names = fitted.annotate(cutouts, prefix='').colnames
+        assert 'smooth_or_featured_star_artifact_zoom_fraction' in names
+
+    @pytest.mark.parametrize(
+        ('columns', 'message'),
+        [
+            ('share', "columns has 'share', expected one of .*'dirichlet'.*, or a path"),
+            (['x = lens'], "'lens' is no answer"),
+        ],
+    )
+    def test_what_is_no_column_is_refused_before_the_work(self, cutouts, columns, message):
+        with pytest.raises(ValueError, match=message):
+            make_estimator(columns=columns).fit(cutouts)
+
+    def test_a_model_of_classes_has_none(self, classifier, cutouts):
+        with pytest.raises(ValueError, match='expected a model of votes; leave it out'):
+            annotate(classifier.model_, cutouts, columns=['fraction'])
+
+
+@pytest.fixture(scope='module')
+def of_trees(cutouts):
+    """A model of each tree, fitted to votes that were simulated along it."""
+    is_flat = np.array(cutouts.table['morphology']) == 'edge_on'
+    fitted = {}
+    for survey in GALAXY_ZOO:
+        tree = VoteTree(galaxy_zoo(survey))
+        fractions = np.random.default_rng(0).uniform(0.2, 0.8, (1, len(tree.names))).repeat(24, 0)
+        # The first answer of all is what the pictures show.
+        fractions[:, 0] = np.where(is_flat, 9, 0.1)
+        fractions /= tree.totals(fractions)[:, tree.question]
+        are_fractions = survey == 'desi'
+        asked = 40 * tree.asked(fractions)[:, tree.question]
+        values = fractions if are_fractions else np.round(asked * fractions)
+        table = cutouts.table.copy()
+        table.add_columns(values.T.tolist(), names=tree.columns)
+        options = {'voters': 40 if are_fractions else None, 'columns': ['fraction', 'dirichlet']}
+        model = MorphologyVotes(survey, encoder='random', random_state=0, device='cpu', verbose=0)
+        fitted[survey] = model.set_params(**options).fit(cutouts.replace(table=table))
+    return fitted
+
+
+@pytest.mark.parametrize('survey', GALAXY_ZOO)
+def test_votes_of_every_tree_are_learnt(of_trees, survey, cutouts):
+    is_flat = np.array(cutouts.table['morphology']) == 'edge_on'
+    tree = VoteTree(galaxy_zoo(survey))
+    predicted = of_trees[survey].predict(cutouts)
+    assert predicted[is_flat, 0].min() > predicted[~is_flat, 0].max()
+    np.testing.assert_allclose(tree.totals(predicted), 1)
+    annotated = of_trees[survey].annotate(cutouts)
+    names = annotated.colnames[len(cutouts.table.colnames) : -2]
+    assert len(names) == 2 * len(tree.names)
+    np.testing.assert_allclose(np.transpose([annotated[n] for n in names[::2]]), predicted, 1e-5)
+
+
+def test_columns_of_every_tree_come_from_onnx(of_trees, cutouts, tmp_path):
+    """The heads of all trees are written side by side, since each export takes seconds."""
+    tree, heads = {}, []
+    for survey, votes in of_trees.items():
+        heads.append(votes.model_.network.head)
+        for name, question in galaxy_zoo(survey).items():
+            leading = question['asked_after'].items()
+            tree[f'{survey}-{name}'] = question | {
+                'asked_after': {f'{survey}-{before}': answers for before, answers in leading}
+            }
+    network = copy.deepcopy(of_trees['gz2'].model_.network)
+    network.head = torch.nn.Linear(network.head.in_features, len(VoteTree(tree).names))
+    with torch.no_grad():
+        network.head.weight.copy_(torch.cat([head.weight for head in heads]))
+        network.head.bias.copy_(torch.cat([head.bias for head in heads]))
+    spec = dataclasses.replace(
+        of_trees['gz2'].model_.spec, tree=tree, classes=VoteTree(tree).names
+    )
+    export(TorchModel(spec, network), tmp_path / 'votes.onnx')
+    light = OnnxVotes(tmp_path / 'votes.onnx', columns=['fraction', 'dirichlet'], verbose=0)
+    annotated = light.annotate(cutouts)
+    for survey, votes in of_trees.items():
+        own = votes.annotate(cutouts)
+        for name in own.colnames[len(cutouts.table.colnames) : -2]:
+            came = annotated[f'morph_{survey.replace("-", "_")}_{name.removeprefix("morph_")}']
+            np.testing.assert_allclose(came, own[name], rtol=1e-3, atol=1e-4)
+
+
 class TestRefusals:
     def test_missing_column_is_named(self, cutouts):
         table = cutouts.table.copy()
@@ -329,14 +493,14 @@ class TestScikitLearn:
     def test_is_a_regressor_that_is_cloned(self):
         estimator = make_estimator(size=32)
         assert is_regressor(estimator)
-        copy = clone(estimator).set_params(voters=40)
-        assert copy.get_params()['size'] == 32
-        assert copy.get_params()['tree'] == TREE
+        other = clone(estimator).set_params(voters=40)
+        assert other.get_params()['size'] == 32
+        assert other.get_params()['tree'] == TREE
         assert estimator.voters is None
 
     def test_survives_a_pickle(self):
-        copy = pickle.loads(pickle.dumps(make_estimator()))
-        assert copy.get_params() == make_estimator().get_params()
+        again = pickle.loads(pickle.dumps(make_estimator()))
+        assert again.get_params() == make_estimator().get_params()
 
     def test_needs_to_be_fitted(self, cutouts, tmp_path):
         for task in ('predict', 'score', 'annotate'):

@@ -94,7 +94,8 @@ class TestClassifier:
         labels = MaskedColumn(blobs.table['morphology'], mask=~is_labelled)
         partly = blobs.replace(table=Table({'morphology': labels}))
         for criterion in CRITERIA:
-            chosen = classifier.query(partly, 5, criterion=criterion)
+            positive = 'round' if criterion == 'uncertain-positive' else None
+            chosen = classifier.query(partly, 5, criterion=criterion, positive=positive)
             assert len(set(chosen)) == 5
             assert not is_labelled[chosen].any()
 
@@ -169,3 +170,16 @@ class TestClassesOfOneLabel:
         labels[0] = 'merger'
         table = MorphologyClassifier(encoder='random', verbose=0).suspect_labels(blobs, labels)
         assert set(table.colnames) >= {'row', 'label', 'suggested'}
+
+
+@pytest.mark.parametrize(('positive', 'order'), [(1, [2, 1, 0]), (None, [2, 1, 0]), (0, [1, 0, 2])])
+def test_barely_positive_ones_first(positive, order):
+    predictions = predictions_of([[0.75, 0.25], [0.6, 0.4], [0.45, 0.55]])
+    chosen = choose(predictions, 3, criterion='uncertain-positive', positive=positive)
+    assert chosen.tolist() == order
+
+
+def test_certain_positives_come_before_negatives():
+    predictions = predictions_of([[0.9, 0.1], [0.01, 0.99], [0.8, 0.2], [0.4, 0.6]])
+    chosen = choose(predictions, 4, criterion='uncertain-positive', positive=1)
+    assert chosen.tolist() == [3, 1, 2, 0]
