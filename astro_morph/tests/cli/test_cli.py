@@ -467,6 +467,13 @@ class TestAnnotate:
         said = done('annotate survey.fits votes.ecsv --model votes.pt --source sdss-{band}.fits')
         assert said == '24 of 24 galaxies have a prediction\n'
         assert 'morph_edge_on_yes' in read_table(folder / 'votes.ecsv').colnames
+        done(
+            'annotate survey.fits asked.ecsv --model votes.pt --source sdss-{band}.fits --quiet '
+            "--columns 'fraction, face_on = not edge-on'"
+        )
+        names = ['morph_edge_on_no_fraction', 'morph_face_on']
+        table = read_table(folder / 'asked.ecsv')
+        np.testing.assert_allclose(*(table[name] for name in names), rtol=1e-6)
 
     def test_columns_of_two_models_stay_beside_each_other(self, done, folder):
         for number, catalogue in enumerate(['survey.fits', 'prefix0.ecsv']):

@@ -2,6 +2,7 @@
 """Tests of LSDB: a cluster computes what one process computes."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from astropy.table import Table
 
 from astro_morph import MorphologyClassifier, MorphologyRegressor
 from astro_morph.cutouts import CutoutSource, Mosaics
+from astro_morph.models.torch_model import TorchModel
 from astro_morph.prediction.lsdb import annotate
 from astro_morph.tests.cutouts.test_mosaics import make_noise, make_positions, make_wcs, write
 from astro_morph.tests.helpers import make_blobs
@@ -137,6 +139,20 @@ def test_only_the_partition_that_is_computed_is_worked_on(catalog, model, mosaic
     assert sum(calls) == 0
     n_rows = len(annotated.partitions[1].compute(progress_bar=False))
     assert sum(calls) == n_rows < N_ROWS
+
+
+def test_columns_of_votes_on_demand(catalog, model, mosaics, tmp_path):
+    of_classes = TorchModel.load(model)
+    spec = dataclasses.replace(
+        of_classes.spec,
+        tree={'edge_on': {'answers': {'yes': 'n_yes', 'no': 'n_no'}}},
+        classes=('edge_on_yes', 'edge_on_no'),
+    )
+    TorchModel(spec, of_classes.network).save(tmp_path / 'votes.pt')
+    columns = ['entropy', 'face_on = not edge-on']
+    annotated = annotate(catalog, tmp_path / 'votes.pt', source=mosaics, columns=columns)
+    new = ['morph_edge_on_entropy', 'morph_face_on', 'morph_flags', 'morph_status']
+    assert annotated.columns.tolist() == [*catalog.columns, *new]
 
 
 def test_partition_without_rows(catalog, model, mosaics):
