@@ -11,8 +11,11 @@ accuracy. The head is the logistic regression of `MorphologyClassifier`; ``--fit
 The last lines are the mean gains over random weights at home, in the survey of the first
 pretraining, and abroad. FOLDER has the folders ``galaxies`` and ``skies``.
 
+An encoder that others publish is adapted to the size of the pictures.
+
     python benchmarks/transfer.py FOLDER
     python benchmarks/transfer.py FOLDER --encoder mine=encoder.pt --rows 200
+    python benchmarks/transfer.py FOLDER --encoder nano=local-dir:zoobot-encoder-convnext_nano
 """
 
 import argparse
@@ -45,7 +48,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('folder', type=Path, help='folder of the folders galaxies and skies')
     parser.add_argument(
-        '--encoder', action='append', default=[], metavar='NAME=FILE', help='an encoder to judge'
+        '--encoder',
+        action='append',
+        default=[],
+        metavar='NAME=ENCODER',
+        help='an encoder to judge: a file, hf-hub:OWNER/NAME, local-dir:FOLDER or timm:NAME',
     )
     parser.add_argument(
         '--rows',
@@ -75,6 +82,8 @@ def main():
         labels = task.labels[rows]
         scores = {}
         for name, encoder in encoders.items():
+            if encoder.model_.spec.contract is not None:
+                encoder = encoder.adapt(cutouts)
             scores[name] = judge(encoder.transform(cutouts), labels, len(known))
             show(name, scores[name])
             gain = (scores[name] - scores['random weights']).mean(axis=1)
@@ -94,8 +103,8 @@ def encoders_to_judge(named):
         for name in bundled_names()
         if 'resnet' in name
     }
-    files = dict(text.split('=', 1) for text in named)
-    others = {name: MorphologyEncoder.load(file, verbose=0) for name, file in files.items()}
+    names = dict(text.split('=', 1) for text in named)
+    others = {name: MorphologyEncoder.load(encoder, verbose=0) for name, encoder in names.items()}
     return {'random weights': randomised(next(iter(bundled.values()))), **bundled, **others}
 
 

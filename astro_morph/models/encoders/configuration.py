@@ -6,7 +6,7 @@ import json
 import os
 
 from astro_morph.models.encoders.arguments import TIMM, check_arguments
-from astro_morph.models.encoders.contracts import MOST_CHANNELS, contract_of
+from astro_morph.models.encoders.contracts import MOST_CHANNELS, Contract, contract_of
 from astro_morph.models.encoders.resnet import ARCHITECTURES
 from astro_morph.models.spec import ModelSpec
 
@@ -79,16 +79,21 @@ class Configuration:
         if not isinstance(n_bands, int) or not 1 <= n_bands <= MOST_CHANNELS:
             msg = f'its {os.path.basename(path)} has {str(n_bands)[:50]} channels, expected 1 to 64'
             raise ValueError(msg)
-        side = arguments.get('img_size', _at(trained.get('input_size'), 1) or 224)
+        side = _at(trained.get('input_size'), 1) or 224
         contract = contract_of(
             f'{name} {trained.get("hf_hub_id")}',
             n_bands=n_bands,
-            input_size=_at(side, 0) if isinstance(side, list) else side,
+            input_size=side,
             mean=trained.get('mean') or (),
             std=trained.get('std') or (),
         )
         arguments = {n: v for n, v in arguments.items() if n not in _NOT_HANDED_ON}
         check_arguments(arguments)
+        if arguments.get('img_size') is not None:
+            # It was built for this size, whatever its family.
+            contract = Contract.from_dict(
+                dataclasses.asdict(contract) | {'input_size': _side_of(arguments['img_size'])}
+            )
         classifier = trained.get('classifier')
         classifier = classifier if isinstance(classifier, list) else [classifier]
         return cls(_spec_of(architecture, arguments, contract), tuple(f'{n}.' for n in classifier))
@@ -159,6 +164,11 @@ def _read_json(path):
         msg = f'its {os.path.basename(path)} holds no dictionary'
         raise ValueError(msg)
     return config
+
+
+def _side_of(size):
+    """Return the side of a square, which may be given as a list of two."""
+    return size[0] if isinstance(size, list) and len({*size}) == 1 else size
 
 
 def _at(value, place):
