@@ -49,8 +49,7 @@ def choose(predictions, n, *, criterion='diverse', positive=None, random_state=N
         training. ``'diverse'`` chooses galaxies of small margin that differ from each other, after
         Cluster-Margin (Citovsky et al. 2021, arXiv:2107.14263): one from each of n clusters of the
         4 n with the smallest margin. ``'uncertain-positive'`` chooses those with a probability of
-        one class of a half or more, the smallest first: many of them are of another class, and
-        teach most about the limits of a rare one.
+        one class of a half or more, the smallest first: those at the limits of a rare class.
     positive : int, default=None
         Number of the class for ``'uncertain-positive'``; the least probable on average if None.
     random_state : int, default=None
