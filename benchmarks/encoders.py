@@ -5,7 +5,8 @@ Size and speed of the architectures of published encoders, with random weights.
 An image is encoded in one view, as often as a prediction has views. No weights are downloaded.
 
     python benchmarks/encoders.py
-    python benchmarks/encoders.py --size 64 --architecture resnet18 --architecture timm:convnext_nano
+    python benchmarks/encoders.py --size 64 --architecture resnet18 \\
+        --architecture timm:convnext_nano
 """
 
 import argparse

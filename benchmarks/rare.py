@@ -70,7 +70,7 @@ def read(folder, name, encoder, n_rows):
     """Return a table of pictures and their features."""
     table = Table.read(folder / f'{name}.csv')[:n_rows]
     cutouts = ImageFiles('image', folder=folder).fetch(table, size=64)
-    return table, encoder.transform(cutouts)
+    return table, encoder.transform(cutouts).astype(float)
 
 
 def mergers(tables):

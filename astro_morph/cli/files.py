@@ -170,8 +170,8 @@ def check_encoder(encoder, *, names):
     names = [*names, *bundled_names()]
     if encoder not in names and not split_name(encoder) and not Path(encoder).is_file():
         msg = (
-            f'{as_written("encoder")} must be the file of an encoder, one of {names}, or a name that '
-            f'begins with one of {list(SCHEMES)} and a colon; {encoder!r} is none of these'
+            f'{as_written("encoder")} must be the file of an encoder, one of {names}, or a name '
+            f'that begins with one of {list(SCHEMES)} and a colon; {encoder!r} is none of these'
         )
         raise ValueError(msg)
 

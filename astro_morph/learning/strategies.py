@@ -51,8 +51,8 @@ EPOCHS_RANGE = (6, 60)
 # A learning rate three times smaller costs two points of accuracy on SDSS pictures.
 LEARNING_RATE = 0.06
 
-# Of networks without batch norms, as Zoobot is fine-tuned. By the steps above, a small ConvNeXt that
-# had learnt simulated galaxies fell from an accuracy of 0.58 to 0.19.
+# Of networks without batch norms, as Zoobot is fine-tuned. By the steps above, a small ConvNeXt
+# that had learnt simulated galaxies fell from an accuracy of 0.58 to 0.19.
 ADAM_LEARNING_RATE = 1e-4
 
 # Number of unlabelled galaxies for each labelled one, and the weight of one that the network is

@@ -169,6 +169,12 @@ def split_outputs(outputs):
     -------
     predicted, scale : ndarray of float64, shape (n, k)
         In standard deviations of the numbers.
+
+    Examples
+    --------
+    >>> from astro_morph.models.calibration import split_outputs
+    >>> split_outputs([[0.5, 0.0]])
+    (array([[0.5]]), array([[1.]]))
     """
     predicted, log_scale = np.split(np.asarray(outputs, float), 2, axis=1)
     return predicted, np.exp(np.clip(log_scale, -LARGEST_LOG_SCALE, LARGEST_LOG_SCALE))
@@ -193,6 +199,12 @@ def number_scores(outputs, target):
     -------
     scores : ndarray, shape (n, k)
         The scores; NaN where a number is NaN.
+
+    Examples
+    --------
+    >>> from astro_morph.models.calibration import number_scores
+    >>> number_scores([[0.5, 0.0]], [[0.75]])
+    array([[0.25]])
     """
     predicted, scale = split_outputs(outputs)
     return (target - predicted) / scale

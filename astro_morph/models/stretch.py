@@ -132,7 +132,8 @@ class EuclidStretch(FluxStretch):
 
     def compress(self, signal):
         """Compress flux in units of the noise, and make the channels."""
-        flux = torch.clamp((signal * self.noise)[:, self._order], min=0)
+        bands = (signal * self.noise).clamp(min=0).split(1, dim=1)
+        flux = torch.cat([bands[place] for place in self._order], 1)
         visible, *infrared = _asinh(_cut(flux) * self.factors).split(1, dim=1)
         channels = visible
         if infrared:

@@ -74,9 +74,7 @@ def build_network(spec, *, n_features=None, encoder=None):
         stages=spec.stages,
     )
     if spec.classes:
-        network.head = classification_head(
-            network.n_features, spec.n_outputs, n_hidden=spec.hidden
-        )
+        network.head = classification_head(network.n_features, spec.n_outputs, n_hidden=spec.hidden)
     return network.double() if is_of_features else network
 
 

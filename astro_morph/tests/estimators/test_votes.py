@@ -435,9 +435,7 @@ def test_columns_of_every_tree_come_from_onnx(of_trees, cutouts, tmp_path):
     with torch.no_grad():
         network.head.weight.copy_(torch.cat([head.weight for head in heads]))
         network.head.bias.copy_(torch.cat([head.bias for head in heads]))
-    spec = dataclasses.replace(
-        of_trees['gz2'].model_.spec, tree=tree, classes=VoteTree(tree).names
-    )
+    spec = dataclasses.replace(of_trees['gz2'].model_.spec, tree=tree, classes=VoteTree(tree).names)
     export(TorchModel(spec, network), tmp_path / 'votes.onnx')
     light = OnnxVotes(tmp_path / 'votes.onnx', columns=['fraction', 'dirichlet'], verbose=0)
     annotated = light.annotate(cutouts)
