@@ -51,6 +51,11 @@ def main(arguments):
     X = read_catalog(arguments.X)
     check_images(find_source(arguments, X), X)
     require_images()
+    # A column that is named is checked before the model is loaded, which takes seconds.
+    if arguments.label_column != options.LABEL_COLUMN:
+        check_labels(X, arguments.label_column)
+    if arguments.target:
+        check_numbers(X, arguments.target)
     model = load_estimator(
         arguments.model, label_column=arguments.label_column, verbose=arguments.verbose
     )

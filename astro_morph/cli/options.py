@@ -145,13 +145,14 @@ CATALOG.add_argument(
     'X', metavar='catalogue', type=Path, help='file of the catalogue, or of cutouts from fetch'
 )
 
+LABEL_COLUMN = 'morphology'
 LABELS = _shared()
 LABELS.add_argument(
     '--labels',
     dest='label_column',
     metavar='LABELS',
-    default='morphology',
-    help='column of the labels (default: morphology)',
+    default=LABEL_COLUMN,
+    help='column of the labels (default: %(default)s)',
 )
 
 OVERWRITE = _shared()

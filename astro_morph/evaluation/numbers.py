@@ -51,7 +51,7 @@ def compare_numbers(names, true, predicted, intervals, *, units=None):
     >>> errors['name', 'n', 'bias', 'coverage'].pprint()
      name  n  bias coverage
     ----- --- ---- --------
-    bulge   3  0.5      1.0
+    bulge   3  0.5        1
     """
     is_known = np.isfinite(true) & np.isfinite(predicted)
     if not is_known.any():

@@ -149,7 +149,11 @@ def _read(path):
     except (ModuleNotFoundError, PermissionError):
         raise
     except Exception as error:
-        msg = f'{os.fspath(path)!r} holds no weights, or is damaged: {in_one_line(error)}'
+        # Without the message of PyTorch, which advises to run the code in the file.
+        msg = (
+            f'{os.fspath(path)!r} is not a model file of astro_morph and holds no weights, or it '
+            'is damaged; name one that save or fit wrote, or weights of torchvision or timm'
+        )
         raise ValueError(msg) from error
     return content.get('state_dict', content) if isinstance(content, dict) else content
 

@@ -420,7 +420,8 @@ class TestAnnotate:
         assert done.stdout.splitlines()[-1] == '0 []', done.stderr
 
     @pytest.fixture(scope='class')
-    def of_numbers(self, folder):
+    @staticmethod
+    def of_numbers(folder):
         """A model of two numbers, in both forms."""
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
@@ -436,7 +437,7 @@ class TestAnnotate:
             said = done(f'annotate survey.fits n.ecsv {options} --overwrite')
             assert said == '24 of 24 galaxies have a prediction\n'
             assert read_table(folder / 'n.ecsv')['morph_dec'].unit == 'deg'
-            assert re.search(r'^dec +deg +24 ', done(f'evaluate {command}'), re.MULTILINE)
+            assert re.search(r'^ *dec +deg +24 ', done(f'evaluate {command}'), re.MULTILINE)
         done(f'evaluate {command} --target ra,dec')
 
     @pytest.mark.usefixtures('of_numbers')

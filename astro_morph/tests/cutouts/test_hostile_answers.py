@@ -195,12 +195,12 @@ def test_a_large_answer_may_take_longer_than_the_time_out(session):
 
     def slowly():
         yield b'HTTP/1.1 200 OK\r\nContent-Length: 80000\r\n\r\n'
-        for _ in range(8):
+        for _ in range(16):
             time.sleep(0.05)
-            yield bytes(10_000)
+            yield bytes(5_000)
 
     answer = Answer(b'', stream=slowly)
-    with conf.set_temp('timeout', 0.2), hello(faults=lambda request: lambda _: answer) as server:
+    with conf.set_temp('timeout', 0.6), hello(faults=lambda request: lambda _: answer) as server:
         assert len(session.get(server.url).content) == 80_000
         with conf.set_temp('max_answer_time', 0.2), pytest.raises(FetchError) as info:
             session.get(server.url)

@@ -162,8 +162,8 @@ def many(operator, n, inputs=lambda name: [name], **attributes):
         ),
         (many('Relu', 6000), [], 'has 6003 operators, expected at most 5000'),
         (
-            many('Conv', 3000, lambda name: [name, 'w'], kernel_shape=[7, 7], pads=[3] * 4),
-            [array('w', np.ones((3, 3, 7, 7)), np.float32)],
+            many('Conv', 3000, lambda name: [name, 'w'], kernel_shape=[15, 15], pads=[7] * 4),
+            [array('w', np.ones((3, 3, 15, 15)), np.float32)],
             'an image takes .* multiplications',
         ),
         (
