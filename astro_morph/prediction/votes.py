@@ -27,7 +27,7 @@ def check_columns(columns, tree):
     Parameters
     ----------
     columns : sequence of str or None
-        Each is one of `KINDS` or a path, as ``'<name> = <path>'``.
+        Each is one of ``KINDS`` or a path, as ``'<name> = <path>'``.
     tree : `~astro_morph.catalog.vote_tree.VoteTree`
         The questions.
 

@@ -96,8 +96,8 @@ class Supervised(nn.Module):
         `~astro_morph.models.networks.stage_features`; by default the features are the output of
         the encoder.
     compare : callable, default=cross_entropy
-        Returns the losses of outputs and targets, and an accuracy: `cross_entropy` for classes,
-        `number_loss` for numbers.
+        Returns the losses of outputs and targets, and an accuracy: ``cross_entropy`` for classes,
+        ``number_loss`` for numbers.
     """
 
     def __init__(self, encoder, head, views, *, target, weight, stages=(), compare=cross_entropy):
