@@ -15,8 +15,11 @@ from astro_morph import (
     CutoutSet,
     MorphologyClassifier,
     MorphologyEncoder,
+    MorphologyRegressor,
     MorphologyVotes,
     OnnxClassifier,
+    OnnxRegressor,
+    OnnxVotes,
 )
 from astro_morph.estimators.starting import starting_encoder
 from astro_morph.learning import strategies
@@ -269,3 +272,21 @@ class TestSwapOfTheBackbone:
 
 def has_momentum(part):
     return isinstance(part, nn.BatchNorm2d)
+
+
+def test_numbers_and_votes_are_predicted_by_their_files(names, blobs, tmp_path):
+    is_first = (np.array(blobs.table['morphology']) == blobs.table['morphology'][0]).astype(float)
+    options = {'encoder': names['convnext'], 'preprocessing': None, 'verbose': 0}
+    tree = {'first': {'answers': {'yes': 'n_yes', 'no': 'n_no'}}}
+    fitted = {
+        OnnxRegressor: MorphologyRegressor('is_first', **options).fit(blobs, is_first),
+        OnnxVotes: MorphologyVotes(tree, **options).fit(blobs, np.c_[is_first, 1 - is_first] * 10),
+    }
+    for read, estimator in fitted.items():
+        path = tmp_path / f'{read.__name__}.pt'
+        estimator.save(path)
+        again = type(estimator).load(path, verbose=0)
+        np.testing.assert_array_equal(again.predict(blobs), estimator.predict(blobs))
+        estimator.to_onnx(path.with_suffix('.onnx'))
+        light = read(path.with_suffix('.onnx'), verbose=0)
+        np.testing.assert_allclose(light.predict(blobs), estimator.predict(blobs), atol=1e-3)
