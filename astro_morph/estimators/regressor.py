@@ -157,6 +157,7 @@ class MorphologyRegressor(Learner, NumberPredictor, RegressorMixin, BaseEstimato
             X = validate_data(self, X, dtype=np.float64)
         numbers = numbers_of(X, y, self.target)
         values = np.column_stack([*numbers.itercols()])
+        _refuse_unknown(values, numbers.colnames)
         is_labelled = np.isfinite(values).any(axis=1)
         # Numbers that can't be learnt are refused before hours go into images and pretraining.
         _refuse_few(is_labelled, numbers.colnames)
@@ -189,6 +190,15 @@ class MorphologyRegressor(Learner, NumberPredictor, RegressorMixin, BaseEstimato
 
     def _targets(self, X, y):
         return None
+
+
+def _refuse_unknown(values, names):
+    """Raise a ValueError if one of several columns has no number."""
+    has_none = ~np.isfinite(values).any(axis=0)
+    if has_none.any() and not has_none.all():
+        unknown = [name for name, is_empty in zip(names, has_none, strict=True) if is_empty]
+        msg = f'the columns {unknown} have no number in any row; fill some in, or leave them out'
+        raise ValueError(msg)
 
 
 def _refuse_few(is_labelled, names, *, of=''):

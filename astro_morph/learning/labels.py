@@ -136,6 +136,9 @@ def numbers_of(X, y, target):
             f'several, among {cut_list(table.colnames)}; name it, or pass y'
         )
         raise ValueError(msg)
+    if len(set(names)) < len(names):
+        msg = f'{as_written("target")} is {cut_list(names)}, expected each column once'
+        raise ValueError(msg)
     values = read_numbers(table, names, 'target')
     values = np.where(np.isfinite(values), values, np.nan)
     return Table(values, names=names, units=[getattr(table[name], 'unit', None) for name in names])

@@ -74,7 +74,7 @@ def find_positive(positive, classes):
     >>> find_positive(None, ['other', 'ring']), find_positive('merger', ['merger', 'ring'])
     (1, 0)
     """
-    classes = list(classes)
+    classes = np.asarray(classes).tolist()
     kinds = [kind for kind in classes if kind != OTHER] if positive is None else [positive]
     if len(kinds) != 1 or kinds[0] not in classes:
         msg = f'{as_written("positive")} is {positive!r}, expected one of the classes {classes}'

@@ -217,3 +217,17 @@ class TestImages:
     def test_column_must_hold_numbers(self, blobs):
         with pytest.raises(ValueError, match="target names the column 'morphology'"):
             make('morphology').fit(blobs)
+
+
+@pytest.mark.parametrize(
+    ('target', 'message'),
+    [
+        (['radius', 'nothing'], r"the columns \['nothing'\] have no number in any row"),
+        (['radius', 'radius'], r"target is \['radius', 'radius'\], expected each column once"),
+    ],
+)
+def test_columns_that_teach_nothing_are_refused(blobs, target, message):
+    table = blobs.table.copy()
+    table['nothing'] = MaskedColumn(np.zeros(24), mask=True)
+    with pytest.raises(ValueError, match=message):
+        make(target).fit(blobs.replace(table=table))
