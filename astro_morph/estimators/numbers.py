@@ -158,6 +158,8 @@ class NumberPredictor(Predictor):
                 f'{len(self.units_)} numbers {[*self.model_.spec.classes]}; pass those'
             )
             raise ValueError(msg)
+        if set(table.colnames) == set(self.model_.spec.classes):
+            table = table[[*self.model_.spec.classes]]
         columns = zip(table.itercols(), self.units_, strict=True)
         return np.column_stack(
             [

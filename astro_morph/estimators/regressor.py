@@ -157,7 +157,6 @@ class MorphologyRegressor(Learner, NumberPredictor, RegressorMixin, BaseEstimato
             X = validate_data(self, X, dtype=np.float64)
         numbers = numbers_of(X, y, self.target)
         values = np.column_stack([*numbers.itercols()])
-        _refuse_unknown(values, numbers.colnames)
         is_labelled = np.isfinite(values).any(axis=1)
         # Numbers that can't be learnt are refused before hours go into images and pretraining.
         _refuse_few(is_labelled, numbers.colnames)
@@ -170,10 +169,14 @@ class MorphologyRegressor(Learner, NumberPredictor, RegressorMixin, BaseEstimato
         weight = weights_of(sample_weight, X, rows)
         rows, weight = rows[weight > 0], weight[weight > 0]
         _refuse_few(weight, numbers.colnames, of=' with a weight')
+        # Only their ratios count: the penalties are those of weights of about one.
+        weight = weight / weight.max()
+        weight = weight / weight.mean()
+        held_out = _held_out(validation_of(validation, len(X), rows))
+        _refuse_unknown(values[rows if held_out is None else rows[~held_out]], numbers.colnames)
         units = [str(column.unit or '') for column in numbers.itercols()]
         subject = Numbers(numbers.colnames, units, values[rows])
         lesson = rows, subject.standardised(values[rows]), weight
-        held_out = _held_out(validation_of(validation, len(X), rows))
         if images is None:
             features = X[rows]
             return self._learn_features(subject, features, *lesson[1:], validation=held_out)
@@ -195,9 +198,12 @@ class MorphologyRegressor(Learner, NumberPredictor, RegressorMixin, BaseEstimato
 def _refuse_unknown(values, names):
     """Raise a ValueError if one of several columns has no number."""
     has_none = ~np.isfinite(values).any(axis=0)
-    if has_none.any() and not has_none.all():
+    if has_none.any():
         unknown = [name for name, is_empty in zip(names, has_none, strict=True) if is_empty]
-        msg = f'the columns {unknown} have no number in any row; fill some in, or leave them out'
+        msg = (
+            f'the columns {unknown} have no number in any row to learn from; fill some in, or '
+            'leave them out'
+        )
         raise ValueError(msg)
 
 

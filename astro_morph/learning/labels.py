@@ -126,7 +126,8 @@ def numbers_of(X, y, target):
     names = [target] if isinstance(target, str) else list(target or ())
     if y is not None:
         table = _as_columns(y, names)
-        names = table.colnames
+        # The columns of a table are taken by name, so that others and their order do not matter.
+        names = names if names and set(names) <= set(table.colnames) else table.colnames
         if len(table) != len(X):
             msg = f'y has {len(table)} rows, X has {len(X)}; pass the numbers of each row of X'
             raise ValueError(msg)

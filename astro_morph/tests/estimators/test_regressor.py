@@ -219,6 +219,38 @@ class TestImages:
             make('morphology').fit(blobs)
 
 
+def test_columns_of_a_table_are_taken_by_name():
+    X, y = make_numbers(60)
+    numbers = Table({'a': y, 'b': 10 * X[:, 2], 'id': ['x'] * 60})
+    regressor = make(['a', 'b']).fit(X, numbers)
+    assert regressor.targets_.tolist() == ['a', 'b']
+    other = make(['b', 'a']).fit(X, numbers)
+    assert other.targets_.tolist() == ['b', 'a']
+    expected = regressor.score(X, numbers['a', 'b'])
+    for truth in (numbers['b', 'a'], numbers['b', 'a'].to_pandas(), numbers):
+        assert regressor.score(X, truth) == pytest.approx(expected)
+    np.testing.assert_allclose(other.predict(X), regressor.predict(X)[:, ::-1])
+
+
+@pytest.mark.parametrize('scale', [1e-6, 1e6, 1e300])
+def test_only_the_ratios_of_weights_count(scale):
+    X, y = make_numbers(60)
+    expected = make().fit(X, y).predict(X)
+    came = make().fit(X, y, sample_weight=np.full(60, scale)).predict(X)
+    np.testing.assert_allclose(came, expected, rtol=1e-6)
+
+
+def test_numbers_only_in_rows_that_are_not_learnt_are_refused():
+    X, y = make_numbers(60)
+    is_first = np.arange(60) < 10
+    numbers = Table({'a': y, 'b': np.where(is_first, y, np.nan)})
+    message = r"the columns \['b'\] have no number in any row to learn from"
+    with pytest.raises(ValueError, match=message):
+        make().fit(X, numbers, sample_weight=1.0 - is_first)
+    with pytest.raises(ValueError, match=message):
+        make().fit(X, numbers, validation=is_first)
+
+
 @pytest.mark.parametrize(
     ('target', 'message'),
     [
