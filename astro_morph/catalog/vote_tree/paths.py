@@ -20,8 +20,9 @@ class VotePath:
     text : str
         Answers with ``and`` between them, such as ``'featured and not edge-on and spiral'``;
         ``not`` in front of an answer means any other answer to its question. An answer is named as
-        ``<question>_<answer>``, by itself, by the question for its answer *yes*, or by some words
-        of these names. Case, hyphens, underscores and spaces make no difference.
+        ``<question>_<answer>``, by itself, or by some words of these names. A question by itself,
+        such as ``'bar'``, stands for all its answers but *no*. Case, hyphens, underscores and spaces
+        make no difference.
     tree : `~astro_morph.catalog.vote_tree.VoteTree`
         The questions.
 
@@ -59,12 +60,12 @@ class VotePath:
         self.allowed = {}
         for term in re.split(r'\band\b', text, flags=re.IGNORECASE):
             negation, term = re.fullmatch(r'\s*(not\s)?\s*(.*?)\s*', term, re.IGNORECASE).groups()
-            number = _find_answer(term, tree, text)
-            question = tree.question[number]
+            named = _find_answers(term, tree, text)
+            question = _question(named, tree)
             answers = self.allowed.setdefault(
                 int(question), set(np.flatnonzero(tree.question == question).tolist())
             )
-            answers &= answers - {number} if negation else {number}
+            answers &= answers - named if negation else named
             if not answers:
                 msg = f'path {text!r} excludes all answers to {self._names[question]!r}'
                 raise ValueError(msg)
@@ -120,27 +121,49 @@ class VotePath:
 
 
 def _words(name):
-    return re.split(r'[-_\s]+', name.lower())
+    # Some projects write 'features', others 'featured'.
+    return re.split(r'[-_\s]+', name.lower().replace('features', 'featured'))
 
 
-def _find_answer(term, tree, text):
-    """Return the number of the answer that a term of a path names."""
-    wanted = _words(term)
-    numbers = range(len(tree.names))
-    questions = [_words(question) for question in tree.questions]
-    answers = [_words(answer) for parts in tree.questions.values() for answer in parts['answers']]
-    is_yes = [answer == ['yes'] for answer in answers]
-    # The first of these rules that some answer follows decides.
-    found = (
-        [i for i in numbers if _words(tree.names[i]) == wanted]
-        or [i for i in numbers if answers[i] == wanted]
-        or [i for i in numbers if is_yes[i] and questions[tree.question[i]] == wanted]
-        or [i for i in numbers if set(wanted) <= set(answers[i])]
-        + [i for i in numbers if is_yes[i] and set(wanted) <= set(questions[tree.question[i]])]
-    )
+def _find_answers(term, tree, text):
+    """Return the numbers of the answers to one question that a term of a path names."""
+    found = _fitting(_words(term), tree)
+    if len(found) > 1:
+        # Of questions that follow each other the first is meant.
+        named = set().union(*found)
+        first = [each for each in found if not named & set(tree.leading[_question(each, tree)])]
+        found = first if len(first) == 1 else found
     if len(found) != 1:
-        names = [tree.names[i] for i in found or numbers]
+        names = [tree.names[i] for i in sorted(set().union(*found))] or tree.names
         came = 'fits several answers' if found else 'is no answer'
         msg = f'path {text!r}: {term!r} {came}, expected one of {cut_list(names)}'
         raise ValueError(msg)
     return found[0]
+
+
+def _question(answers, tree):
+    return tree.question[min(answers)]
+
+
+def _fitting(wanted, tree):
+    """Return the sets of answers that some words may name."""
+    numbers = range(len(tree.names))
+    answers = [_words(answer) for parts in tree.questions.values() for answer in parts['answers']]
+    questions = [_words(question) for question in tree.questions]
+    whole = [questions[tree.question[i]] + answers[i] for i in numbers]
+    # A question by itself stands for all its answers but 'no'.
+    affirmed = [
+        (question, {i for i in numbers if tree.question[i] == k and answers[i] != ['no']})
+        for k, question in enumerate(questions)
+        if any(tree.question[i] == k and answers[i] == ['no'] for i in numbers)
+    ]
+    wanted_set = set(wanted)
+    # The first of these rules that some answer follows decides.
+    return (
+        [{i} for i in numbers if whole[i] == wanted]
+        or [{i} for i in numbers if answers[i] == wanted]
+        or [allowed for question, allowed in affirmed if ''.join(question) == ''.join(wanted)]
+        or [{i} for i in numbers if wanted_set <= set(answers[i])]
+        + [allowed for question, allowed in affirmed if wanted_set <= set(question)]
+        or [{i} for i in numbers if wanted_set <= set(whole[i]) and wanted_set & set(answers[i])]
+    )

@@ -191,7 +191,33 @@ def test_wrong_path_is_refused(path, message):
 
 @pytest.mark.parametrize('survey', GALAXY_ZOO)
 def test_usual_path_is_found_in_each_tree(survey):
-    featured = 'features' if survey in ('gz2', 'hubble', 'candels') else 'featured'
-    edge_on = 'edgeon' if survey == 'gz2' else 'disk edge-on'
-    path = VotePath(f'{featured} and not {edge_on} and spiral', VoteTree(galaxy_zoo(survey)))
-    assert len(path.allowed) == 3
+    tree = VoteTree(galaxy_zoo(survey))
+    path = VotePath('featured and not edge-on and spiral', tree)
+    names = [[tree.names[i] for i in numbers] for numbers in path.allowed.values()]
+    assert [len(answers) for answers in names] == [1, 1, 1]
+    for (answer,), part in zip(names, ('_feature', '_no', 'spiral'), strict=True):
+        assert part in answer
+
+
+@pytest.mark.parametrize(
+    ('survey', 'path', 'expected'),
+    [
+        ('decals-dr5', 'bar', ['bar_strong', 'bar_weak']),
+        ('decals-dr5', 'not bar', ['bar_no']),
+        ('decals-dr5', 'strong bar', ['bar_strong']),
+        ('decals-dr12', 'bar', ['bar_yes']),
+        ('gz2', 'bar', ['bar_bar']),
+        ('gz2', 'round', ['rounded_completely_round']),
+        ('candels', 'edge-on', ['disk-edge-on_yes']),
+    ],
+)
+def test_a_question_stands_for_its_answers_but_no(survey, path, expected):
+    tree = VoteTree(galaxy_zoo(survey))
+    (allowed,) = VotePath(path, tree).allowed.values()
+    assert sorted(tree.names[i] for i in allowed) == expected
+
+
+@pytest.mark.parametrize('survey', ['hubble', 'decals-dr12'])
+def test_round_is_not_a_rounded_bulge(survey):
+    with pytest.raises(ValueError, match='round'):
+        VotePath('round', VoteTree(galaxy_zoo(survey)))
