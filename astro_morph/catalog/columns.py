@@ -18,6 +18,9 @@ _PROBABILITY_UCD = 'stat.probability;src.morph.type'
 _LONGEST_CLASS_NAME = 40
 _LONGEST_NUMBER_NAME = 55
 
+# Columns that every prediction has: a number of such a name gets another one.
+_QUALITY_NAMES = ('novelty', 'flags', 'status')
+
 
 def probability_columns(classes, *, prefix='morph_'):
     """
@@ -193,7 +196,9 @@ def write_numbers(
     # A masked number is none that overflowed.
     status = _with_not_finite(status, *(np.ma.filled(c, 0) for c in numbers.itercols()))
     flags = _as_array('flags', flags, np.int32, (len(table),))
-    names = _column_names(numbers.colnames, prefix, longest=_LONGEST_NUMBER_NAME)
+    names = _column_names(
+        numbers.colnames, prefix, longest=_LONGEST_NUMBER_NAME, taken=_QUALITY_NAMES
+    )
     columns = [
         _number_column(
             name,
@@ -202,6 +207,7 @@ def write_numbers(
             column.description,
             column.meta,
             unit=column.unit,
+            dtype=column.dtype,
         )
         for name, column in zip(names, numbers.itercols(), strict=True)
     ]
@@ -289,9 +295,9 @@ def _novelty_column(novelty, status, prefix):
     )
 
 
-def _number_column(name, values, mask, description, meta, *, unit=None):
+def _number_column(name, values, mask, description, meta, *, unit=None, dtype=np.float32):
     return MaskedColumn(
-        np.where(mask, np.nan, values).astype(np.float32),
+        np.where(mask, np.nan, values).astype(dtype),
         name=name,
         mask=mask,
         fill_value=np.nan,
@@ -319,10 +325,10 @@ def _quality_columns(status, flags, prefix):
     ]
 
 
-def _column_names(values, stem, *, longest=_LONGEST_CLASS_NAME):
+def _column_names(values, stem, *, longest=_LONGEST_CLASS_NAME, taken=()):
     """Turn values into distinct column names that are valid in FITS, VOTable and SQL."""
     names = []
-    taken = set()
+    taken = {f'{stem}{word}'.lower() for word in taken}
     for value in values:
         ascii_text = unicodedata.normalize('NFKD', str(value)).encode('ascii', 'ignore').decode()
         word = re.sub(r'\W+', '_', ascii_text).strip('_')[:longest] or 'class'

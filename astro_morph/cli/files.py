@@ -40,7 +40,7 @@ __all__ = [
 
 # Endings of the files of models that PyTorch writes. A model of another name could be taken for a
 # catalogue, or replace one.
-MODEL_ENDINGS = ('.pt', '.pth')
+MODEL_ENDINGS = ('.pt', '.pth', '.safetensors')
 
 # Flux is read as float32.
 BYTES_A_PIXEL = 4
@@ -235,7 +235,7 @@ def check_model(path):
         )
         raise FileNotFoundError(msg)
     is_torch = zipfile.is_zipfile(check_exists(path))
-    if path.suffix != '.onnx' and not is_torch:
+    if path.suffix not in ('.onnx', '.safetensors') and not is_torch:
         msg = f'{str(path)!r} is no model of astro_morph; name a file that fit or export wrote'
         raise ValueError(msg)
     return path

@@ -69,6 +69,9 @@ def main(arguments):
     """Run the task."""
     check_output(arguments.output, endings=MODEL_ENDINGS, overwrite=arguments.overwrite)
     check_encoder(arguments.encoder, names=['auto', 'moco', 'random'])
+    if arguments.target is not None and arguments.tree is not None:
+        msg = '--target learns numbers and --tree votes; give one of them'
+        raise ValueError(msg)
     X = read_catalog(arguments.X)
     if arguments.target is not None:
         check_numbers(X, arguments.target)

@@ -28,13 +28,13 @@ from astro_morph.learning.training.monitoring import Monitor
 from astro_morph.learning.training.views import training_views
 from astro_morph.models.building import build_model
 from astro_morph.models.encoders.hub import load_encoder
-from astro_morph.models.encoders.names import split_name
+from astro_morph.models.encoders.names import SCHEMES, split_name
 from astro_morph.models.encoders.publishing import write_hub_folder
 from astro_morph.models.encoders.resnet import ARCHITECTURES
 from astro_morph.models.running import run_batches
 from astro_morph.models.spec import SMALLEST_SIDE, ModelSpec
 from astro_morph.models.torch_model import TorchModel, build_network
-from astro_morph.models.weights import bundled_path
+from astro_morph.models.weights import bundled_names, bundled_path
 from astro_morph.photometry import Preprocessor
 from astro_morph.prediction.brightness import Brightness
 from astro_morph.prediction.predict import prepare, request
@@ -287,8 +287,8 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
         Parameters
         ----------
         name : str
-            The name of a bundled one, such as ``'sdss-moco-resnet18'``; or ``'hf-hub:owner/name'``,
-            ``'local-dir:folder'`` or ``'timm:name'``, see
+            The name of a bundled one, such as ``'sdss-moco-resnet18'``; ``'hf-hub:owner/name'``,
+            ``'local-dir:folder'`` or ``'timm:name'``; or the path of a file of weights, see
             `~astro_morph.models.encoders.hub.load_encoder`.
         **parameters
             Parameters of the estimator.
@@ -312,7 +312,15 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
         >>> encoder.model_.n_features
         1408
         """
-        return cls.load(name if split_name(name) else bundled_path(name), **parameters)
+        if name in bundled_names():
+            return cls.load(bundled_path(name), **parameters)
+        if not split_name(name) and not os.path.exists(name):
+            msg = (
+                f'name must be one of {bundled_names()}, begin with one of {list(SCHEMES)} and a '
+                f'colon, or be the path of a file of weights; {name!r} is none of these'
+            )
+            raise ValueError(msg)
+        return cls.load(name, **parameters)
 
     def to_hub(self, folder, *, overwrite=False):
         """

@@ -2,6 +2,7 @@
 """Active learning: rank the galaxies to label next, and find labels that are likely wrong."""
 
 import warnings
+from numbers import Integral
 
 import numpy as np
 from astropy.table import Table
@@ -10,6 +11,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_scalar
 
 from astro_morph.learning.heads import linear_head
 from astro_morph.utils.messages import as_written
@@ -62,12 +64,13 @@ def choose(predictions, n, *, criterion='diverse', positive=None, random_state=N
 
     Raises
     ------
-    ValueError
-        If the criterion is unknown.
+    TypeError, ValueError
+        If the criterion is unknown, or n is no positive integer.
     """
     if criterion not in CRITERIA:
         msg = f'{as_written("criterion")} must be one of {CRITERIA}, got {criterion!r}'
         raise ValueError(msg)
+    check_scalar(n, 'n', Integral, min_val=1)
     known = np.flatnonzero(predictions.status == 'ok')
     if len(known) == 0:
         return known

@@ -91,7 +91,7 @@ def number_columns(spec, outputs):
         masked where they are infinite.
     """
     predictions = [expected_numbers(spec, outputs), *number_intervals(spec, outputs)]
-    columns = []
+    columns = Table()
     for k, (name, unit) in enumerate(zip(spec.numbers, units_of(spec), strict=True)):
         descriptions = (
             (name, 'stat.fit.param', f'Predicted {name}'),
@@ -101,8 +101,9 @@ def number_columns(spec, outputs):
         for (column, ucd, description), numbers in zip(descriptions, predictions, strict=True):
             values = np.ma.masked_where(np.isinf(numbers[:, k]), numbers[:, k])
             about = {'unit': unit, 'description': description, 'meta': {'ucd': ucd}}
-            columns.append(MaskedColumn(values, name=column, **about))
-    return Table(columns)
+            column = MaskedColumn(values, name=column, **about)
+            columns.add_column(column, rename_duplicate=True)
+    return columns
 
 
 def _standard(spec):

@@ -57,6 +57,9 @@ def check_columns(columns, tree):
     kinds, paths = [], {}
     for column in columns or ():
         name, is_path, text = str(column).partition('=')
+        if is_path and name.strip() in paths:
+            msg = f'{as_written("columns")} has two paths of the name {name.strip()!r}; rename one'
+            raise ValueError(msg)
         if is_path and name.strip():
             paths[name.strip()] = VotePath(text, tree)
         elif column in KINDS:
@@ -67,7 +70,7 @@ def check_columns(columns, tree):
                 "as 'spirals = featured and not edge-on and spiral'"
             )
             raise ValueError(msg)
-    return kinds, paths
+    return list(dict.fromkeys(kinds)), paths
 
 
 def vote_columns(spec, logits, *, columns=None):
@@ -151,4 +154,7 @@ def _values(alpha, tree):
 
 
 def _add(table, name, values, ucd, description):
-    table.add_column(Column(values, name=name, description=description, meta={'ucd': ucd}))
+    # In single precision, as probabilities of classes are.
+    column = Column(values.astype(np.float32), name=name, description=description)
+    column.meta['ucd'] = ucd
+    table.add_column(column, rename_duplicate=True)

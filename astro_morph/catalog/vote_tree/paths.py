@@ -21,8 +21,8 @@ class VotePath:
         Answers with ``and`` between them, such as ``'featured and not edge-on and spiral'``;
         ``not`` in front of an answer means any other answer to its question. An answer is named as
         ``<question>_<answer>``, by itself, or by some words of these names. A question by itself,
-        such as ``'bar'``, stands for all its answers but *no*. Case, hyphens, underscores and spaces
-        make no difference.
+        such as ``'bar'``, stands for all its answers but *no*. Case, hyphens, underscores and
+        spaces make no difference.
     tree : `~astro_morph.catalog.vote_tree.VoteTree`
         The questions.
 

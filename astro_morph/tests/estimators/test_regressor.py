@@ -263,3 +263,21 @@ def test_columns_that_teach_nothing_are_refused(blobs, target, message):
     table['nothing'] = MaskedColumn(np.zeros(24), mask=True)
     with pytest.raises(ValueError, match=message):
         make(target).fit(blobs.replace(table=table))
+
+
+@pytest.mark.parametrize('names', [['status', 'flags'], ['novelty', 'x'], ['x', 'x_lo']])
+def test_names_of_other_columns_are_numbered(blobs, names):
+    table = blobs.table.copy()
+    table.add_columns([table['elongation'], table['radius']], names=names)
+    annotated = make(names).fit(blobs.replace(table=table)).annotate(blobs)
+    assert len(annotated.colnames) == len(blobs.table.colnames) + 9
+    assert (annotated['morph_status'] == 'ok').all()
+
+
+@pytest.mark.parametrize('factor', [1e41, 1e-41])
+def test_columns_hold_numbers_beyond_single_precision(blobs, factor):
+    truth = np.asarray(blobs.table['radius'], float) * factor
+    regressor = make().fit(blobs, truth)
+    came = regressor.annotate(blobs)['morph_number']
+    np.testing.assert_allclose(came, regressor.predict(blobs))
+    assert np.isfinite(came).all()
