@@ -190,6 +190,8 @@ class MorphologyRegressor(Learner, NumberPredictor, RegressorMixin, BaseEstimato
     def _adopt(self, model, path):
         self._check_predicts('numbers', model, path)
         self.model_ = model
+        if self.target is None:
+            self.target = list(model.spec.classes)
 
     def _targets(self, X, y):
         return None

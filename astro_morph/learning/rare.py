@@ -74,8 +74,9 @@ def find_positive(positive, classes):
     >>> find_positive(None, ['other', 'ring']), find_positive('merger', ['merger', 'ring'])
     (1, 0)
     """
-    classes = np.asarray(classes).tolist()
-    kinds = [kind for kind in classes if kind != OTHER] if positive is None else [positive]
+    # By their text, since labels that are searched for become text.
+    classes = [str(kind) for kind in classes]
+    kinds = [kind for kind in classes if kind != OTHER] if positive is None else [str(positive)]
     if len(kinds) != 1 or kinds[0] not in classes:
         msg = f'{as_written("positive")} is {positive!r}, expected one of the classes {classes}'
         raise ValueError(msg)

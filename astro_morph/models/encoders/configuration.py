@@ -75,11 +75,11 @@ class Configuration:
         if not is_dict or not isinstance(architecture, str):
             msg = f'its {os.path.basename(path)} names no architecture of timm with its arguments'
             raise ValueError(msg)
-        n_bands = arguments.get('in_chans', _at(trained.get('input_size'), 0) or 3)
+        declared, side = _input_size(trained, path)
+        n_bands = arguments.get('in_chans', declared)
         if not isinstance(n_bands, int) or not 1 <= n_bands <= MOST_CHANNELS:
             msg = f'its {os.path.basename(path)} has {str(n_bands)[:50]} channels, expected 1 to 64'
             raise ValueError(msg)
-        side = _at(trained.get('input_size'), 1) or 224
         contract = contract_of(
             f'{name} {trained.get("hf_hub_id")}',
             n_bands=n_bands,
@@ -158,7 +158,7 @@ def _read_json(path):
         with open(path, encoding='utf-8') as file:
             config = json.load(file)
     except (ValueError, RecursionError) as error:
-        msg = f'its {os.path.basename(path)} is no JSON: {error}'
+        msg = f'its {os.path.basename(path)} is no JSON'
         raise ValueError(msg) from error
     if not isinstance(config, dict):
         msg = f'its {os.path.basename(path)} holds no dictionary'
@@ -171,6 +171,14 @@ def _side_of(size):
     return size[0] if isinstance(size, list) and len({*size}) == 1 else size
 
 
-def _at(value, place):
-    """Return an element of a list, None where there is no such list."""
-    return value[place] if isinstance(value, list) and len(value) > place else None
+def _input_size(trained, path):
+    """Return channels and side of the input; those of most encoders if they are not declared."""
+    size = trained.get('input_size', [3, 224, 224])
+    is_list = isinstance(size, list) and len(size) == 3
+    if not is_list or not all(type(n) is int and n > 0 for n in size) or size[1] != size[2]:
+        msg = (
+            f'its {os.path.basename(path)} has the input size {str(size)[:50]}, expected channels '
+            'and two equal sides'
+        )
+        raise ValueError(msg)
+    return size[0], size[1]

@@ -18,7 +18,7 @@ ZOOBOT_ZOOM = 1.2
 EUCLID_FACTORS = {'VIS': 100.0, 'Y': 0.2}
 
 _STRETCHES = ('picture', 'lupton', 'euclid')
-_LARGEST_SIDE = 4096
+_LARGEST_SIDE = 1024
 
 #: More channels are in no file that can be used.
 MOST_CHANNELS = 64

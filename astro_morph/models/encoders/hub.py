@@ -212,9 +212,25 @@ def _build(configuration, weights, device):
         if not name.startswith(configuration.classifier)
     }
     encoder = fill_network(functools.partial(build_encoder, spec), weights)
+    _check_runs(encoder, spec)
     network = build_network(spec, encoder=encoder)
     _set_stretch(network.stretch, configuration.stretch)
     return TorchModel(spec, network, device=device).stamped('')
+
+
+@torch.no_grad()
+def _check_runs(encoder, spec):
+    """Refuse an encoder that has no finite features of an image."""
+    side = spec.input_size or spec.size
+    image = torch.rand(1, len(spec.channels), side, side, generator=torch.Generator())
+    try:
+        features, _ = encoder.eval().forward_stages(image)
+    except (IndexError, RuntimeError) as error:
+        msg = f'it takes no image of {side} x {side} pixels: {in_one_line(error)}'
+        raise ValueError(msg) from error
+    if features.shape != (1, encoder.n_features) or not features.isfinite().all():
+        msg = f'its features of an image are not {encoder.n_features} finite numbers'
+        raise ValueError(msg)
 
 
 def _set_stretch(stretch, state):

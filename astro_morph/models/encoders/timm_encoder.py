@@ -52,9 +52,12 @@ class TimmEncoder(nn.Module):
                 architecture, in_chans=n_bands, num_classes=0, **(arguments or {})
             )
             parts = self.network.feature_info
-        except (TypeError, AttributeError, AssertionError, RuntimeError) as error:
+        except (TypeError, AttributeError, AssertionError, IndexError, RuntimeError) as error:
             msg = f'timm builds no {architecture!r} with the arguments {arguments}: {error}'
             raise ValueError(msg) from error
+        if len(parts) < 4:
+            msg = f'{architecture!r} with the arguments {arguments} has fewer than four stages'
+            raise ValueError(msg)
         _replace_pools(self.network)
         self.n_features = getattr(self.network, 'head_hidden_size', self.network.num_features)
         n = len(parts)

@@ -29,6 +29,7 @@ MISTAKES = [
     # The catalogue.
     Mistake(f'annotate servey.fits out.fits --model model.pt {TILES}', "no file 'servey.fits'"),
     Mistake(f'fit tiles out.pt {TILES}', "'tiles' is a folder; name a file in it"),
+    Mistake(f'fit survey.fits out.pt --tree gz2 --target ra {TILES}', 'give one of them'),
     Mistake(f'fit notes.txt out.pt {TILES}', "'notes.txt' must end in one of .fits"),
     Mistake(f'fit empty.fits out.pt {TILES}', "catalogue 'empty.fits' cannot be read"),
     Mistake(f'annotate half.fits o.fits --model model.pt {TILES}', "'half.fits' cannot be read"),

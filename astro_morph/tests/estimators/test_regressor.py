@@ -185,6 +185,7 @@ class TestImages:
         np.testing.assert_array_equal(loaded.predict(blobs), regressor.predict(blobs))
         assert loaded.evaluate(blobs)['unit'].tolist() == ['', 'arcsec']
         assert loaded.targets_.tolist() == ['elongation', 'radius']
+        assert loaded.fit(blobs).targets_.tolist() == ['elongation', 'radius']
 
     def test_quantities_stay_quantities_in_a_qtable(self, blobs):
         cutouts = blobs.replace(table=QTable(blobs.table))

@@ -28,6 +28,7 @@ from astro_morph.models.dirichlet import (
 from astro_morph.models.export import export
 from astro_morph.models.torch_model import TorchModel
 from astro_morph.prediction.annotate import annotate
+from astro_morph.prediction.votes import check_columns
 from astro_morph.tests.helpers import make_blobs
 
 TREE = {
@@ -536,3 +537,10 @@ class TestScikitLearn:
         annotated = make_estimator().fit(X, np.ones((9, 5))).annotate(X)
         assert isinstance(annotated, Table)
         assert annotated['morph_status'].tolist() == ['ok'] * 9
+
+
+def test_columns_of_one_name():
+    tree = VoteTree(galaxy_zoo('gz2'))
+    assert check_columns(['fraction', 'fraction'], tree)[0] == ['fraction']
+    with pytest.raises(ValueError, match="two paths of the name 'a'"):
+        check_columns(['a = smooth', 'a = featured'], tree)

@@ -183,3 +183,9 @@ def test_certain_positives_come_before_negatives():
     predictions = predictions_of([[0.9, 0.1], [0.01, 0.99], [0.8, 0.2], [0.4, 0.6]])
     chosen = choose(predictions, 4, criterion='uncertain-positive', positive=1)
     assert chosen.tolist() == [3, 1, 2, 0]
+
+
+@pytest.mark.parametrize('n', [0, -1, 2.5, 'a'])
+def test_a_count_that_is_none_is_refused(three, n):
+    with pytest.raises((TypeError, ValueError), match=r'^n '):
+        choose(three, n)

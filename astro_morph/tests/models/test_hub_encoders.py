@@ -17,6 +17,7 @@ from astro_morph.models.encoders.hub import load_encoder
 from astro_morph.models.encoders.names import split_name
 from astro_morph.models.stretch import EuclidStretch
 from astro_morph.models.torch_model import TorchModel
+from astro_morph.models.weights.files import read_safetensors, write_safetensors
 
 timm = pytest.importorskip('timm')
 
@@ -173,7 +174,7 @@ def test_weights_of_torchvision_on_disk(tmp_path, file, n_bands):
         network = torchvision.models.resnet18()
         network.conv1 = torch.nn.Conv2d(n_bands, 64, 7, 2, 3, bias=False)
     write(network.state_dict(), tmp_path / file)
-    encoder = MorphologyEncoder.load(tmp_path / file).model_.network.encoder
+    encoder = MorphologyEncoder.from_pretrained(str(tmp_path / file)).model_.network.encoder
     network.fc = torch.nn.Identity()
     images = random_images(1, n_bands, 64, 64)
     torch.testing.assert_close(encoder(images), network.eval()(images))
@@ -299,6 +300,20 @@ class TestToHub:
         ({'pretrained_cfg': {'mean': [0.5]}}, 'a mean or a deviation for other channels'),
         ({'pretrained_cfg': {'std': [0, 0, 0]}}, "'std' of"),
         ({'pretrained_cfg': {'input_size': [3, 10**9, 10**9]}}, "'input_size' of"),
+        ({'pretrained_cfg': {'input_size': [3, 4096, 4096]}}, "'input_size' of"),
+        ({'pretrained_cfg': {'input_size': [3, 32, 64]}}, 'expected channels and two equal sides'),
+        ({'pretrained_cfg': {'input_size': [3, 0, 0]}}, 'expected channels and two equal sides'),
+        ({'pretrained_cfg': {'input_size': 'a'}}, 'expected channels and two equal sides'),
+        (
+            {'pretrained_cfg': {'input_size': [3, 1, 1], 'classifier': 'head.fc'}},
+            'takes no image of 1 x 1 pixels',
+        ),
+        (
+            {'pretrained_cfg': {'std': [1e-300] * 3, 'mean': [0] * 3, 'classifier': 'head.fc'}},
+            'are not .* finite numbers',
+        ),
+        ({'model_args': {'global_pool': ''}}, 'are not .* finite numbers|takes no image'),
+        ({'model_args': {'depths': [1, 1]}}, 'fewer than four stages|timm builds no|lacks weights'),
         ({'pretrained_cfg': {'classifier': 7}}, 'has the unknown weights'),
         ({'astro_morph': {'spec': '{}'}}, 'is not that of an encoder'),
     ],
@@ -318,6 +333,23 @@ def test_configuration_that_is_none(tmp_path, text):
     (tmp_path / 'bad' / 'config.json').write_text(text)
     with pytest.raises(ValueError, match=r'its config\.json'):
         load_encoder(f'local-dir:{tmp_path / "bad"}')
+
+
+@pytest.mark.parametrize('value', [np.inf, np.nan, 3e38])
+def test_weights_that_are_no_numbers(tmp_path, value):
+    published(tmp_path / 'bad')
+    path = tmp_path / 'bad' / 'model.safetensors'
+    weights, metadata = read_safetensors(path)
+    name = next(name for name, tensor in weights.items() if tensor.ndim == 4)
+    weights[name].fill_(value)
+    write_safetensors(path, weights, metadata)
+    with pytest.raises(ValueError, match='finite numbers'):
+        load_encoder(f'local-dir:{path.parent}')
+
+
+def test_unknown_name_is_told_the_known_ones():
+    with pytest.raises(ValueError, match=r"one of .*sdss-moco.*'local-dir'.*'nothing' is none"):
+        MorphologyEncoder.from_pretrained('nothing')
 
 
 @pytest.mark.parametrize('damage', ['truncated', 'length', 'text', 'empty'])
