@@ -194,7 +194,7 @@ def test_a_large_answer_may_take_longer_than_the_time_out(session):
     """While it comes at a useful speed."""
 
     def slowly():
-        yield b'HTTP/1.1 200 OK\r\nContent-Length: 80000\r\n\r\n'
+        yield b'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 80000\r\n\r\n'
         for _ in range(16):
             time.sleep(0.05)
             yield bytes(5_000)

@@ -260,7 +260,7 @@ class TestFile:
             MorphologyClassifier.load(tmp_path / 'encoder.pt')
 
     def test_unknown_bundled_encoder_is_refused(self):
-        with pytest.raises(ValueError, match="no bundled model 'nonsense'; pass one of"):
+        with pytest.raises(ValueError, match=r"name must be one of .*; 'nonsense' is none of these"):
             MorphologyEncoder.from_pretrained('nonsense')
 
 
