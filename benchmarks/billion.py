@@ -17,7 +17,7 @@ are not finished. Pixels are counted as 4 bytes; tile-compressed images take les
 import argparse
 from typing import NamedTuple
 
-BLOCK = 2**20  # bytes that are asked for at once, as in astro_morph.images.urls
+BLOCK = 2**20  # bytes that are asked for at once, as in astro_morph.images.remote.urls
 BYTES_PER_PIXEL = 4
 
 

@@ -18,7 +18,7 @@ from astro_morph.cutouts.mosaics import Mosaics
 from astro_morph.cutouts.outcome import Outcome
 from astro_morph.cutouts.sdss_pictures import as_pictures
 from astro_morph.cutouts.source import CutoutSource
-from astro_morph.images.urls import find_files
+from astro_morph.images.remote.urls import find_files
 from astro_morph.utils.messages import as_written, cut_list, for_caller
 
 __all__ = [

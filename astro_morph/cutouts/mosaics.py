@@ -21,6 +21,7 @@ from astro_morph.cutouts.sizes import SAME_SCALE, framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.companions import keep_images, keep_one_a_place, rank_names
 from astro_morph.images.errors import ImageError
+from astro_morph.images.remote.urls import RemoteImage, bracket_readings, find_files, is_url, locate
 from astro_morph.images.stitching import (
     LATTICE,
     STENCIL,
@@ -30,7 +31,6 @@ from astro_morph.images.stitching import (
     north_up,
 )
 from astro_morph.images.tiles import SkyImage, Tile, TilePixels
-from astro_morph.images.urls import RemoteImage, bracket_readings, find_files, is_url, locate
 from astro_morph.utils.messages import as_written, for_caller
 
 __all__ = ['Mosaics']

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Tests of `astro_morph.images.urls`: mosaics at URLs give the same cutouts as on disk."""
+"""Tests of `astro_morph.images.remote.urls`: mosaics at URLs give the same cutouts as on disk."""
 
 import contextlib
 import functools
