@@ -18,6 +18,7 @@ The function also answers all paths that begin with its own, unless a longer one
 import contextlib
 import json
 import multiprocessing
+import re
 import socket
 import struct
 import sys
@@ -30,7 +31,7 @@ from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ['Answer', 'Request', 'Server', 'ServerProcess', 'not_found']
+__all__ = ['Answer', 'Request', 'Server', 'ServerProcess', 'not_found', 'send_range']
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class Request:
         end.
     status : int, default=None
         The HTTP status of the answer.
+    headers : dict, default={}
+        The headers of the request, with names in lower case.
     """
 
     method: str
@@ -107,6 +110,7 @@ class Request:
     started: float
     ended: float | None = None
     status: int | None = None
+    headers: dict = field(default_factory=dict)
 
     @property
     def params(self):
@@ -225,6 +229,35 @@ def _serve_until_told(pipe, args, options):
             pipe.send(list(server.requests))
 
 
+def send_range(content, request):
+    """
+    Answer with a file, or with the range of its bytes that is asked for, as object storage does.
+
+    A list of several ranges is ignored, as by Amazon S3, and the whole file is sent.
+
+    Parameters
+    ----------
+    content : bytes or memoryview
+        The file.
+    request : `Request`
+        The request.
+
+    Returns
+    -------
+    answer : `Answer`
+        With status 206 and a header ``Content-Range`` for a range.
+    """
+    whole = {'Accept-Ranges': 'bytes'}
+    asked = re.fullmatch(r'bytes=(\d+)-(\d+)', request.headers.get('range', ''))
+    if asked is None:
+        return Answer(bytes(content), 'application/fits', headers=whole)
+    start, end = int(asked[1]), min(int(asked[2]) + 1, len(content))
+    if start >= end:
+        return Answer('', 'text/plain', 416, {'Content-Range': f'bytes */{len(content)}'})
+    where = {'Content-Range': f'bytes {start}-{end - 1}/{len(content)}'}
+    return Answer(bytes(content[start:end]), 'application/fits', 206, whole | where)
+
+
 def not_found(sky, request):
     """Answer that nothing is at the path."""
     return Answer(f'<html><body>Not found: {request.path}</body></html>', status=404)
@@ -278,7 +311,7 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             request.ended = time.monotonic()
 
-    do_POST = do_GET  # noqa: N815
+    do_POST = do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, *args):
         """Print nothing, because the server logs its requests."""
@@ -293,6 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
             lists=parse_qs(parts.query),
             body=self.rfile.read(int(self.headers.get('Content-Length', 0))),
             started=started,
+            headers={name.lower(): value for name, value in self.headers.items()},
         )
 
     def _send(self, answer):
@@ -313,5 +347,6 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in (headers | answer.headers).items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(answer.content)
+        if self.command != 'HEAD':
+            self.wfile.write(answer.content)
         self.wfile.flush()
