@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """The data of each named survey, with the sources of the numbers; add a survey here."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 
@@ -54,6 +56,7 @@ _LEGACY = Survey(
     zero_point=22.5,
     hips=_each('CDS/P/DESI-Legacy-Surveys/DR10/{}', 'griz'),
     hips_color='CDS/P/DESI-Legacy-Surveys/DR10/color',
+    ids={'legacy': 'ls-dr10'},
     coverage=(Patch((-90, 34), latitude=18), Patch((32, 84), ra=(90, 300), latitude=18)),
     acknowledgement=(
         'The Legacy Surveys consist of three individual and complementary projects: the Dark '
@@ -64,6 +67,27 @@ _LEGACY = Survey(
     ),
     reference='2019AJ....157..168D',
     note='most of the north has no i band',
+)
+
+_LEGACY_DR9 = replace(
+    _LEGACY,
+    name='legacy-dr9',
+    title='DESI Legacy Imaging Surveys, Data Release 9',
+    bands=('g', 'r', 'z'),
+    psf_fwhm=_LEGACY.psf_fwhm[[0, 1, 3]],
+    sky_noise=_LEGACY.sky_noise[[0, 1, 3]],
+    service='LegacyCutouts',
+    hips={},
+    hips_color=None,
+    ids={'legacy': 'ls-dr9'},
+    # Without the south that Data Release 10 added: about 20,000 square degrees.
+    coverage=(
+        Patch((-10, 34), ra=(105, 285), latitude=18),
+        Patch((-18, 34), ra=(300, 65), latitude=18),
+        Patch((32, 84), ra=(90, 300), latitude=18),
+        Patch((-67, -18), ra=(300, 100), latitude=20),
+    ),
+    note='',
 )
 
 # Mean depths of point sources in the 3 pi stacks, and median seeing (Chambers et al. 2016,
@@ -82,6 +106,7 @@ _PANSTARRS = Survey(
     nonlinear={'Hips2Fits': ('r', 'i', 'z', 'y')},
     hips=_each('CDS/P/PanSTARRS/DR1/{}', 'grizy'),
     hips_color='CDS/P/PanSTARRS/DR1/color-i-r-g',
+    ids={'panstarrs': 'stack'},
     coverage=(Patch((-30, 90)),),
     acknowledgement=(
         'The Pan-STARRS1 Surveys (PS1) and the PS1 public science archive have been made possible '
@@ -118,6 +143,113 @@ _SDSS = Survey(
         'https://www.sdss3.org/collaboration/boiler-plate.php'
     ),
     reference='2012ApJS..203...21A',
+)
+
+# Mosaics of the pipeline MER: pixels of 0.1 arcsec, and areas of the three Deep Fields, 22.9, 12.1
+# and 28.1 square degrees (tutorials of IRSA, https://caltech-ipac.github.io/irsa-tutorials); each
+# field is a circle of that area, which is approximate most of all for the elongated South. Zero
+# points, rounded, and widths in pixels: the defaults of azulero 2.1 (https://pypi.org/project/
+# azulero); each mosaic has its own zero point in MAGZERO, to which its images are scaled. Depths:
+# 5 sigma for point sources in the Wide Survey, to which Q1 was observed (Scaramella et al. 2022,
+# A&A 662, A112). The noise of neighbouring pixels is correlated in NISP, whose own have 0.3 arcsec.
+_EUCLID_FWHM = [0.16, 0.35, 0.34, 0.35] * u.arcsec
+
+_EUCLID = Survey(
+    name='euclid-q1',
+    title='Euclid Quick Data Release 1',
+    bands=('VIS', 'Y', 'J', 'H'),
+    pixel_scale=0.1 * u.arcsec,
+    psf_fwhm=_EUCLID_FWHM,
+    sky_noise=_sky_noise([26.2, 24.5, 24.5, 24.5], _EUCLID_FWHM, 0.1 * u.arcsec),
+    rgb=('H', 'Y', 'VIS'),
+    zero_point=np.array([24.5, 29.8, 30.1, 30.0]),
+    service='SiaImages',
+    ids={
+        'sia': ('https://irsa.ipac.caltech.edu/SIA', 'euclid_DpdMerBksMosaic'),
+        'esa': ('PDR', 'DpdMerBksMosaic'),
+    },
+    coverage=(
+        Circle(269.7329, 66.0177, 2.70),
+        Circle(52.9317, -28.0885, 1.96),
+        Circle(61.2410, -48.4230, 2.99),
+    ),
+    acknowledgement=(
+        'This work has made use of the Euclid Quick Release Q1 data from the Euclid mission of the '
+        'European Space Agency (ESA), 2025, https://doi.org/10.57780/esa-2853f3b'
+    ),
+    reference='2025arXiv250315302E',
+    note='zero points are rounded; those of the headers decide',
+)
+
+# Coadds are in nJy, and have pixels of 0.2 arcsec. Median seeing of all fields, 5 sigma depths of
+# point sources in the deepest, the Extended Chandra Deep Field South, up to 2.2 mag shallower in
+# the others, and the centres of the fields: tables of RTN-095, https://github.com/lsst/rtn-095.
+# Coverage: seven about equal circles of 15 square degrees together (the same paper).
+_RUBIN_FWHM = [1.48, 1.17, 1.12, 1.03, 1.11, 1.01] * u.arcsec
+
+_RUBIN = Survey(
+    name='rubin-dp1',
+    title='Vera C. Rubin Observatory, Data Preview 1',
+    bands=('u', 'g', 'r', 'i', 'z', 'y'),
+    pixel_scale=0.2 * u.arcsec,
+    psf_fwhm=_RUBIN_FWHM,
+    sky_noise=_sky_noise([24.55, 26.18, 25.96, 25.71, 25.07, 23.10], _RUBIN_FWHM, 0.2 * u.arcsec),
+    rgb=('i', 'r', 'g'),
+    unit='nJy',
+    service='RubinCutouts',
+    ids={'rubin': ('https://data.lsst.cloud/api/sia/dp1/query', 'lsst.deep_coadd')},
+    coverage=tuple(
+        Circle(ra, dec, 0.83)
+        for ra, dec in (
+            (6.02, -72.08),
+            (37.86, 6.98),
+            (40.00, -34.45),
+            (53.13, -28.10),
+            (59.10, -48.73),
+            (95.00, -25.00),
+            (106.23, -10.51),
+        )
+    ),
+    access='data rights, and a token of the Rubin Science Platform',
+    acknowledgement=(
+        'This material is based upon work supported in part by the National Science Foundation '
+        'through Cooperative Agreements AST-1258333 and AST-2241526 and Cooperative Support '
+        'Agreements AST-1202910 and 2211468 managed by the Association of Universities for '
+        'Research in Astronomy (AURA), and the Department of Energy under Contract No. '
+        'DE-AC02-76SF00515 with the SLAC National Accelerator Laboratory managed by Stanford '
+        'University. Full text: https://citations.lsst.io/acknowledgements/'
+    ),
+    reference='10.71929/rubin/2570536',
+    note='not all fields have all bands',
+)
+
+# Zero point, pixels, widths, and variances of pixels of the layer Wide: the defaults for HSC of
+# the simulator xlens (https://github.com/mr-superonion/xlens, multiband_defaults.py). Coverage: the
+# ranges planned for Wide (Aihara et al. 2018, PASJ 70, S4), approximate because the release has
+# holes in them; the smaller Deep fields outside are left out.
+_HSC = Survey(
+    name='hsc-pdr3',
+    title='Hyper Suprime-Cam Subaru Strategic Program, Public Data Release 3, Wide',
+    bands=('g', 'r', 'i', 'z', 'y'),
+    pixel_scale=0.168 * u.arcsec,
+    psf_fwhm=[0.798, 0.749, 0.617, 0.697, 0.688] * u.arcsec,
+    sky_noise=np.sqrt([1.4e-3, 2.9e-3, 4.7e-3, 19e-3, 85e-3]) * _flux(27.0),
+    rgb=('i', 'r', 'g'),
+    zero_point=27.0,
+    service='HscCutouts',
+    ids={'hsc': ('https://hsc-release.mtk.nao.ac.jp/das_cutout/pdr3/cgi-bin/cutout', 'pdr3_wide')},
+    coverage=(
+        Patch((-1, 7), ra=(330, 40)),
+        Patch((-2, 5), ra=(127.5, 225)),
+        Patch((42.5, 44), ra=(200, 250)),
+    ),
+    access='a free account of the data release',
+    acknowledgement=(
+        'The Hyper Suprime-Cam (HSC) collaboration includes the astronomical communities of Japan '
+        'and Taiwan, and Princeton University. Full text: '
+        'https://hsc-release.mtk.nao.ac.jp/doc/index.php/acknowledging-hsc__pdr3/'
+    ),
+    reference='2022PASJ...74..247A',
 )
 
 # Median seeing, and depths at a signal-to-noise ratio of 10 in an aperture of 1.95 arcsec diameter
@@ -317,6 +449,46 @@ _CANDELS = Survey(
     reference='2011ApJS..197...35G',
 )
 
+# Mosaics of release 7: flux in units of 10 nJy; pixels of 0.04 arcsec, and of 0.02 arcsec below 2.4
+# micrometres. Widths: https://jwst-docs.stsci.edu, NIRCam Point Spread Functions. Names of mosaics:
+# MultimodalUniverse, scripts/jwst/build_parent_sample.py. Coverage: that of CANDELS, whose fields
+# they are, and Abell 2744; approximate, for mosaics have gaps.
+_JWST = Survey(
+    name='jwst-dja',
+    title='JWST mosaics of the DAWN JWST Archive, release 7',
+    bands=('F090W', 'F115W', 'F150W', 'F200W', 'F277W', 'F356W', 'F444W'),
+    pixel_scale=0.04 * u.arcsec,
+    psf_fwhm=[0.033, 0.040, 0.050, 0.066, 0.092, 0.116, 0.145] * u.arcsec,
+    rgb=('F444W', 'F277W', 'F150W'),
+    zero_point=28.9,
+    service='JwstMosaics',
+    ids={
+        'dja': (
+            'https://s3.amazonaws.com/grizli-v2/JwstMosaics/v7',
+            (
+                'gdn-grizli-v7.3',
+                'gds-grizli-v7.2',
+                'ngdeep-grizli-v7.2',
+                'primer-uds-north-grizli-v7.2',
+                'primer-uds-south-grizli-v7.2',
+                'ceers-full-grizli-v7.4',
+                'primer-cosmos-east-grizli-v7.0',
+                'primer-cosmos-west-grizli-v7.0',
+                'abell2744clu-grizli-v7.2',
+            ),
+        )
+    },
+    coverage=(*_CANDELS.coverage, Circle(3.587, -30.35, 0.15)),
+    acknowledgement=(
+        '(Some of) The data products presented herein were retrieved from the Dawn JWST Archive '
+        '(DJA). DJA is an initiative of the Cosmic Dawn Center (DAWN), which is funded by the '
+        'Danish National Research Foundation under grant DNRF140. Programmes of JWST: '
+        'https://dawn-cph.github.io/dja/'
+    ),
+    reference='2023ApJ...947...20V',
+    note='pixels of 0.02 arcsec below 2.4 micrometres; not all fields have all bands',
+)
+
 _UKIDSS = Survey(
     name='ukidss-las',
     title='UKIRT Infrared Deep Sky Survey, Large Area Survey, Data Release 11',
@@ -365,10 +537,15 @@ _VHS = Survey(
 SURVEYS = {
     survey.name: survey
     for survey in (
+        _JWST,
         _CANDELS,
         _HAP,
+        _EUCLID,
+        _HSC,
+        _RUBIN,
         _DES,
         _LEGACY,
+        _LEGACY_DR9,
         _PANSTARRS,
         _SDSS,
         _SKYMAPPER,
@@ -382,4 +559,12 @@ SURVEYS = {
 }
 
 #: Short names of some surveys.
-ALIASES = {'sdss': 'sdss-dr9', 'legacy': 'legacy-dr10', 'panstarrs': 'panstarrs-dr1'}
+ALIASES = {
+    'euclid': 'euclid-q1',
+    'hsc': 'hsc-pdr3',
+    'jwst': 'jwst-dja',
+    'legacy': 'legacy-dr10',
+    'panstarrs': 'panstarrs-dr1',
+    'rubin': 'rubin-dp1',
+    'sdss': 'sdss-dr9',
+}

@@ -88,7 +88,7 @@ def to_table():
     Examples
     --------
     >>> from astro_morph import surveys
-    >>> surveys.to_table()['name', 'bands', 'service'][:2].pprint()
+    >>> surveys.to_table()['name', 'bands', 'service'][1:3].pprint()
       name           bands            service
     ------- ----------------------- -----------
     candels F606W F814W F125W F160W MastCutouts
@@ -128,6 +128,6 @@ def for_position(coords):
     >>> from astropy.coordinates import SkyCoord
     >>> from astro_morph import surveys
     >>> surveys.for_position(SkyCoord(150.1, 2.2, unit='deg'))[:3]
-    ['candels', 'legacy-dr10', 'panstarrs-dr1']
+    ['jwst-dja', 'candels', 'hsc-pdr3']
     """
     return [name for name, survey in SURVEYS.items() if np.all(survey.covers(coords))]

@@ -115,14 +115,23 @@ class Survey:
     ids : dict, default={}
         Names of the survey in other services: ``'skyview'``, the survey of each band; ``'mast'``,
         the beginning of the names of its cutout surveys, or ``'hap'``; ``'wfau'``, the database and
-        the programme; ``'sia'``, the address of the service and the collection.
+        the programme; ``'sia'``, the address of the service and the collection; ``'esa'``, the
+        environment and the product in ESA's archive of Euclid; ``'rubin'``, the address of the
+        image list and the kind of its images; ``'hsc'``, the address and the rerun; ``'legacy'``,
+        the layer of the viewer of the Legacy Surveys; ``'panstarrs'``, the kind of images;
+        ``'dja'``, the folder and the names of its mosaics.
     coverage : tuple of `Patch` and `Circle`, default=(Patch(),)
         Approximate footprint, without its holes.
+    access : str, default=''
+        What the default service asks of its users, such as an account; nothing if empty.
+    tried : str, default=''
+        Date of the last test against the live default service, as ``'2026-11-29'``; empty if there
+        was none.
     acknowledgement : str, default=''
         Text that a paper using the images must print; of a long text the beginning, and the address
         of the rest.
     reference : str, default=''
-        Bibcode of the paper to cite.
+        Bibcode of the paper to cite, or DOI if it has none.
     note : str, default=''
         A caveat.
 
@@ -151,6 +160,8 @@ class Survey:
     hips_color: str = None
     ids: dict = field(default_factory=dict)
     coverage: tuple = (Patch(),)
+    access: str = ''
+    tried: str = ''
     acknowledgement: str = ''
     reference: str = ''
     note: str = ''
