@@ -10,12 +10,15 @@ from astro_morph.cutouts.sizes import framing_of
 from astro_morph.images.orientation import tangential_wcs
 from astro_morph.utils.messages import as_written, for_caller
 
-__all__ = ['PICTURE_BANDS', 'CutoutSet']
+__all__ = ['PICTURE_BANDS', 'PLANES', 'CutoutSet']
 
 KINDS = ('flux', 'picture')
 
 #: The bands of a colour picture.
 PICTURE_BANDS = ('red', 'green', 'blue')
+
+#: The planes that images may have beside their pixels, and the value where a row has none.
+PLANES = {'variance': np.float32(np.nan), 'mask': np.False_}
 
 
 class _Read(UnifiedReadWrite):
@@ -105,6 +108,12 @@ class CutoutSet:
         mirrored; 0 or None if it is not known.
     centers : array_like of float, shape (n, 2), default=None
         Pixel (x, y) of each source, counted from 0; the middle of the images if None.
+    variance : array_like of float32, shape (n, band, y, x), default=None
+        Variance of each pixel in the squared unit of the images; NaN where it is not known, None if
+        it is not known at all.
+    mask : array_like of bool, shape (n, band, y, x), default=None
+        True where a pixel must not be used, as in Astropy: whatever measures or learns from the
+        images takes it as missing. None if no pixel is known to be bad.
 
     Raises
     ------
@@ -119,6 +128,12 @@ class CutoutSet:
     >>> cutouts
     <CutoutSet: 3 cutouts of 2 bands (g, r), 8 x 8 pixels, flux, 1 without image>
     >>> cutouts[cutouts.is_ok].shape
+    (2, 2, 8, 8)
+
+    The noise and the bad pixels that a survey knows go with the rows:
+
+    >>> noisy = cutouts.replace(variance=np.full(cutouts.shape, 0.25), mask=cutouts.images > 1)
+    >>> noisy[1:].variance.shape
     (2, 2, 8, 8)
     """
 
@@ -140,6 +155,8 @@ class CutoutSet:
         rotation=None,
         parity=None,
         centers=None,
+        variance=None,
+        mask=None,
     ):
         is_bytes = kind == 'picture' and getattr(images, 'dtype', None) == np.uint8
         images = np.asarray(images, dtype=None if is_bytes else np.float32)
@@ -167,6 +184,8 @@ class CutoutSet:
         self.parity = _each_row('parity', 0 if parity is None else parity, n)
         middle = (images.shape[3] - 1) / 2, (images.shape[2] - 1) / 2
         self.centers = np.broadcast_to(middle, (n, 2)) if centers is None else np.asarray(centers)
+        self.variance = _each_pixel('variance', variance, images.shape)
+        self.mask = _each_pixel('mask', mask, images.shape)
         if len(self.bands) != n_bands:
             msg = f'bands names {len(self.bands)} bands, the images have {n_bands}; name each once'
             raise ValueError(msg)
@@ -214,6 +233,8 @@ class CutoutSet:
             rotation=self.rotation[rows],
             parity=self.parity[rows],
             centers=self.centers[rows],
+            variance=None if self.variance is None else self.variance[rows],
+            mask=None if self.mask is None else self.mask[rows],
         )
 
     @property
@@ -225,6 +246,27 @@ class CutoutSet:
     def is_ok(self):
         """Whether each row has an image, a boolean array of shape (n,)."""
         return self.status == 'ok'
+
+    def filled(self):
+        """
+        Return the images with NaN in the masked pixels.
+
+        Returns
+        -------
+        images : ndarray, shape (n, band, y, x)
+            The images themselves if no pixel is masked, else a copy of type float32.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astro_morph import CutoutSet
+        >>> cutouts = CutoutSet(np.ones((1, 1, 1, 3)), mask=[[[[True, False, False]]]])
+        >>> cutouts.filled()[0, 0]
+        array([[nan,  1.,  1.]], dtype=float32)
+        """
+        if self.mask is None or not self.mask.any():
+            return self.images
+        return np.where(self.mask, np.float32(np.nan), self.images)
 
     def wcs(self, row, *, coord_columns=None):
         """
@@ -318,6 +360,8 @@ class CutoutSet:
             images=self.images[:, index],
             bands=tuple(bands),
             zero_point=None if self.zero_point is None else self.zero_point[index],
+            variance=None if self.variance is None else self.variance[:, index],
+            mask=None if self.mask is None else self.mask[:, index],
         )
 
 
@@ -327,6 +371,20 @@ def _each_row(name, value, n):
         msg = f'{name} has the shape {np.shape(value)}, there are {n} images; pass 1 or {n} values'
         raise ValueError(msg)
     return np.broadcast_to(value, n)
+
+
+def _each_pixel(name, plane, shape):
+    """Return a plane of the images as an array, None if there is none."""
+    if plane is None:
+        return None
+    plane = np.asarray(plane, PLANES[name].dtype)
+    if plane.shape != shape:
+        msg = (
+            f'{name} has the shape {plane.shape}, the images have {shape}; pass one value for each '
+            'pixel'
+        )
+        raise ValueError(msg)
+    return plane
 
 
 def _each_band(zero_point, n_bands):

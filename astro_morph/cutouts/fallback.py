@@ -4,6 +4,7 @@
 import numpy as np
 
 from astro_morph.catalog import as_table
+from astro_morph.cutouts.cutout_set import PLANES
 from astro_morph.cutouts.outcome import NOT_SEARCHED
 from astro_morph.cutouts.source import CutoutSource
 
@@ -85,7 +86,20 @@ def _fill(cutouts, rows, others):
     filled = {name: getattr(cutouts, name).copy() for name in _EACH_ROW}
     for name, values in filled.items():
         values[better] = getattr(others, name)
+    filled |= _fill_planes(cutouts, better, others)
     return cutouts.replace(status=status, **filled, **_fill_scale(cutouts, better, others))
+
+
+def _fill_planes(cutouts, rows, others):
+    """Return the planes of all rows, of which one source or both have some."""
+    filled = {}
+    for name, blank in PLANES.items():
+        of_first, of_others = getattr(cutouts, name), getattr(others, name)
+        if of_first is of_others is None:
+            continue
+        filled[name] = np.full(cutouts.shape, blank) if of_first is None else of_first.copy()
+        filled[name][rows] = blank if of_others is None else of_others
+    return filled
 
 
 def _fill_scale(cutouts, rows, others):

@@ -17,6 +17,10 @@ class CutoutSource(ABC):
     A source of your own needs only `fetch`. It never raises for a fault in one row: that row gets
     a status, and the others get their images. The number and order of rows never change.
 
+    Variance and mask of the pixels go into the `CutoutSet` that a source returns. Sources of files
+    read them where they find them; services request them only with ``planes=True``, since they cost
+    two to three times the bytes.
+
     Parameters
     ----------
     *args, **options

@@ -12,7 +12,7 @@ from astropy.table import QTable, Table
 from astro_morph.catalog.io.formats import fit_columns
 from astro_morph.catalog.io.hdf5 import Hdf5Reader
 from astro_morph.catalog.io.tables import decode_text
-from astro_morph.cutouts.cutout_set import CutoutSet
+from astro_morph.cutouts.cutout_set import PLANES, CutoutSet
 from astro_morph.utils.files import atomic_file
 from astro_morph.utils.hdf5 import Hdf5File, create_hdf5, is_hdf5
 from astro_morph.utils.messages import in_one_line, naming_packages
@@ -164,7 +164,10 @@ def write_batches(batches, path, *, table, n_rows, overwrite=False):
                 file.attrs.update(_attributes(cutouts))
             for name, values in _datasets(cutouts).items():
                 shape = (n_rows, *values.shape[1:])
-                dataset = file.require_dataset(name, shape, values.dtype, exact=True)
+                blank = PLANES.get(name)
+                dataset = file.require_dataset(
+                    name, shape, values.dtype, exact=True, fillvalue=blank
+                )
                 dataset[start : start + len(values)] = values
             # On a full disk, no further cutouts are fetched.
             check()
@@ -198,7 +201,8 @@ def _datasets(cutouts):
     }
     if cutouts.pixel_scale is not None and not cutouts.pixel_scale.isscalar:
         rows['pixel_scale'] = cutouts.pixel_scale.to_value(u.arcsec)
-    return rows
+    planes = {name: getattr(cutouts, name) for name in PLANES}
+    return rows | {name: plane for name, plane in planes.items() if plane is not None}
 
 
 def _build(file):
@@ -207,6 +211,9 @@ def _build(file):
     bands = list(map(str, attributes['bands']))
     images = file.array('images', is_mapped=True)
     _check('images', images, (np.floating, np.uint8), (len(images), len(bands), *images.shape[2:]))
+    planes = {name: file.array(name, is_mapped=True) for name in PLANES if name in file.datasets}
+    for name, plane in planes.items():
+        _check(name, plane, PLANES[name].dtype, images.shape)
     # Files written before 0.1 lack some.
     rows = {name: file.array(name) for name in _ROWS if name in file.datasets}
     for name, values in rows.items():
@@ -226,6 +233,7 @@ def _build(file):
         rotation=rows.get('rotation'),
         parity=rows.get('parity'),
         centers=rows.get('centers'),
+        **planes,
     )
 
 

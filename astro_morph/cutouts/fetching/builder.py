@@ -6,8 +6,9 @@ from functools import cached_property
 import numpy as np
 
 from astro_morph.catalog.flags import BITS
-from astro_morph.cutouts.cutout_set import PICTURE_BANDS, CutoutSet
+from astro_morph.cutouts.cutout_set import PICTURE_BANDS, PLANES, CutoutSet
 from astro_morph.cutouts.fetching.cache import NO_COVERAGE
+from astro_morph.images.planes.masked_image import MaskedImage
 
 __all__ = ['CutoutBuilder']
 
@@ -16,7 +17,9 @@ class CutoutBuilder:
     """
     Cutouts of a catalogue's rows, collected layer by layer.
 
-    A layer is a band, or a colour picture with its three bands.
+    A layer is a band, or a colour picture with its three bands. An image is an array, or a
+    `~astro_morph.images.planes.masked_image.MaskedImage` that has a variance or a mask beside it.
+    The cutouts have these planes if any image does.
 
     Parameters
     ----------
@@ -42,11 +45,16 @@ class CutoutBuilder:
         # The status of each row and layer; 'missing' until something is known.
         self._layer_status = np.full((len(table), len(layers)), 'missing', 'U20')
         self._is_partial = np.zeros(self._layer_status.shape, bool)
+        self._is_masked = np.zeros(self._layer_status.shape, bool)
+        self._planes = {}
 
     @cached_property
     def _images(self):
         """Pixels of shape (row, layer, band of the layer, y, x), allocated when first used."""
-        return np.full((*self._layer_status.shape, *self._shape), np.nan, np.float32)
+        return self._allocate(np.float32(np.nan))
+
+    def _allocate(self, blank):
+        return np.full((*self._layer_status.shape, *self._shape), blank)
 
     def missing(self, layer):
         """Return which rows, of shape (n,), still lack a layer that they can have."""
@@ -65,9 +73,20 @@ class CutoutBuilder:
         self.note(layer, rows, images)
         i = self._layers.index(layer)
         for row, image in zip(rows, images, strict=True):
-            if isinstance(image, np.ndarray):
-                self._images[row, i] = image
-                self._is_partial[row, i] = np.isnan(image).any()
+            if image is not None and image is not NO_COVERAGE:
+                self._store(row, i, MaskedImage.of(image))
+
+    def _store(self, row, i, image):
+        self._images[row, i] = image.image
+        self._is_partial[row, i] = np.isnan(image.image).any()
+        for name, blank in PLANES.items():
+            plane = getattr(image, name)
+            if plane is not None:
+                if name not in self._planes:
+                    self._planes[name] = self._allocate(blank)
+                self._planes[name][row, i] = plane
+        if image.mask is not None:
+            self._is_masked[row, i] = image.mask.any()
 
     def fail(self, layer, rows, status):
         """Set the status of a layer in rows that have no image."""
@@ -92,11 +111,14 @@ class CutoutBuilder:
             status[row] = failures[0] if len(failures) else 'no_coverage'
         flags = (
             self._is_partial.any(axis=1) * BITS['partial_coverage']
+            | self._is_masked.any(axis=1) * BITS['missing_pixels']
             | ~has_image.all(axis=1) * BITS['missing_band']
         )
         n, _, _, *shape = self._images.shape
+        shape = n, len(self._options['bands']), *shape
         return CutoutSet(
-            self._images.reshape(n, len(self._options['bands']), *shape),
+            self._images.reshape(shape),
+            **{name: plane.reshape(shape) for name, plane in self._planes.items()},
             status=status,
             flags=flags * (status == 'ok'),
             table=self._table,

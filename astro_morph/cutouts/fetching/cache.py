@@ -15,6 +15,7 @@ from astropy.config import get_cache_dir
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph import conf
+from astro_morph.images.planes.masked_image import MaskedImage
 from astro_morph.utils.database import Database, transaction
 
 __all__ = ['NO_COVERAGE', 'CacheSummary', 'CutoutCache', 'CutoutKey']
@@ -68,6 +69,11 @@ SIZE = """
     SELECT (page_count - freelist_count) * page_size
     FROM pragma_page_count, pragma_freelist_count, pragma_page_size
 """
+
+# Types of an image and of its planes, which are stored one after the other. What is there follows
+# from the number of bytes a pixel: 4 for the image, 4 more for a variance, 1 more for a mask.
+_TYPES = '<f4', '<f4', bool
+_PICTURE, _IMAGE = 3, 4
 
 # The time of use has a resolution of an hour, so that reading writes very little.
 USE_RESOLUTION = 3600  # seconds
@@ -232,7 +238,8 @@ class CutoutCache:
         images : list
             For each key a read-only array, of float32 and shape (y, x) or of uint8 and shape
             (3, y, x) for a picture; ``NO_COVERAGE`` if the position is known to lie outside the
-            survey; or None if nothing is known.
+            survey; or None if nothing is known. An image that was stored with a variance or a mask
+            is a `~astro_morph.images.planes.masked_image.MaskedImage` of such arrays.
         """
         rows = [_row(key) for key in keys]
         now = int(time.time())
@@ -253,7 +260,8 @@ class CutoutCache:
         ----------
         items : iterable of (`~astro_morph.cutouts.fetching.cache.CutoutKey`, image)
             The cutouts; an image is an array of shape (y, x), stored as float32, or a picture of
-            shape (3, y, x), stored as uint8, or ``NO_COVERAGE``.
+            shape (3, y, x), stored as uint8, or ``NO_COVERAGE``. An image with a variance or a mask
+            is a `~astro_morph.images.planes.masked_image.MaskedImage`.
 
         Raises
         ------
@@ -356,16 +364,18 @@ def _row(key):
 
 
 def _encode(row, image, now):
-    pixels = b'' if image is NO_COVERAGE else _pixels(row, np.asarray(image))
+    pixels = b'' if image is NO_COVERAGE else _pixels(row, MaskedImage.of(image))
     return *row, now, _checksum(row, pixels), pixels
 
 
 def _pixels(row, image):
     side = row[4]
+    image = image.each(np.asarray)
     if image.shape == (side, side):
-        return image.astype('<f4').tobytes()
+        planes = zip((image.image, image.variance, image.mask), _TYPES, strict=True)
+        return b''.join(plane.astype(kind).tobytes() for plane, kind in planes if plane is not None)
     if image.shape == (3, side, side):
-        return image.astype(np.uint8).tobytes()
+        return image.image.astype(np.uint8).tobytes()
     msg = f'an image has the shape {image.shape}, its key {side} x {side} pixels'
     raise ValueError(msg)
 
@@ -377,9 +387,16 @@ def _decode(row, checksum, pixels):
         return None
     if not pixels:
         return NO_COVERAGE
-    if len(pixels) == 4 * side**2:
-        return np.frombuffer(pixels, '<f4').reshape(side, side)
-    return np.frombuffer(pixels, np.uint8).reshape(3, side, side)
+    n_pixels = side**2
+    n_bytes = len(pixels) // n_pixels
+    if n_bytes == _PICTURE:
+        return np.frombuffer(pixels, np.uint8).reshape(3, side, side)
+    image = np.frombuffer(pixels, '<f4', n_pixels).reshape(side, side)
+    if n_bytes == _IMAGE:
+        return image
+    variance = np.frombuffer(pixels, '<f4', n_pixels, 4 * n_pixels) if n_bytes >= 8 else None
+    mask = np.frombuffer(pixels, bool, n_pixels, len(pixels) - n_pixels) if n_bytes % 4 else None
+    return MaskedImage(image, variance, mask).each(lambda plane: plane.reshape(side, side))
 
 
 def _checksum(row, pixels):

@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from astro_morph.cutouts.services.reprojection import MARGIN, cut_for_request
+from astro_morph.images.planes.masked_image import MaskedImage
 from astro_morph.images.resampling import cut_stamps
 
 __all__ = ['Places', 'Request', 'share_fields']
@@ -86,29 +87,36 @@ class Request:
 
         Parameters
         ----------
-        image : `~numpy.ndarray`, shape (y, x)
-            An image of the grid of the request, or a larger one.
+        image : `~numpy.ndarray` or `MaskedImage`, shape (y, x)
+            An image of the grid of the request, or a larger one; also with its planes, see
+            `~astro_morph.images.planes.masked_image.MaskedImage`.
         centre : (float, float), default=None
             The pixel (x, y) at ``ra`` and ``dec``; the middle of the image if None.
 
         Returns
         -------
-        cutouts : `~numpy.ndarray` of float32, shape (k, side, side)
-            One a row, centred on its source.
+        cutouts : `~numpy.ndarray` of float32 or `MaskedImage`, shape (k, side, side)
+            One a row, centred on its source; with planes if the image has them.
         """
         middle = (np.array(image.shape[::-1]) - 1) / 2 if centre is None else np.asarray(centre)
         if self.band != 'rgb' and self.offsets.any():
-            return cut_for_request([self._as_hdu(image, middle)], self)
+            return cut_for_request([self._locate(image, middle)], self)
         corners = np.rint(middle + self.offsets - (self.side - 1) / 2).astype(int)
         # A service may count its pixels from another corner; the image holds all cutouts.
         room = np.array(image.shape[::-1]) - self.side
-        return cut_stamps(image, np.clip(corners, 0, room), self.side)
+        corners = np.clip(corners, 0, room)
+        if isinstance(image, MaskedImage):
+            return image.cut(corners, self.side)
+        return cut_stamps(image, corners, self.side)
 
-    def _as_hdu(self, image, middle):
+    def _locate(self, image, middle):
+        """Return an image whose pixels are an HDU with the WCS of the request."""
         header = fits.Header({'CTYPE1': 'RA---TAN', 'CTYPE2': 'DEC--TAN'})
         header['CRVAL1'], header['CRVAL2'] = self.ra, self.dec
         header['CRPIX1'], header['CRPIX2'] = middle + 1
         header['CDELT1'], header['CDELT2'] = np.array([-1, 1]) * self.scale / 3600
+        if isinstance(image, MaskedImage):
+            return replace(image, image=fits.ImageHDU(image.image, header))
         return fits.ImageHDU(image, header)
 
 

@@ -23,6 +23,7 @@ from astro_morph.cutouts.fetching.failures import FetchError, OutageError, as_fa
 from astro_morph.cutouts.services.fields import Places, share_fields
 from astro_morph.cutouts.sizes import framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
+from astro_morph.images.planes.masked_image import MaskedImage
 from astro_morph.images.units import ImageUnit
 from astro_morph.utils.messages import as_written, for_caller, naming_packages
 from astro_morph.utils.threads import work_in_threads
@@ -117,12 +118,16 @@ class RemoteSource(CutoutSource):
     cache : None, str, path-like, `CutoutCache` or False, default=None
         Where to keep the images: in the cache file of the package if None, in another file, or
         nowhere if False.
+    planes : bool, default=False
+        Whether to request the variance and the mask too, from services that have them: these are
+        two to three times the bytes.
 
     Raises
     ------
     ValueError
-        If the service has no colour pictures and ``bands`` is ``'rgb'``, or does not know the
-        survey, or its images in one of the bands are not linear in flux.
+        If the service has no colour pictures and ``bands`` is ``'rgb'``, has neither variance nor
+        mask and ``planes`` is true, does not know the survey, or its images in one of the bands are
+        not linear in flux.
 
     Examples
     --------
@@ -137,8 +142,10 @@ class RemoteSource(CutoutSource):
     2
     """
 
-    # Whether the service has colour pictures, and the key in ``survey.ids`` that it needs.
+    # Whether the service has colour pictures, and the variance or the mask of its images; and the
+    # key in ``survey.ids`` that it needs.
     _has_pictures = True
+    _has_planes = False
     _ids_key = None
 
     def __init__(
@@ -150,6 +157,7 @@ class RemoteSource(CutoutSource):
         coord_columns=None,
         server=None,
         cache=None,
+        planes=False,
     ):
         self.survey = surveys.get(survey)
         service = type(self).__name__
@@ -174,6 +182,14 @@ class RemoteSource(CutoutSource):
         self.coord_columns = coord_columns
         self.server = server
         self.cache = cache
+        self.planes = planes
+        if planes and (self.kind == 'picture' or not self._has_planes):
+            what = 'pictures have' if self.kind == 'picture' else f'{service} has'
+            msg = (
+                f'{as_written("planes", True)}: {what} neither variance nor mask; leave it out, or '
+                'choose flux from another service'
+            )
+            raise ValueError(msg)
 
     def __repr__(self):
         return f'<{type(self).__name__}: {self.survey.name} in {", ".join(self.bands)}>'
@@ -212,7 +228,8 @@ class RemoteSource(CutoutSource):
             One for each of ``request.rows``, of shape (side, side), or (3, side, side) and from 0
             to 255 for a colour picture. If ``request.band`` is a tuple of bands, all of the first
             band, then all of the next. NaN where there is no pixel; all NaN outside the survey,
-            which is cached.
+            which is cached. If ``self.planes``, each is a
+            `~astro_morph.images.planes.masked_image.MaskedImage`, or all together are one.
 
         Raises
         ------
@@ -419,7 +436,7 @@ class RemoteSource(CutoutSource):
         return builder, Places(np.arange(len(table)), coords.ra.deg, coords.dec.deg, scale, side)
 
     def _keys(self, layer, places):
-        origin = f'{self._origin(layer)} v{PIXELS_VERSION}'
+        origin = f'{self._origin(layer)} v{PIXELS_VERSION}{" planes" * self.planes}'
         positions = zip(*(a.tolist() for a in (places.ra, places.dec, places.scale)), strict=True)
         return [
             CutoutKey(origin, layer, ra, dec, places.side, scale) for ra, dec, scale in positions
@@ -454,7 +471,7 @@ class RemoteSource(CutoutSource):
             n_rows=len(places),
             n_cached=len(places) - len(asked),
             n_requests=len(requests),
-            megabytes=n_pixels * BYTES_A_PIXEL[self.kind] / 1e6,
+            megabytes=n_pixels * BYTES_A_PIXEL[self.kind] * (3 if self.planes else 1) / 1e6,
             seconds=max(
                 len(requests) / conf.requests_per_second,
                 n_pixels / PIXELS_A_SECOND / conf.requests_at_once,
@@ -511,7 +528,7 @@ class RemoteSource(CutoutSource):
                 images = self._answer(request, client)
             except Exception as error:
                 return _Arrival(request, failure=as_failure(error, adapter.last_code))
-            images = [NO_COVERAGE if np.isnan(image).all() else image for image in images]
+            images = [NO_COVERAGE if _is_empty(image) else image for image in images]
             return _Arrival(request, images, news=tuple(zip(keys, images, strict=True)))
 
         return work
@@ -545,6 +562,10 @@ class _Arrival(NamedTuple):
                 builder.fill(band, rows, self.images[i * len(rows) : (i + 1) * len(rows)])
             else:
                 builder.fail(band, rows, self.failure.status)
+
+
+def _is_empty(image):
+    return np.isnan(MaskedImage.of(image).image).all()
 
 
 def _bands_of(request):

@@ -1,0 +1,152 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Tests of variance and mask: what goes in beside the images comes out with them."""
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from astro_morph import CutoutSet, decode_flags
+from astro_morph.cutouts import CutoutCache, CutoutSource, FirstOf
+from astro_morph.cutouts.fetching.builder import CutoutBuilder
+from astro_morph.cutouts.fetching.cache import NO_COVERAGE, CutoutKey
+from astro_morph.cutouts.storage import write_batches
+from astro_morph.images.planes.masked_image import MaskedImage
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.normal(size=(4, 2, 6, 5)).astype(np.float32)
+VARIANCE = RNG.uniform(1, 2, IMAGES.shape).astype(np.float32)
+MASK = RNG.random(IMAGES.shape) < 0.2
+PLANES = {'variance': VARIANCE, 'mask': MASK}
+
+
+def check_planes(cutouts, index=...):
+    """Check that a set has the planes of some of the images."""
+    np.testing.assert_array_equal(cutouts.images, IMAGES[index])
+    np.testing.assert_array_equal(cutouts.variance, VARIANCE[index])
+    np.testing.assert_array_equal(cutouts.mask, MASK[index])
+
+
+@pytest.fixture
+def cutouts():
+    return CutoutSet(IMAGES, bands='gr', table=Table({'id': range(4)}), **PLANES)
+
+
+class TestCutoutSet:
+    def test_without_planes_there_are_none(self):
+        cutouts = CutoutSet(IMAGES)
+        assert cutouts.variance is cutouts.mask is None
+        assert cutouts[1:].variance is None
+        assert cutouts.filled() is cutouts.images
+
+    @pytest.mark.parametrize('rows', [slice(1, 3), [3, 0], np.array([True, False, True, False]), 2])
+    def test_rows_are_taken_from_them(self, cutouts, rows):
+        check_planes(cutouts[rows], [rows] if isinstance(rows, int) else rows)
+
+    def test_bands_are_selected(self, cutouts):
+        check_planes(cutouts.select_bands('rg'), np.s_[:, [1, 0]])
+
+    def test_types_are_plain(self):
+        cutouts = CutoutSet(IMAGES, variance=VARIANCE.astype('>f8'), mask=MASK.astype(int) * 4)
+        assert (cutouts.variance.dtype, cutouts.mask.dtype) == (np.float32, bool)
+        check_planes(cutouts)
+
+    def test_masked_pixels_are_filled_with_nan(self, cutouts):
+        filled = cutouts.filled()
+        assert np.isnan(filled[MASK]).all()
+        np.testing.assert_array_equal(filled[~MASK], IMAGES[~MASK])
+        check_planes(cutouts)
+
+    @pytest.mark.parametrize('name', ['variance', 'mask'])
+    def test_other_shapes_are_refused(self, name):
+        with pytest.raises(ValueError, match=f'{name} has the shape .4, 6, 5., the images have'):
+            CutoutSet(IMAGES, **{name: np.ones((4, 6, 5))})
+
+
+class TestHdf5:
+    @pytest.mark.parametrize('names', [[], ['variance'], ['mask'], ['variance', 'mask']])
+    def test_planes_survive(self, tmp_path, names):
+        pytest.importorskip('h5py')
+        planes = {name: PLANES[name] for name in names}
+        CutoutSet(IMAGES, **planes).write(tmp_path / 'cutouts.h5')
+        again = CutoutSet.read(tmp_path / 'cutouts.h5')
+        for name in PLANES:
+            np.testing.assert_array_equal(getattr(again, name), planes.get(name))
+
+    @pytest.mark.parametrize('order', [(0, 1), (1, 0)])
+    def test_batches_without_planes_know_nothing(self, cutouts, tmp_path, order):
+        pytest.importorskip('h5py')
+        batches = [cutouts[:2], cutouts[2:].replace(variance=None, mask=None)]
+        write_batches([batches[i] for i in order], tmp_path / 'c.h5', table=None, n_rows=4)
+        again = CutoutSet.read(tmp_path / 'c.h5')
+        known, unknown = again[:2], again[2:]
+        if order == (1, 0):
+            known, unknown = unknown, known
+        check_planes(known, slice(2))
+        assert np.isnan(unknown.variance).all()
+        assert not unknown.mask.any()
+
+
+class Fixed(CutoutSource):
+    """A source of the same cutouts, of some rows."""
+
+    def __init__(self, cutouts, rows):
+        self.cutouts, self.rows = cutouts, rows
+
+    def fetch(self, X, *, size=None):
+        status = np.where(np.isin(X['id'], self.rows), 'ok', 'no_coverage')
+        return self.cutouts[X['id']].replace(status=status)
+
+
+@pytest.mark.parametrize('has_planes', [(True, True), (True, False), (False, True)])
+def test_fallback_takes_the_planes_of_each_source(cutouts, has_planes):
+    sources = [
+        Fixed(cutouts if has else cutouts.replace(variance=None, mask=None), rows)
+        for has, rows in zip(has_planes, ([0, 1], [2, 3]), strict=True)
+    ]
+    found = FirstOf(*sources).fetch(cutouts.table)
+    for has, rows in zip(has_planes, ([0, 1], [2, 3]), strict=True):
+        if has:
+            check_planes(found[rows], rows)
+        else:
+            assert np.isnan(found[rows].variance).all()
+            assert not found[rows].mask.any()
+
+
+class TestBuilder:
+    def build(self, images):
+        table = Table({'id': range(len(images))})
+        status = np.full(len(images), 'ok', 'U20')
+        builder = CutoutBuilder(table, status, layers=['g', 'r'], side=5)
+        builder.fill('g', range(len(images)), images)
+        return builder.to_cutouts()
+
+    def test_images_alone_have_no_planes(self):
+        cutouts = self.build([np.ones((5, 5)), NO_COVERAGE])
+        assert cutouts.variance is cutouts.mask is None
+
+    def test_planes_are_those_of_each_row_and_band(self):
+        full = MaskedImage(np.ones((5, 5)), np.full((5, 5), 4.0), np.eye(5, dtype=bool))
+        cutouts = self.build([np.ones((5, 5)), full, NO_COVERAGE])
+        assert (cutouts.variance[1, 0] == 4).all()
+        assert np.isnan(cutouts.variance[[0, 2]]).all()
+        assert np.isnan(cutouts.variance[1, 1]).all()
+        np.testing.assert_array_equal(cutouts.mask[1, 0], np.eye(5))
+        assert cutouts.mask.sum() == 5
+        assert decode_flags(cutouts.flags) == [
+            ['missing_band'],
+            ['missing_pixels', 'missing_band'],
+            [],
+        ]
+
+
+@pytest.mark.parametrize('names', [[], ['variance'], ['mask'], ['variance', 'mask']])
+def test_cache_keeps_planes(tmp_path, names):
+    cache = CutoutCache(tmp_path / 'cutouts.sqlite')
+    planes = {name: PLANES[name][0, 0, :5] for name in names}
+    key = CutoutKey('survey', 'r', 150.1, 2.2, 5, 0.262)
+    cache.put([(key, MaskedImage(IMAGES[0, 0, :5], **planes))])
+    (image,) = cache.get([key])
+    image = MaskedImage.of(image)
+    np.testing.assert_array_equal(image.image, IMAGES[0, 0, :5])
+    for name in PLANES:
+        np.testing.assert_array_equal(getattr(image, name), planes.get(name))
