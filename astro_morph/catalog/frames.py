@@ -177,7 +177,11 @@ def _from_series(series):
     if hasattr(dtype, 'pyarrow_dtype'):
         import pyarrow
 
-        return to_column(pyarrow.chunked_array([pyarrow.array(series)]))
+        # Nested columns of nested-pandas would be lists of structures.
+        is_nested = pyarrow.types.is_struct(dtype.pyarrow_dtype)
+        array = pyarrow.array(series, dtype.pyarrow_dtype if is_nested else None)
+        is_chunked = isinstance(array, pyarrow.ChunkedArray)
+        return to_column(array if is_chunked else pyarrow.chunked_array([array]))
     if hasattr(dtype, 'tz'):
         values = series.dt.tz_convert(None).to_numpy()
     elif isinstance(dtype, np.dtype):

@@ -8,9 +8,25 @@ from astropy.table import Column, MaskedColumn, Table
 from astropy.utils.masked import get_data_and_mask
 
 from astro_morph.catalog.cells import is_missing
+from astro_morph.catalog.nested import (
+    count_axes,
+    is_array,
+    is_text,
+    read_array,
+    read_objects,
+    write_array,
+    write_objects,
+)
 from astro_morph.utils.messages import cut_list
 
-__all__ = ['ARROW_TYPE', 'check_names', 'from_arrow', 'to_arrow', 'to_column']
+__all__ = [
+    'ARROW_TYPE',
+    'check_names',
+    'find_type',
+    'from_arrow',
+    'to_arrow',
+    'to_column',
+]
 
 # The entry of a column's meta that holds its type in Arrow, where NumPy has none like it: a list of
 # any length, a structure, a decimal number. It can't be found from the values of a few rows.
@@ -47,7 +63,8 @@ def to_column(values):
     -------
     column : `~astropy.table.Column`
         Nulls are masked. Numbers, text and times, those with a zone in UTC, are of NumPy's types;
-        all else are objects: lists of numbers are arrays, others what Python has.
+        tensors and lists of fixed size are arrays with more axes; all else are objects, see
+        `~astro_morph.catalog.nested.read_objects`.
     """
     import pyarrow as pa
     from pyarrow import types
@@ -57,7 +74,7 @@ def to_column(values):
     mask = values.is_null().to_numpy()
     if types.is_null(kind):
         return MaskedColumn(np.zeros(len(values), 'U1'), mask=True)
-    if _is_text(kind):
+    if is_text(kind):
         return _mask(np.array([value or '' for value in values.to_pylist()], dtype=str), mask)
     if types.is_boolean(kind) or types.is_integer(kind):
         return _mask(values.fill_null(False if types.is_boolean(kind) else 0).to_numpy(), mask)
@@ -69,12 +86,10 @@ def to_column(values):
         return _mask(values.cast(number).fill_null(0).to_numpy(), mask, kind)
     if types.is_timestamp(kind):
         return _mask(values.to_numpy(), mask, None if kind.tz is None else kind)
-    if _is_array(kind):
-        return _mask(*_to_array(values))
-    objects = np.empty(len(values), object)
-    for row, value in enumerate(values.to_pylist()):
-        objects[row] = _to_array_of_numbers(value, kind)
-    return _mask(objects, mask, kind)
+    if is_array(kind):
+        # Lists of fixed size are known by the shape of the column.
+        return _mask(*read_array(values), kind if isinstance(kind, pa.BaseExtensionType) else None)
+    return _mask(read_objects(values), mask, kind)
 
 
 def to_arrow(column):
@@ -96,17 +111,14 @@ def to_arrow(column):
     values, mask = get_data_and_mask(column)
     values = np.asarray(values)
     mask = np.zeros(values.shape, bool) if mask is None else np.asarray(mask)
-    kind = _find_type(column)
+    kind = find_type(column)
     if values.dtype.kind == 'O':
         is_null = [masked or is_missing(v) for v, masked in zip(values, mask, strict=True)]
-        known = values[~np.array(is_null, bool)]
-        objects = [None if null else _to_python(v) for v, null in zip(values, is_null, strict=True)]
-        return pa.array(objects, kind or _find_type_of_arrays(known))
+        objects = [None if null else v for v, null in zip(values, is_null, strict=True)]
+        kind = kind or _find_type_of_arrays([value for value in objects if value is not None])
+        return pa.array(objects) if kind is None else write_objects(objects, kind)
     if values.ndim > 1:
-        array = to_arrow(MaskedColumn(values.ravel(), mask=mask.ravel()))
-        for size in values.shape[:0:-1]:
-            array = pa.FixedSizeListArray.from_arrays(array, size)
-        return array
+        return write_array(to_arrow(MaskedColumn(values.ravel(), mask=mask.ravel())), mask, kind)
     if values.dtype.kind in 'US':
         return pa.array(values.tolist(), mask=mask)
     if values.dtype.kind in 'mM' and np.datetime_data(values.dtype)[0] in 'YMWhms':
@@ -125,7 +137,7 @@ def _unpack(values):
     from pyarrow import compute, types
 
     kind = values.type
-    if isinstance(kind, pa.BaseExtensionType):
+    if isinstance(kind, pa.BaseExtensionType) and not count_axes(kind):
         values = pa.chunked_array([chunk.storage for chunk in values.chunks], kind.storage_type)
         return _unpack(values)
     if types.is_dictionary(kind):
@@ -137,75 +149,6 @@ def _unpack(values):
         chunks = [compute.run_end_decode(chunk) for chunk in values.chunks]
         return _unpack(pa.chunked_array(chunks, kind.value_type))
     return values
-
-
-def _is_text(kind):
-    from pyarrow import types
-
-    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-
-
-def _is_number(kind):
-    from pyarrow import types
-
-    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-
-
-def _is_array(kind):
-    """Check whether each value is an array of numbers or text, all of one shape."""
-    from pyarrow import types
-
-    if not types.is_fixed_size_list(kind):
-        return False
-    inner = kind.value_type
-    return _is_array(inner) or _is_number(inner) or _is_text(inner)
-
-
-def _to_array(values):
-    """Return lists of fixed size as an array with more axes, and the mask of their nulls."""
-    shape, kind = [len(values)], values.type
-    while _is_array(kind):
-        shape.append(kind.list_size)
-        kind = kind.value_type
-    flat = values.combine_chunks()
-    for _ in shape[1:]:
-        flat = flat.flatten()
-    if not _is_text(kind) and flat.null_count == 0 and len(flat) == np.prod(shape):
-        return flat.to_numpy(zero_copy_only=False).reshape(shape), np.zeros(shape, bool)
-    objects = np.full(shape, None)
-    for row, value in enumerate(values.to_pylist()):
-        objects[row] = value
-    return _split_nulls(objects, str if _is_text(kind) else kind.to_pandas_dtype())
-
-
-def _to_array_of_numbers(value, kind):
-    """Return a list of numbers, or of such lists of one length, as an array; else the value."""
-    from pyarrow import types
-
-    depth = 0
-    while types.is_nested(kind) and hasattr(kind, 'value_type'):
-        depth, kind = depth + 1, kind.value_type
-    if value is None or depth == 0 or not _is_number(kind):
-        return value
-    try:
-        objects = np.array(value, object)
-    except ValueError:  # lists of several lengths
-        return value
-    if objects.ndim != depth:
-        return value
-    array, is_null = _split_nulls(objects, kind.to_pandas_dtype())
-    return np.ma.array(array, mask=is_null) if is_null.any() else array
-
-
-def _split_nulls(objects, dtype):
-    """Return objects as an array of a type, and which of them are None."""
-    is_null = np.equal(objects, None).astype(bool)
-    return np.where(is_null, '' if dtype is str else 0, objects).astype(dtype), is_null
-
-
-def _to_python(value):
-    """Return an object as Arrow takes it: arrays as lists."""
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
 def _mask(values, mask, kind=None):
@@ -221,7 +164,7 @@ def _write_type(kind):
     return base64.b64encode(pa.schema([('', kind)]).serialize().to_pybytes()).decode()
 
 
-def _find_type(column):
+def find_type(column):
     """Return the type that the meta of a column names, None if it names none."""
     import pyarrow as pa
 
@@ -233,7 +176,13 @@ def _find_type_of_arrays(values):
     """Return the type of lists like some arrays of NumPy; None for other objects."""
     import pyarrow as pa
 
-    types = {value.dtype for value in values if isinstance(value, np.ndarray) and value.ndim == 1}
-    if len(types) != 1 or not all(isinstance(value, np.ndarray) for value in values):
+    if not values or not all(isinstance(value, np.ndarray) for value in values):
         return None
-    return pa.list_(pa.from_numpy_dtype(types.pop().newbyteorder('=')))
+    types = {(value.dtype, value.ndim) for value in values}
+    (dtype, depth), *others = types
+    if others or depth == 0:
+        return None
+    kind = pa.from_numpy_dtype(dtype.newbyteorder('='))
+    for _ in range(depth):
+        kind = pa.list_(kind)
+    return kind

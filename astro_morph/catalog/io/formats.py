@@ -16,6 +16,7 @@ from astropy.utils.masked import get_data_and_mask
 
 from astro_morph.catalog.cells import decode, split_mask
 from astro_morph.catalog.io.arrow import ARROW_TYPE
+from astro_morph.catalog.nested import to_python
 
 __all__ = ['NAMES', 'advise', 'fit_columns', 'with_values']
 
@@ -307,7 +308,7 @@ def _to_json(values):
     """Return objects with lists for arrays, if JSON can hold them; else None."""
     objects = values.copy()
     for row, value in enumerate(values):
-        objects[row] = value.tolist() if isinstance(value, np.ndarray) else value
+        objects[row] = to_python(value)
     try:
         json.dumps([value for value in objects if value is not np.ma.masked])
     except (TypeError, ValueError):

@@ -3,6 +3,7 @@
 
 import contextlib
 
+import numpy as np
 from astropy.table import Column, MaskedColumn, Table, serialize
 from astropy.table.meta import get_header_from_yaml, get_yaml_from_table
 from astropy.utils.data_info import serialize_context_as
@@ -37,7 +38,7 @@ def write_parquet(table, path):
     table = table.copy(copy_data=False)
     for column in table.columns.values():
         is_special = kind_of(column) in ('O', 'm', 'M') or ARROW_TYPE in (column.info.meta or {})
-        if is_special and isinstance(column, MaskedColumn):
+        if isinstance(column, MaskedColumn) and (is_special or _has_null_rows(column)):
             # Others have their mask in a column of its own, as Astropy reads it.
             column.info.serialize_method['parquet'] = 'null_value'
     with serialize_context_as('parquet'):
@@ -101,6 +102,14 @@ def join_parquet(files, path, *, n_rows, n_skip):
                 stack.enter_context(writer)
             writer.write_table(rows.slice(n_skip))
             _release_memory()
+
+
+def _has_null_rows(column):
+    """Check whether the cells of a column are arrays, of which some are masked as a whole."""
+    if column.ndim < 2 or not column.size:
+        return False
+    mask = np.ma.getmaskarray(column.data).reshape(len(column), -1)
+    return bool((mask.any(axis=1) == mask.all(axis=1)).all())
 
 
 def _to_table(rows):

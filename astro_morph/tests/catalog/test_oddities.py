@@ -18,6 +18,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from astro_morph.catalog import read_labels, read_positions, read_sizes
 from astro_morph.catalog.io.chunks import TableChunks, find_representatives, write_chunks
 from astro_morph.catalog.io.tables import read_table, write_table
+from astro_morph.catalog.nested import to_python
 from astro_morph.tests.catalog.test_table_io import require
 
 NAN = float('nan')
@@ -99,6 +100,11 @@ TYPES = {
         'structures',
         {end: [{'a': 1}, {'a': 2}, None] for end in ('.parquet', '.ecsv')},
     ),
+    'struct of lists': (
+        [{'a': [1.0]}, {'a': [2.0, 3.0]}, None],
+        'structures',
+        {end: [{'a': [1.0]}, {'a': [2.0, 3.0]}, None] for end in ('.parquet', '.ecsv')},
+    ),
     'map': (
         [[('a', 1)], [], None],
         'lists',
@@ -128,6 +134,7 @@ def make_types(pa):
         'list of lists': pa.list_(pa.list_(pa.float64())),
         'fixed list': pa.list_(pa.int16(), 2),
         'struct': pa.struct({'a': pa.int64()}),
+        'struct of lists': pa.struct({'a': pa.list_(pa.float64())}),
         'map': pa.map_(pa.string(), pa.int32()),
     }
     return {name: pa.type_for_alias(name) for name in plain - composed.keys()} | composed
@@ -157,7 +164,7 @@ def through(path, output):
 
 def plain(column):
     """Return the values of a column, arrays as lists and NaN as None."""
-    values = [value.tolist() if hasattr(value, 'tolist') else value for value in column.tolist()]
+    values = list(map(to_python, column.tolist()))
     return [None if isinstance(value, float) and value != value else value for value in values]
 
 
