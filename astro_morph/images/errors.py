@@ -6,6 +6,7 @@ from contextlib import contextmanager
 __all__ = [
     'ImageError',
     'ImageNotFoundError',
+    'NetworkImageError',
     'NotAnImageError',
     'TooLargeImageError',
     'TruncatedImageError',
@@ -15,9 +16,14 @@ __all__ = [
 
 
 class ImageError(Exception):
-    """An image can't be read; ``status`` is the status of its row in a cutout set."""
+    """
+    An image can't be read; ``status`` is the status of its row in a cutout set.
+
+    ``is_network`` tells whether the cause is the network, so that it may be read later.
+    """
 
     status = 'unreadable'
+    is_network = False
 
 
 class ImageNotFoundError(ImageError):
@@ -48,6 +54,26 @@ class TooLargeImageError(ImageError):
     """The image takes more memory than ``astro_morph.conf.max_image_size``."""
 
     status = 'too_large'
+
+
+class NetworkImageError(ImageError):
+    """
+    The network or the server fails.
+
+    Parameters
+    ----------
+    status : str
+        Status of the row, such as ``'timeout'`` or ``'http_503'``.
+    message : str
+        A description of the error.
+    is_network : bool, default=True
+        Whether the same request may succeed later.
+    """
+
+    def __init__(self, status, message, *, is_network=True):
+        super().__init__(message)
+        self.status = status
+        self.is_network = is_network
 
 
 @contextmanager

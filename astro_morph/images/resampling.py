@@ -4,10 +4,22 @@
 import numpy as np
 from scipy import ndimage
 
-__all__ = ['count_subpixels', 'cut_stamps', 'find_missing', 'resample_stamps', 'stamp_box']
+__all__ = [
+    'MARGIN',
+    'count_subpixels',
+    'cut_stamps',
+    'find_missing',
+    'resample_mask',
+    'resample_stamps',
+    'stamp_box',
+]
 
-# The weight of a pixel in a cubic spline falls with its distance d as 0.27**d: 3e-5 at this margin.
-_MARGIN = 8
+#: Pixels around a stamp that its resampling reads. The weight of a pixel in a cubic spline falls
+#: with its distance d as 0.27**d: 3e-5 at this margin.
+MARGIN = 8
+
+# Fraction of a new pixel that must be masked for it to be: the rest then determines its value.
+_MASKED_PART = 0.5
 
 # Side of the smallest block of zeros that is missing data, as some services write it. Single pixels
 # of real numbers are exactly zero once in a million; such a block never is.
@@ -20,18 +32,21 @@ _ROUNDING = 1e-6
 _MOST_ZEROS = 0.05
 
 
-def cut_stamps(image, corners, size):
+def cut_stamps(image, corners, size, *, margin=0):
     """
     Cut square stamps of whole pixels.
 
     Parameters
     ----------
     image : array_like, shape (y, x)
-        The image, or any object that returns arrays for pairs of slices.
+        The image, or any object that returns arrays for pairs of slices; of one that has a method
+        ``read_boxes``, all stamps are read at once.
     corners : `~numpy.ndarray` of int, shape (n, 2)
         The first pixel (x, y) of each stamp, which may lie outside the image.
     size : int
         Side of the stamps in pixels.
+    margin : int, default=0
+        Pixels on each side of the stamps that only their resampling needs.
 
     Returns
     -------
@@ -46,6 +61,8 @@ def cut_stamps(image, corners, size):
     array([[[ 6.,  7.],
             [10., 11.]]], dtype=float32)
     """
+    if hasattr(image, 'read_boxes'):
+        image = image.read_boxes(corners, size, margin=margin)
     ny, nx = image.shape
     stamps = np.empty((len(corners), size, size), np.float32)
     for stamp, (x, y) in zip(stamps, corners.tolist(), strict=True):
@@ -79,7 +96,7 @@ def stamp_box(jacobians, centres, size):
     box_size : int
         Side of the stamps.
     """
-    reach = int(np.ceil(np.abs(jacobians).sum(axis=2).max() * size / 2)) + _MARGIN
+    reach = int(np.ceil(np.abs(jacobians).sum(axis=2).max() * size / 2)) + MARGIN
     return np.floor(centres).astype(int) - reach, 2 * reach + 2
 
 
@@ -90,7 +107,7 @@ def count_subpixels(jacobians):
     return np.maximum(1, np.ceil(np.sqrt(areas) - 0.1)).astype(int)
 
 
-def resample_stamps(stamps, jacobians, centres, size, *, conserve_flux=True):
+def resample_stamps(stamps, jacobians, centres, size, *, conserve_flux=True, order=3):
     """
     Resample stamps to a grid of another scale, angle or parity.
 
@@ -110,6 +127,8 @@ def resample_stamps(stamps, jacobians, centres, size, *, conserve_flux=True):
     conserve_flux : bool, default=True
         Whether the values are fluxes per pixel, to be multiplied by the ratio of the pixel areas;
         surface brightness keeps its values.
+    order : int, default=3
+        Order of the spline; with 0 and 1 the values stay within those of the old pixels.
 
     Returns
     -------
@@ -117,10 +136,7 @@ def resample_stamps(stamps, jacobians, centres, size, *, conserve_flux=True):
         The stamps on the new grid.
     """
     factors = np.abs(np.linalg.det(jacobians)) if conserve_flux else np.ones(len(stamps))
-    n_sub = count_subpixels(jacobians).max()
-    # SciPy's order is (y, x), and its origin the centre of the first sub-pixel.
-    matrices = jacobians[:, ::-1, ::-1] / n_sub
-    offsets = centres[:, ::-1] - matrices.sum(axis=2) * (n_sub * size - 1) / 2
+    n_sub, matrices, offsets = _fine_grids(jacobians, centres, size)
     images = np.empty((len(stamps), size, size), np.float32)
     for i, stamp in enumerate(stamps):
         is_missing = np.isnan(stamp)
@@ -130,13 +146,45 @@ def resample_stamps(stamps, jacobians, centres, size, *, conserve_flux=True):
         has_gaps = is_missing.any()
         if has_gaps:
             stamp = _fill_from_nearest(stamp, is_missing)
-        fine = _sample(stamp, matrices[i], offsets[i], n_sub * size, order=3)
+        fine = _sample(stamp, matrices[i], offsets[i], n_sub * size, order=order)
         images[i] = fine.reshape(size, n_sub, size, n_sub).mean(axis=(1, 3)) * factors[i]
         if has_gaps:
             matrix, offset = matrices[i] * n_sub, offsets[i] + matrices[i].sum(1) * (n_sub - 1) / 2
             missing = _sample(is_missing.astype(np.float32), matrix, offset, size, order=0)
             images[i][missing > 0] = np.nan
     return images
+
+
+def resample_mask(masks, jacobians, centres, size):
+    """
+    Resample masks to a grid of another scale, angle or parity.
+
+    Parameters
+    ----------
+    masks : `~numpy.ndarray` of bool, shape (n, y, x)
+        Stamps of masks.
+    jacobians, centres, size
+        As in `resample_stamps`.
+
+    Returns
+    -------
+    masks : `~numpy.ndarray` of bool, shape (n, y, x)
+        Whether half of a new pixel or more is masked.
+    """
+    n_sub, matrices, offsets = _fine_grids(jacobians, centres, size)
+    resampled = np.zeros((len(masks), size, size), bool)
+    for i in np.flatnonzero(masks.any(axis=(1, 2))):
+        fine = _sample(masks[i].astype(np.float32), matrices[i], offsets[i], n_sub * size, order=0)
+        resampled[i] = fine.reshape(size, n_sub, size, n_sub).mean(axis=(1, 3)) >= _MASKED_PART
+    return resampled
+
+
+def _fine_grids(jacobians, centres, size):
+    """Return the sub-pixels a side of a new pixel, and the matrices and offsets of their grids."""
+    n_sub = count_subpixels(jacobians).max()
+    # SciPy's order is (y, x), and its origin the centre of the first sub-pixel.
+    matrices = jacobians[:, ::-1, ::-1] / n_sub
+    return n_sub, matrices, centres[:, ::-1] - matrices.sum(axis=2) * (n_sub * size - 1) / 2
 
 
 def find_missing(images):

@@ -10,13 +10,8 @@ import numpy as np
 from astro_morph.catalog.flags import BITS
 from astro_morph.images.errors import ImageError
 from astro_morph.images.orientation import orient
-from astro_morph.images.resampling import (
-    count_subpixels,
-    cut_stamps,
-    find_missing,
-    resample_stamps,
-    stamp_box,
-)
+from astro_morph.images.planes.masked_image import MaskedImage, resample_planes
+from astro_morph.images.resampling import MARGIN, count_subpixels, find_missing, stamp_box
 from astro_morph.images.tiles import Tile
 
 __all__ = ['LATTICE', 'STENCIL', 'cut_tiles', 'find_near', 'locate_grids', 'north_up']
@@ -96,7 +91,9 @@ def _offsets(origins, coords):
 
 def cut_tiles(tiles, stencils, size, pixels):
     """
-    Cut sources out of the tiles of some bands.
+    Cut sources out of the tiles of some bands, with their planes.
+
+    Pixels that are missing or masked in one tile are taken from the next that has better ones.
 
     Parameters
     ----------
@@ -111,15 +108,16 @@ def cut_tiles(tiles, stencils, size, pixels):
 
     Returns
     -------
-    images : `~numpy.ndarray` of float32, shape (n, band, y, x)
-        The cutouts; NaN where no tile has a pixel.
+    images : `~astro_morph.images.planes.masked_image.MaskedImage`, shape (n, band, y, x)
+        The cutouts; NaN where no tile has a pixel. They have a variance and a mask if any tile has
+        one.
     status : `~numpy.ndarray` of str, shape (n,)
         ``'ok'``, or the reason why there is no image.
     flags : `~numpy.ndarray` of int, shape (n,)
         Quality flags, see `astro_morph.decode_flags`.
     """
     n = len(stencils)
-    images = np.full((n, len(tiles), size, size), np.nan, np.float32)
+    images = _allocate((n, len(tiles), size, size), list(itertools.chain(*tiles)))
     status = np.full(n, 'ok', 'U20')
     mosaic = [_place(tiles_of_band, stencils, size) for tiles_of_band in tiles]
 
@@ -130,7 +128,7 @@ def cut_tiles(tiles, stencils, size, pixels):
     mosaic = [[placement.keep(is_inside) for placement in band] for band in mosaic]
 
     failures = [_fill(images[:, i], band, pixels) for i, band in enumerate(mosaic)]
-    gaps = [_find_gaps(images[:, i], band) for i, band in enumerate(mosaic)]
+    gaps = [_find_gaps(images[:, i].is_missing, band) for i, band in enumerate(mosaic)]
     is_empty, is_partial, has_missing = np.stack(gaps, axis=-1)
     status[is_inside & is_empty.all(axis=1)] = 'all_nan'
     for failure in failures:
@@ -141,6 +139,17 @@ def cut_tiles(tiles, stencils, size, pixels):
         | is_empty.any(axis=1) * BITS['missing_band']
     )
     return images, status, flags * (status == 'ok')
+
+
+def _allocate(shape, tiles):
+    """Return images without pixels, with the planes that any tile has."""
+    has_variance = any(tile.variance is not None for tile in tiles)
+    has_mask = any(tile.mask is not None for tile in tiles)
+    return MaskedImage(
+        np.full(shape, np.nan, np.float32),
+        np.full(shape, np.nan, np.float32) if has_variance else None,
+        np.zeros(shape, bool) if has_mask else None,
+    )
 
 
 def find_near(tiles, coords, reach=0 * u.rad):
@@ -202,7 +211,7 @@ def _fill(images, placements, pixels):
         for placement, its_ranks in zip(placements, ranks, strict=True):
             turn = placement.select(its_ranks == rank)
             if rank > 0:
-                turn = turn.select(np.isnan(images[turn.rows]).any(axis=(1, 2)))
+                turn = turn.select(images[turn.rows].is_missing.any(axis=(1, 2)))
             try:
                 _fill_from_tile(images, turn, pixels)
             except ImageError as error:
@@ -213,15 +222,25 @@ def _fill(images, placements, pixels):
 def _fill_from_tile(images, placement, pixels):
     if len(placement.rows) == 0:
         return
-    tile = pixels.get(placement.tile)
+    tile = pixels.get_planes(placement.tile)
     size = images.shape[-1]
     for batch in _split(placement, size):
-        old, new = images[batch.rows], _cut_from_tile(tile, batch, size)
-        images[batch.rows] = np.where(np.isnan(old), new, old)
+        new = _cut_from_tile(tile, batch, size)
+        is_better = _rank_pixels(new) > _rank_pixels(images[batch.rows])
+        k, y, x = np.nonzero(is_better)
+        images[batch.rows[k], y, x] = new[k, y, x]
+
+
+def _rank_pixels(image):
+    """Rank good pixels first, then masked ones that have a value, masked ones, and none at all."""
+    has_value = ~np.isnan(image.image)
+    return 2 * has_value + (has_value if image.mask is None else has_value ^ image.mask)
 
 
 def _split(placement, size):
     """Yield cutouts in batches of similar scale, so that coarse ones don't slow down fine ones."""
+    # Those of a batch that lie in the same rows share what is read of a file elsewhere.
+    placement = placement.select(np.argsort(placement.centres[:, 1], kind='stable'))
     n_sub = count_subpixels(placement.jacobians)
     for number in np.unique(n_sub):
         alike = placement.select(n_sub == number)
@@ -237,14 +256,14 @@ def _cut_from_tile(tile, placement, size):
     whole = np.rint(corners)
     shift = placement.to_pixel(STENCIL * size) - (whole + (size - 1) / 2)[:, np.newaxis]
     is_aligned = (np.abs(shift - STENCIL * size) < _SAME_GRID).all(axis=(1, 2))
-    images = np.empty((len(corners), size, size), np.float32)
-    images[is_aligned] = cut_stamps(tile, whole[is_aligned].astype(int), size)
+    images = _allocate((len(corners), size, size), [placement.tile])
+    images[is_aligned] = tile.cut(whole[is_aligned].astype(int), size)
     if not is_aligned.all():
         rest = placement.select(~is_aligned)
         corners, box_size = stamp_box(rest.jacobians, rest.centres, size)
-        stamps = cut_stamps(tile, corners, box_size)
-        _remove_zeros(stamps)
-        images[~is_aligned] = resample_stamps(
+        stamps = tile.cut(corners, box_size, margin=MARGIN)
+        _remove_zeros(stamps.image)
+        images[~is_aligned] = resample_planes(
             stamps,
             rest.jacobians,
             rest.centres - corners,
@@ -269,19 +288,18 @@ def _has_sky(known, n_pixels):
     return np.mean(known < 0) > _LEAST_SKY or np.min(known) > _LEAST_SKY * np.median(known)
 
 
-def _find_gaps(images, placements):
+def _find_gaps(is_missing, placements):
     """
-    Find the gaps in the images of one band, of shape (n, y, x).
+    Find the gaps in the images of one band from their missing pixels, of shape (n, y, x).
 
     Return three arrays of bool: whether an image has no pixels; and for the others, whether some
     pixels lie outside all tiles, and whether some inside a tile are missing.
     """
-    is_nan = np.isnan(images)
-    is_empty = is_nan.all(axis=(1, 2))
-    is_partial, has_missing = np.zeros(len(images), bool), is_nan.any(axis=(1, 2))
-    for row, is_covered in _find_edges(placements, images.shape):
+    is_empty = is_missing.all(axis=(1, 2))
+    is_partial, has_missing = np.zeros(len(is_missing), bool), is_missing.any(axis=(1, 2))
+    for row, is_covered in _find_edges(placements, is_missing.shape):
         is_partial[row] = not is_covered.all()
-        has_missing[row] = (is_nan[row] & is_covered).any()
+        has_missing[row] = (is_missing[row] & is_covered).any()
     return is_empty, is_partial & ~is_empty, has_missing & ~is_empty
 
 

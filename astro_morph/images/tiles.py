@@ -24,6 +24,8 @@ from astro_morph.images.errors import (
     TruncatedImageError,
     image_errors,
 )
+from astro_morph.images.planes.masked_image import MaskedImage
+from astro_morph.images.planes.plane import Plane
 from astro_morph.images.reading import (
     find_image_hdu,
     find_images,
@@ -34,7 +36,7 @@ from astro_morph.images.reading import (
 )
 from astro_morph.images.units import ImageUnit
 
-__all__ = ['DownloadedImage', 'SkyImage', 'Tile', 'TilePixels']
+__all__ = ['DownloadedImage', 'Layout', 'SkyImage', 'Tile', 'TilePixels', 'find_layout']
 
 # wcslib modifies its structures during computations, without holding Python's lock.
 _WCS_LOCK = threading.Lock()
@@ -117,7 +119,7 @@ class SkyImage:
         return open_fits(path)
 
     def _read_layout(self, hdu):
-        self._layout = None if is_compressed(self.path) else _find_layout(hdu)
+        self._layout = None if is_compressed(self.path) else find_layout(hdu)
 
     def _read_header(self, hdu, hdus=None):
         wcs = WCS(hdu.header, hdus)
@@ -289,6 +291,12 @@ class Tile(NamedTuple):
     image: SkyImage
     plane: int
     flux_scale: u.Quantity | None = None  # of the pixels that fluxes are per, if not its own
+    # Arrays, or a `Plane` each, on the pixels of the image; None where there is none.
+    variance: object = None
+    mask: object = None
+
+    # What its pixels are, for messages.
+    holds = 'image'
 
     @property
     def n_flux_pixels(self):
@@ -351,8 +359,8 @@ class TilePixels:
                 self._open[image] = image.read()
             except ImageError as error:
                 warnings.warn(
-                    f'{image.name} is {error.status}: {error}; its galaxies have no image until it '
-                    'is replaced',
+                    f'{image.name} is {error.status}: {error}; its galaxies have no '
+                    f'{tile.holds} until it is replaced',
                     AstropyUserWarning,
                     stacklevel=2,
                 )
@@ -360,6 +368,23 @@ class TilePixels:
                 raise
         self._open.move_to_end(image)
         return self._open[image][tile.plane]
+
+    def get_planes(self, tile):
+        """
+        Return the pixels of a tile with its planes; raise ImageError if the pixels can't be read.
+
+        A plane that can't be read is left out, with a warning.
+        """
+        planes = map(self._get_plane, (tile.variance, tile.mask))
+        return MaskedImage(self.get(tile), *planes)
+
+    def _get_plane(self, plane):
+        if not isinstance(plane, Plane):
+            return plane
+        try:
+            return plane.convert(self.get(plane))
+        except ImageError:
+            return None
 
     def release(self):
         """Free the pages that were read of the last mapped file, which count as used memory."""
@@ -381,7 +406,7 @@ class TilePixels:
             del self._open[next(filter(is_alike, self._open))]
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """Position and encoding of the pixels in an uncompressed file."""
 
     offset: int
@@ -396,8 +421,19 @@ class _Layout(NamedTuple):
             raise TruncatedImageError(msg)
         # A plain view, because slicing a numpy.memmap is several times slower.
         raw = np.asarray(np.memmap(path, self.dtype, 'r', self.offset, shape))
-        is_plain = (self.scale, self.zero, self.blank) == (1, 0, None)
-        return raw if is_plain else _ScaledPixels(raw, self)
+        return raw if self.is_plain else _ScaledPixels(raw, self)
+
+    @property
+    def is_plain(self):
+        """Whether the numbers in the file are the physical values."""
+        return (self.scale, self.zero, self.blank) == (1, 0, None)
+
+    def to_values(self, raw):
+        """Turn numbers in the file into physical values; blank pixels become NaN."""
+        if self.is_plain:
+            return raw
+        values = raw * float(self.scale) + self.zero
+        return values if self.blank is None else np.where(raw == self.blank, np.nan, values)
 
 
 class _ScaledPixels:
@@ -412,10 +448,7 @@ class _ScaledPixels:
         raw = self.raw[index]
         if isinstance(index, (int, np.integer)):
             return _ScaledPixels(raw, self._layout)
-        values = raw * float(self._layout.scale) + self._layout.zero
-        if self._layout.blank is not None:
-            values = np.where(raw == self._layout.blank, np.nan, values)
-        return values
+        return self._layout.to_values(raw)
 
 
 def _mapped_file(pixels):
@@ -426,13 +459,13 @@ def _mapped_file(pixels):
     return base if isinstance(base, mmap.mmap) else None
 
 
-def _find_layout(hdu):
-    """Return the layout of the pixels in the file, None if they can't be mapped."""
+def find_layout(hdu):
+    """Return the `Layout` of the pixels in the file, None if they can't be mapped."""
     header = hdu.header
     if isinstance(hdu, fits.CompImageHDU) or 'BSOFTEN' in header:
         return None
     bitpix = header['BITPIX']
-    return _Layout(
+    return Layout(
         offset=hdu.fileinfo()['datLoc'],
         dtype=np.dtype(fits.BITPIX2DTYPE[bitpix]).newbyteorder('>'),
         scale=header.get('BSCALE', 1),

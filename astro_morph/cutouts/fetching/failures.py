@@ -72,7 +72,7 @@ def as_failure(error, last_code):
         if isinstance(cause, FetchError):
             return cause
         if isinstance(cause, ImageError):
-            return FetchError(cause.status, str(cause))
+            return FetchError(cause.status, str(cause), is_network=cause.is_network)
         if (failure := network_failure(cause)) is not None:
             return failure
         cause = cause.__cause__ or cause.__context__

@@ -1,18 +1,26 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """FITS images at URLs, on a web server or in object storage, read only where needed."""
 
-import functools
 import glob
 import os
+import warnings
 
 import numpy as np
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 
-from astro_morph import conf
 from astro_morph.images.decoding.tiles import is_fragile
-from astro_morph.images.errors import TruncatedImageError, image_errors
+from astro_morph.images.errors import ImageError, TruncatedImageError
 from astro_morph.images.reading import read_pixels
-from astro_morph.images.tiles import SkyImage
+from astro_morph.images.remote.ranges import RangePixels
+from astro_morph.images.remote.stores import (
+    MAX_BLOCKS,
+    find_store,
+    open_in_blocks,
+    read_ranges,
+    remote_errors,
+)
+from astro_morph.images.tiles import SkyImage, find_layout
 from astro_morph.images.units import linearise
 from astro_morph.utils.fits_headers import find_end
 
@@ -21,12 +29,8 @@ __all__ = ['RemoteImage', 'bracket_readings', 'find_files', 'is_url', 'locate']
 # Bytes requested at a time to read headers; most are shorter.
 _HEADER_BLOCK = 2**16
 
-# Bytes requested at a time to read pixels. In an image of 4000 columns, the rows of a cutout take
-# one megabyte: one or two requests.
+# Bytes requested at a time to read the pixels of compressed images.
 _BLOCK = 2**20
-
-# Blocks kept per file: as much as a tile of 3000 x 3000 pixels.
-_MAX_BLOCKS = 32
 
 
 def is_url(path):
@@ -40,7 +44,7 @@ def locate(path):
         return os.path.expanduser(os.fspath(path))
     from fsspec.implementations.local import LocalFileSystem
 
-    store, place = _find_store(path)
+    store, place = find_store(path)
     # A local file can be mapped into memory.
     return place if isinstance(store, LocalFileSystem) else store.unstrip_protocol(place)
 
@@ -87,7 +91,7 @@ def find_files(pattern):
             return [pattern]
         found = (glob.glob(reading, recursive=True) for reading in bracket_readings(pattern))
         return sorted(next(filter(None, found), []))
-    store, place = _find_store(pattern)
+    store, place = find_store(pattern)
     places = [place] if _is_there(store, place) else sorted(store.glob(place))
     return [store.unstrip_protocol(place) for place in places]
 
@@ -105,8 +109,9 @@ class RemoteImage(SkyImage):
     """
     A FITS image at a URL, with a celestial WCS; see `~astro_morph.images.tiles.SkyImage`.
 
-    The image may be tile-compressed, but the file must not be compressed as a whole. Of images
-    compressed by RICE or gzip, the tiles of the cutouts are read, of others all.
+    Of a plain image, the rows of each cutout are read, those of many cutouts at once. The image may
+    be tile-compressed, but the file must not be compressed as a whole. Of images compressed by RICE
+    or gzip, the tiles of the cutouts are read, of others all.
 
     Parameters
     ----------
@@ -121,21 +126,25 @@ class RemoteImage(SkyImage):
 
     @staticmethod
     def _open(path):
-        file = _open_in_blocks(path, _HEADER_BLOCK)
+        file = open_in_blocks(path, _HEADER_BLOCK)
         find_end(file)
         return fits.open(file)
 
     def _read_layout(self, hdu):
         info = hdu.fileinfo()
         self._end = info['datLoc'] + info['datSpan']
+        self._layout = find_layout(hdu)
 
     def read(self):
         """Return an array-like of shape (plane, y, x) that reads the pixels when it is sliced."""
-        with image_errors():
-            file = _open_in_blocks(self.path, _BLOCK)
+        with remote_errors():
+            file = open_in_blocks(self.path, _BLOCK)
             if file.size < self._end:
                 msg = 'the file ends before the last pixel'
                 raise TruncatedImageError(msg)
+            if self._layout is not None:
+                shape = (self.n_planes, *self.shape)
+                return RangePixels(_Reader(self).read, self._layout, shape)
             hdu = fits.open(file)[self._hdu]
             if isinstance(hdu, fits.CompImageHDU):
                 file.seek(0)
@@ -145,61 +154,33 @@ class RemoteImage(SkyImage):
             return _RemotePixels(hdu, self.shape)
 
 
-def _open_in_blocks(url, size):
-    """Open a file so that each of its blocks is requested at most once."""
-    store, place = _find_store(url)
-    # Unlike in fits.open(use_fsspec=True), these options are the same for all file systems.
-    return store.open(
-        place,
-        block_size=size,
-        cache_type='blockcache',
-        cache_options={'maxblocks': _MAX_BLOCKS},
-    )
+class _Reader:
+    """Reader of an image's file; once it has failed, it warns, and asks for nothing more."""
 
+    def __init__(self, image):
+        self._image = image
+        self._failure = None
 
-def _find_store(url):
-    """Return the file system of a URL, and the path in it."""
-    from fsspec.core import url_to_fs
-
-    is_web = os.fspath(url).startswith(('http://', 'https://'))
-    return url_to_fs(url, **({'client_kwargs': _web_limits()} if is_web else {}))
-
-
-def _web_limits():
-    """Return the limits of answers, as options of the client of web servers."""
-    from aiohttp import ClientTimeout
-
-    timeout = ClientTimeout(
-        total=conf.max_answer_time, sock_connect=conf.timeout, sock_read=conf.timeout
-    )
-    return {'timeout': timeout, 'response_class': _limited_response()}
-
-
-@functools.cache
-def _limited_response():
-    """Return the class of answers of web servers, which may be longer than what was asked for."""
-    from aiohttp import ClientPayloadError, ClientResponse
-
-    class LimitedResponse(ClientResponse):
-        async def read(self):
-            if self._body is None:
-                body = bytearray()
-                async for part in self.content.iter_any():
-                    body += part
-                    if len(body) > conf.max_answer_size * 1e9:
-                        self.close()
-                        msg = f'the answer has more than {conf.max_answer_size:g} GB'
-                        raise ClientPayloadError(msg)
-                self._body = bytes(body)
-            return self._body
-
-    return LimitedResponse
+    def read(self, starts, ends):
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return read_ranges(self._image.path, starts, ends)
+        except ImageError as error:
+            self._failure = error
+            warnings.warn(
+                f'{self._image.name} is {error.status}: {error}; galaxies have no image of it in '
+                'this call',
+                AstropyUserWarning,
+                stacklevel=2,
+            )
+            raise
 
 
 class _RemotePixels:
-    """Pixels of shape (plane, y, x), or of one plane, that are read when sliced."""
+    """Compressed pixels of shape (plane, y, x), or of one plane, that are read when sliced."""
 
-    nbytes = _BLOCK * _MAX_BLOCKS
+    nbytes = _BLOCK * MAX_BLOCKS
 
     def __init__(self, hdu, shape, plane=()):
         self._hdu = hdu
@@ -210,11 +191,8 @@ class _RemotePixels:
         if isinstance(index, (int, np.integer)):
             plane = map(int, np.unravel_index(index, self._hdu.shape[:-2]))
             return _RemotePixels(self._hdu, self.shape, tuple(plane))
-        with image_errors():
+        with remote_errors():
             return linearise(self._read(*index), self._hdu.header)
 
     def _read(self, rows, columns):
-        if isinstance(self._hdu, fits.CompImageHDU):
-            return self._hdu.section[(*self._plane, rows, columns)]
-        # Whole rows are contiguous in the file, and take one read.
-        return self._hdu.section[(*self._plane, rows)][:, columns]
+        return self._hdu.section[(*self._plane, rows, columns)]

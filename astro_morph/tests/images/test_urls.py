@@ -16,6 +16,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph import conf
 from astro_morph.cutouts import Mosaics, as_source
+from astro_morph.images.remote import stores
 from astro_morph.tests.cutouts.test_mosaics import make_noise, make_positions, make_wcs, write
 
 fsspec = pytest.importorskip('fsspec')
@@ -36,7 +37,6 @@ class RangeHandler(SimpleHTTPRequestHandler):
             super().do_GET()
             return
         if self.server.is_hostile is not None:
-            self.send_response(206)
             with contextlib.suppress(ConnectionError):
                 self.server.is_hostile(self)
             return
@@ -163,6 +163,7 @@ def test_file_that_is_no_image_is_left_out(memory):
 
 
 def send_without_end(handler):
+    handler.send_response(206)
     handler.send_header('Connection', 'close')
     handler.end_headers()
     while True:
@@ -171,6 +172,7 @@ def send_without_end(handler):
 
 def send_bomb(handler):
     body = gzip.compress(bytes(30_000_000))
+    handler.send_response(206)
     handler.send_header('Content-Encoding', 'gzip')
     handler.send_header('Content-Length', str(len(body)))
     handler.end_headers()
@@ -178,6 +180,7 @@ def send_bomb(handler):
 
 
 def send_slowly(handler):
+    handler.send_response(206)
     handler.send_header('Content-Length', '100000')
     handler.end_headers()
     while True:
@@ -185,21 +188,46 @@ def send_slowly(handler):
         time.sleep(0.05)
 
 
+def send_half(handler):
+    handler.send_response(206)
+    handler.send_header('Content-Length', '100')
+    handler.end_headers()
+    handler.wfile.write(bytes(50))
+    handler.close_connection = True
+
+
+def send_error(handler):
+    handler.send_error(503)
+
+
+def send_nothing(handler):
+    handler.send_error(404)
+
+
+def send_all(handler):
+    SimpleHTTPRequestHandler.do_GET(handler)
+
+
 @pytest.mark.parametrize(
-    ('answer', 'limit', 'value', 'reason'),
+    ('answer', 'reason'),
     [
-        (send_without_end, 'max_answer_size', 0.01, 'more than 0.01 GB'),
-        (send_bomb, 'max_answer_size', 0.01, 'more than 0.01 GB'),
-        (send_slowly, 'max_answer_time', 0.5, 'Timeout'),
+        (send_without_end, 'too_large'),
+        (send_bomb, 'too_large'),
+        (send_all, 'too_large'),
+        (send_slowly, 'timeout'),
+        (send_half, 'connection'),
+        (send_error, 'http_503'),
+        (send_nothing, 'not_found'),
     ],
 )
-def test_answer_of_a_hostile_web_server_is_a_status(server, answer, limit, value, reason):
+def test_answer_of_a_hostile_web_server_is_a_status(server, answer, reason, monkeypatch):
+    monkeypatch.setattr(stores, 'BACK_OFF', 0.01)
     source = Mosaics(f'{server.url}/tile-g.fits')
     server.is_hostile = answer
-    warned = pytest.warns(AstropyUserWarning, match=f'unreadable.*{reason}')
-    with conf.set_temp(limit, value), warned:
+    slow = conf.set_temp('max_answer_time', 0.5 if reason == 'timeout' else 60)
+    with slow, conf.set_temp('tries', 2), pytest.warns(AstropyUserWarning, match=reason):
         cutouts = source.fetch(make_coords(2), size=24)
-    assert list(cutouts.status) == ['unreadable'] * 2
+    assert list(cutouts.status) == [reason] * 2
 
 
 def test_file_that_is_gone_is_a_status(memory):
