@@ -15,7 +15,7 @@ from astro_morph.cutouts.fetching.failures import FetchError, as_failure
 from astro_morph.cutouts.services.remote import RemoteSource
 from astro_morph.cutouts.services.reprojection import MARGIN, cut_until_whole
 
-__all__ = ['SiaImages']
+__all__ = ['Place', 'SiaClient', 'SiaImages', 'read_columns']
 
 # Lists are small; whole images may have 100 MB each.
 _LISTS_KEPT = 1000
@@ -85,7 +85,7 @@ class SiaImages(RemoteSource):
 
     def _make_client(self):
         address, collection = self.survey.ids['sia']
-        return _Client(self._servers[0] if self._servers else address, collection)
+        return SiaClient(self._servers[0] if self._servers else address, collection)
 
     def _origin(self, layer):
         return ' '.join([super()._origin(layer), *map(str, self.survey.ids['sia'])])
@@ -95,9 +95,7 @@ class SiaImages(RemoteSource):
 
     def _download(self, request, client):
         """Yield the images of a band that overlap a field, the nearest first."""
-        margin = 2 * MARGIN * self.survey.pixel_scale.to_value(u.deg)
-        size = max(request.shape) * request.scale / 3600 + margin
-        place = _Place(request.ra, request.dec, size)
+        place = Place.around(request, self.survey)
         listed = self._lists.get(place, partial(client.list_images, place))
         offered = [image for image in listed if image.band in ('', request.band.lower())]
         refusals, n_sent = [], 0
@@ -129,15 +127,21 @@ class SiaImages(RemoteSource):
         return self._images.get(image, partial(client.fetch, image))
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """A square on the sky, in degrees."""
 
     ra: float
     dec: float
     size: float
 
+    @classmethod
+    def around(cls, request, survey):
+        """Return the field of a request, and the margin around it that resampling reads."""
+        margin = 2 * MARGIN * survey.pixel_scale.to_value(u.deg)
+        return cls(request.ra, request.dec, max(request.shape) * request.scale / 3600 + margin)
 
-class _ListedImage(NamedTuple):
+
+class ListedImage(NamedTuple):
     """A FITS image that a service offers."""
 
     url: str
@@ -145,7 +149,7 @@ class _ListedImage(NamedTuple):
     is_link: bool  # whether the address is that of a list of links, in the protocol DataLink
 
 
-class _Client:
+class SiaClient:
     """
     Client of one service, in its version of the protocol.
 
@@ -155,7 +159,14 @@ class _Client:
         Address of the service.
     collection : str or None
         The collection to list, in version 2.
+
+    Attributes
+    ----------
+    subtypes : tuple of str
+        The kinds of data products that are images of the sky; empty if the service lists no kinds.
     """
+
+    subtypes = ('', 'science')
 
     def __init__(self, address, collection):
         from pyvo.utils.http import create_session
@@ -177,9 +188,9 @@ class _Client:
         centres = SkyCoord(images['ra'], images['dec'], unit='deg')
         order = centres.separation(SkyCoord(place.ra, place.dec, unit='deg')).argsort()
         return [
-            _ListedImage(image['url'], image['band'].lower(), 'datalink' in image['format'])
+            ListedImage(image['url'], image['band'].lower(), 'datalink' in image['format'])
             for image in images[order]
-            if image['subtype'] in ('', 'science') and _FORMATS.search(image['format'])
+            if image['subtype'] in self.subtypes and _FORMATS.search(image['format'])
         ]
 
     def fetch(self, image):
@@ -206,7 +217,7 @@ class _Client:
         else:
             circle = (*place[:2], place.size / np.sqrt(2))
             found = self._service.search(circle, collection=self._collection)
-        return _read_columns(found.to_table())
+        return read_columns(found.to_table())
 
     @cached_property
     def _service(self):
@@ -231,7 +242,7 @@ def _refuse_data_elsewhere(response, **options):
         raise FetchError(status='not_an_image', message=msg)
 
 
-def _read_columns(table):
+def read_columns(table):
     """Return a table with the columns of ``_COLUMNS``, empty where they are missing."""
     columns = {}
     for name, known_as in _COLUMNS.items():
