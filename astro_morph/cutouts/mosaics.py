@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from astro_morph.catalog import as_table, read_positions
 from astro_morph.catalog.bands import sort_bands
-from astro_morph.cutouts.cutout_set import CutoutSet
+from astro_morph.cutouts.cutout_set import PLANES, CutoutSet
 from astro_morph.cutouts.sizes import SAME_SCALE, framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.companions import keep_images, keep_one_a_place, rank_names
@@ -193,8 +193,9 @@ class Mosaics(CutoutSource):
         stencils = self._find_stencils(coords[rows], side, scale if scale.isscalar else scale[rows])
         images, status[rows], flags = cut_tiles(self._tiles.values(), stencils, side, pixels)
         rotation, parity, centers = locate_grids(stencils, coords[rows], side)
+        planes = {name: getattr(images, name) for name in PLANES}
         return CutoutSet(
-            _spread(images, rows, len(table), fill=np.nan),
+            _spread(images.image, rows, len(table), fill=np.nan),
             bands=self.bands,
             pixel_scale=scale,
             framing=framing_of(size),
@@ -205,6 +206,11 @@ class Mosaics(CutoutSource):
             rotation=_spread(rotation, rows, len(table), fill=np.nan),
             parity=_spread(parity, rows, len(table), fill=0),
             centers=_spread(centers, rows, len(table), fill=(side - 1) / 2),
+            **{
+                name: _spread(plane, rows, len(table), fill=PLANES[name])
+                for name, plane in planes.items()
+                if plane is not None
+            },
         )
 
     def _find_zero_points(self, scale):

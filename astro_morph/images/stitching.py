@@ -144,12 +144,9 @@ def cut_tiles(tiles, stencils, size, pixels):
 def _allocate(shape, tiles):
     """Return images without pixels, with the planes that any tile has."""
     has_variance = any(tile.variance is not None for tile in tiles)
-    has_mask = any(tile.mask is not None for tile in tiles)
-    return MaskedImage(
-        np.full(shape, np.nan, np.float32),
-        np.full(shape, np.nan, np.float32) if has_variance else None,
-        np.zeros(shape, bool) if has_mask else None,
-    )
+    # An inverse variance of 0 masks a pixel.
+    has_mask = has_variance or any(tile.mask is not None for tile in tiles)
+    return MaskedImage.blank(shape, has_variance=has_variance, has_mask=has_mask)
 
 
 def find_near(tiles, coords, reach=0 * u.rad):
@@ -225,16 +222,18 @@ def _fill_from_tile(images, placement, pixels):
     tile = pixels.get_planes(placement.tile)
     size = images.shape[-1]
     for batch in _split(placement, size):
-        new = _cut_from_tile(tile, batch, size)
-        is_better = _rank_pixels(new) > _rank_pixels(images[batch.rows])
-        k, y, x = np.nonzero(is_better)
-        images[batch.rows[k], y, x] = new[k, y, x]
+        old = images[batch.rows]
+        new = _cut_from_tile(tile, batch, size, like=old)
+        is_kept = _rank_pixels(new) <= _rank_pixels(old)
+        new[is_kept] = old[is_kept]
+        images[batch.rows] = new
 
 
 def _rank_pixels(image):
-    """Rank good pixels first, then masked ones that have a value, masked ones, and none at all."""
+    """Return 3 for a good pixel, 2 for a masked one with a value, 1 for one without, 0 for none."""
     has_value = ~np.isnan(image.image)
-    return 2 * has_value + (has_value if image.mask is None else has_value ^ image.mask)
+    is_good = has_value if image.mask is None else has_value ^ image.mask
+    return np.uint8(2) * has_value + is_good
 
 
 def _split(placement, size):
@@ -250,13 +249,19 @@ def _split(placement, size):
             yield alike.select(slice(start, start + length))
 
 
-def _cut_from_tile(tile, placement, size):
-    """Cut whole pixels where the tile shares the cutout's grid, and resample elsewhere."""
+def _cut_from_tile(tile, placement, size, *, like):
+    """
+    Cut whole pixels where the tile shares the cutout's grid, and resample elsewhere.
+
+    The result has the planes of ``like``; where the tile lacks one, nothing is known.
+    """
     corners = placement.centres - (size - 1) / 2
     whole = np.rint(corners)
     shift = placement.to_pixel(STENCIL * size) - (whole + (size - 1) / 2)[:, np.newaxis]
     is_aligned = (np.abs(shift - STENCIL * size) < _SAME_GRID).all(axis=(1, 2))
-    images = _allocate((len(corners), size, size), [placement.tile])
+    images = MaskedImage.blank(
+        like.shape, has_variance=like.variance is not None, has_mask=like.mask is not None
+    )
     images[is_aligned] = tile.cut(whole[is_aligned].astype(int), size)
     if not is_aligned.all():
         rest = placement.select(~is_aligned)

@@ -221,7 +221,8 @@ class SimulatedSurvey(CutoutSource):
             cut = self._cut(coords[rows], side)
         else:
             grids = north_up(coords[rows], side * scale[rows])
-            cut = cut_tiles(self._tiles, grids, side, TilePixels())
+            masked, *others = cut_tiles(self._tiles, grids, side, TilePixels())
+            cut = masked.image, *others
         images[rows], status[rows], flags[rows] = cut
         rotation, parity = np.full(len(table), np.nan) * u.deg, np.zeros(len(table), int)
         centers = np.full((len(table), 2), (side - 1) / 2)

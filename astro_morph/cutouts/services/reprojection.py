@@ -4,6 +4,7 @@
 import astropy.units as u
 import numpy as np
 
+from astro_morph.images.planes.masked_image import MaskedImage
 from astro_morph.images.stitching import cut_tiles, north_up
 from astro_morph.images.tiles import DownloadedImage, Tile, TilePixels
 
@@ -24,7 +25,8 @@ def cut_from_images(images, coords, *, side, pixel_scale):
     Parameters
     ----------
     images : sequence of `~astropy.io.fits.PrimaryHDU` or `~astropy.io.fits.ImageHDU`
-        The downloaded images, with a celestial WCS.
+        The downloaded images, with a celestial WCS. One with planes is a
+        `~astro_morph.images.planes.masked_image.MaskedImage` of the HDU and arrays.
     coords : `~astropy.coordinates.SkyCoord`, shape (n,)
         The sources.
     side : int
@@ -34,18 +36,23 @@ def cut_from_images(images, coords, *, side, pixel_scale):
 
     Returns
     -------
-    cutouts : `~numpy.ndarray` of float32, shape (n, y, x)
-        The cutouts, in flux per pixel; all NaN if the source lies in no image.
+    cutouts : `~numpy.ndarray` of float32 or `MaskedImage`, shape (n, y, x)
+        The cutouts, in flux per pixel; all NaN if the source lies in no image. With planes if any
+        image has them.
 
     Raises
     ------
     ImageError
         If an image has no celestial WCS, or is truncated.
     """
-    tiles = [Tile(DownloadedImage(image), plane=0) for image in images]
+    tiles = [_as_tile(MaskedImage.of(image)) for image in images]
     stencils = north_up(coords, side * pixel_scale)
     cutouts, _, _ = cut_tiles([tiles], stencils, side, TilePixels())
-    return cutouts[:, 0]
+    return cutouts[:, 0] if cutouts.has_planes else cutouts.image[:, 0]
+
+
+def _as_tile(image):
+    return Tile(DownloadedImage(image.image), 0, variance=image.variance, mask=image.mask)
 
 
 def cut_for_request(images, request):
@@ -61,7 +68,7 @@ def cut_for_request(images, request):
 
     Returns
     -------
-    cutouts : `~numpy.ndarray` of float32, shape (k, y, x)
+    cutouts : `~numpy.ndarray` of float32 or `MaskedImage`, shape (k, y, x)
         One for each of ``request.rows``, as in `cut_from_images`.
 
     Raises
@@ -90,7 +97,7 @@ def cut_until_whole(images, request):
 
     Returns
     -------
-    cutouts : `~numpy.ndarray` of float32, shape (k, y, x)
+    cutouts : `~numpy.ndarray` of float32 or `MaskedImage`, shape (k, y, x)
         As in `cut_for_request`.
 
     Raises
@@ -103,6 +110,6 @@ def cut_until_whole(images, request):
     for image in images:
         taken.append(image)
         cutouts = cut_for_request(taken, request)
-        if not np.isnan(cutouts).any():
+        if not MaskedImage.of(cutouts).is_missing.any():
             break
     return cutouts
