@@ -1,14 +1,16 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Draw flux as colour pictures that look like those of SDSS and Galaxy Zoo."""
+"""Draw flux as colour pictures: those of SDSS and Galaxy Zoo, or those of Euclid."""
 
 import io
 
 import astropy.units as u
 import numpy as np
 
+from astro_morph import surveys
 from astro_morph.catalog.bands import sort_bands
 from astro_morph.catalog.flags import BITS
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
+from astro_morph.images.euclid_pictures import EUCLID_FACTORS, draw_euclid
 from astro_morph.images.resampling import find_missing
 from astro_morph.utils.messages import as_written, for_caller
 
@@ -39,11 +41,15 @@ def as_pictures(cutouts):
     published; with those used here, galaxies and sky of SDSS frames have the brightness, colour
     and noise of the pictures of Galaxy Zoo (``benchmarks/look.py``).
 
+    Flux of Euclid in VIS and Y is drawn in the stretch of its own morphology catalogue instead, see
+    `~astro_morph.images.euclid_pictures.draw_euclid`.
+
     Parameters
     ----------
     cutouts : `~astro_morph.CutoutSet`
-        Flux without the sky in g, r and i, or z for i, with its pixel scale and zero point.
-        Pictures stay as they are.
+        Flux without the sky in g, r and i, or z for i, with its pixel scale and zero point; or in
+        VIS and Y, in the unit of Euclid's mosaics if these are not known. Pictures stay as they
+        are.
 
     Returns
     -------
@@ -71,13 +77,11 @@ def as_pictures(cutouts):
     if cutouts.kind == 'picture':
         return cutouts
     flux = cutouts.select_bands(_find_bands(cutouts.bands))
-    images = flux.images * _scales(flux)
-    is_missing = np.isnan(images).any(axis=1)
-    is_empty = is_missing.all(axis=(1, 2))
-    pictures = np.full(images.shape, np.nan, np.float32)
-    for i in np.flatnonzero(flux.is_ok & ~is_empty):
-        pictures[i] = _draw(np.nan_to_num(images[i]))
-        pictures[i][:, is_missing[i]] = np.nan
+    if flux.bands == tuple(EUCLID_FACTORS):
+        pictures = draw_euclid(*np.moveaxis(flux.images * _euclid_scales(flux), 1, 0))
+    else:
+        pictures = _draw_as_sdss(flux)
+    is_empty = np.isnan(pictures).all(axis=(1, 2, 3))
     return flux.replace(
         images=pictures,
         bands=PICTURE_BANDS,
@@ -88,6 +92,17 @@ def as_pictures(cutouts):
     )
 
 
+def _draw_as_sdss(flux):
+    """Return pictures of shape (n, 3, y, x), NaN where a band has no pixel."""
+    images = flux.images * _scales(flux)
+    is_missing = np.isnan(images).any(axis=1)
+    pictures = np.full(images.shape, np.nan, np.float32)
+    for i in np.flatnonzero(flux.is_ok & ~is_missing.all(axis=(1, 2))):
+        pictures[i] = _draw(np.nan_to_num(images[i]))
+        pictures[i][:, is_missing[i]] = np.nan
+    return pictures
+
+
 def _flag_zeros(flux):
     """Return the flags of flux with that of missing pixels, which pictures show as sky."""
     is_covered = flux.is_ok & (flux.flags & BITS['partial_coverage'] == 0)
@@ -96,13 +111,15 @@ def _flag_zeros(flux):
 
 
 def _find_bands(bands):
-    """Return the bands to draw in red, green and blue."""
+    """Return the bands to draw in red, green and blue, or those of Euclid."""
+    if {*EUCLID_FACTORS} <= {*bands}:
+        return tuple(EUCLID_FACTORS)
     # The three bluest, so that z stands for i only where there is no i.
     found = sort_bands(band for band in bands if band in SCALES)[2::-1]
     if found[1:] != ['r', 'g']:
         msg = (
-            f'{as_written("bands")} must hold g, r and i, or z for i, for flux to be drawn as '
-            f"'rgb' pictures, got {list(bands)}; fetch these bands"
+            f'{as_written("bands")} must hold g, r and i, or z for i, or VIS and Y of Euclid, for '
+            f"flux to be drawn as 'rgb' pictures, got {list(bands)}; fetch these bands"
         )
         raise ValueError(msg)
     return found
@@ -134,6 +151,18 @@ def _scales(flux):
     of_band = [SCALES[band] for band in flux.bands]
     scales = np.multiply.outer(of_pixel, of_unit * of_band)[..., np.newaxis, np.newaxis]
     return scales.astype(np.float32)
+
+
+def _euclid_scales(flux):
+    """Return the factors from flux to the unit of Euclid's mosaics, of shape (n or 1, 2, 1, 1)."""
+    euclid = surveys.get('euclid-q1')
+    of_unit, of_pixel = np.ones(2), np.ones(1)
+    if flux.zero_point is not None and np.isfinite(flux.zero_point).all():
+        zero_point = [euclid.zero_point[euclid.bands.index(band)] for band in flux.bands]
+        of_unit = 10 ** (-0.4 * (flux.zero_point - zero_point))
+    if flux.pixel_scale is not None:
+        of_pixel = np.ravel((euclid.pixel_scale / flux.pixel_scale).to_value(u.one)) ** 2
+    return np.multiply.outer(of_pixel, of_unit)[..., np.newaxis, np.newaxis].astype(np.float32)
 
 
 def _draw(image):

@@ -7,13 +7,10 @@ import torch
 from torch import nn
 
 from astro_morph.catalog.bands import sort_bands
-from astro_morph.models.encoders.contracts import EUCLID_FACTORS
+from astro_morph.images.euclid_pictures import EUCLID_CUT, EUCLID_FACTORS
 from astro_morph.photometry.brightness import range_around
 
 __all__ = ['EuclidStretch', 'FluxStretch', 'PictureStretch', 'flux_stretch']
-
-# Pixels of Euclid's galaxies that are brighter than this fraction of them are cut.
-EUCLID_CUT = 0.9985
 
 
 class PictureStretch(nn.Module):

@@ -31,6 +31,8 @@ _COLUMNS = {
     'format': ('access_format', 'VOX:Image_Format'),
     'band': ('energy_bandpassname', 'VOX:BandPass_ID', 'instr.bandpass'),
     'subtype': ('dataproduct_subtype',),
+    'facility': ('facility_name',),
+    'cloud': ('cloud_access',),
     'ra': ('s_ra', 'POS_EQ_RA_MAIN'),
     'dec': ('s_dec', 'POS_EQ_DEC_MAIN'),
 }
@@ -42,8 +44,8 @@ _FORMATS = re.compile('fits|datalink')
 # one that could hide it.
 _ELSEWHERE = re.compile(rb'<(\w+:)?STREAM[^>]*\shref|<!ENTITY')
 
-# IRSA can cut images under this path (https://irsa.ipac.caltech.edu/ibe/cutouts.html).
-_IBE = '/ibe/data/'
+#: IRSA can cut images under this path (https://irsa.ipac.caltech.edu/ibe/cutouts.html).
+IBE = '/ibe/data/'
 
 
 class SiaImages(RemoteSource):
@@ -121,7 +123,7 @@ class SiaImages(RemoteSource):
 
     def _fetch(self, image, place, client):
         """Fetch an image, cut to a place if its server can do that."""
-        if _IBE in image.url:
+        if IBE in image.url:
             query = f'center={place.ra},{place.dec}&size={place.size}&gzip=false'
             return fetch_image(f'{image.url}?{query}', client._session)
         return self._images.get(image, partial(client.fetch, image))
@@ -178,20 +180,41 @@ class SiaClient:
 
     def list_images(self, place):
         """Return the images that may overlap a place, the nearest first."""
+        return [
+            ListedImage(image['url'], image['band'].lower(), 'datalink' in image['format'])
+            for image in self.search(place)
+            if image['subtype'] in self.subtypes and _FORMATS.search(image['format'])
+        ]
+
+    def search(self, place):
+        """
+        Return the data products that may overlap a place.
+
+        Parameters
+        ----------
+        place : Place
+            The square on the sky.
+
+        Returns
+        -------
+        products : `~astropy.table.Table`
+            The nearest first, with the columns ``url``, ``format``, ``band``, ``subtype``,
+            ``facility``, ``cloud``, ``ra`` and ``dec``, empty where the service lists none.
+
+        Raises
+        ------
+        FetchError
+            If the service sends no list.
+        """
         try:
-            images = self._search(place)
+            products = self._query(place)
         except Exception as error:
             # pyvo replaces the errors of the session with its own.
             raise self._adapter.last_failure or as_failure(
                 error, self._adapter.last_code
             ) from error
-        centres = SkyCoord(images['ra'], images['dec'], unit='deg')
-        order = centres.separation(SkyCoord(place.ra, place.dec, unit='deg')).argsort()
-        return [
-            ListedImage(image['url'], image['band'].lower(), 'datalink' in image['format'])
-            for image in images[order]
-            if image['subtype'] in self.subtypes and _FORMATS.search(image['format'])
-        ]
+        centres = SkyCoord(products['ra'], products['dec'], unit='deg')
+        return products[centres.separation(SkyCoord(*place[:2], unit='deg')).argsort()]
 
     def fetch(self, image):
         """Return an image as a whole."""
@@ -208,7 +231,7 @@ class SiaClient:
     def _adapter(self):
         return self._session.get_adapter(self._address)
 
-    def _search(self, place):
+    def _query(self, place):
         """Return the service's table of images, with the columns of ``_COLUMNS``."""
         from pyvo.dal import SIAService
 

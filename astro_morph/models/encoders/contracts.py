@@ -8,14 +8,12 @@ import numpy as np
 
 from astro_morph.catalog.bands import BANDS, band_wavelength
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
+from astro_morph.images.euclid_pictures import EUCLID_FACTORS
 
-__all__ = ['EUCLID_FACTORS', 'MOST_CHANNELS', 'Contract', 'contract_of']
+__all__ = ['MOST_CHANNELS', 'Contract', 'contract_of']
 
 # Zoobot's encoders see the central part of the pictures of Galaxy Zoo.
 ZOOBOT_ZOOM = 1.2
-
-#: Factor of the flux of each band before asinh, in the pictures of Euclid's galaxies.
-EUCLID_FACTORS = {'VIS': 100.0, 'Y': 0.2}
 
 _STRETCHES = ('picture', 'lupton', 'euclid')
 _LARGEST_SIDE = 1024
