@@ -19,14 +19,15 @@ __all__ = ['keep_images', 'keep_one_a_place', 'rank_names']
 # Pan-STARRS: mask, wt, num, exp; SWarp: weight; KiDS: sci, wei; VISTA: conf; WISE and Spitzer: img,
 # int, unc, cov.
 _IMAGES = 'image img sci science bgsub bkgsub int ooi osi'
-_WEIGHTS = (
-    'weight weights weightmap wht wgt wei wt invvar ivar var variance err error errors rms std '
-    'sigma snr unc uncert uncertainty noise oow osw'
-)
-_MASKS = (
-    'mask masks msk maskbits bitmask bpm flag flags flg dq ood osd quality seg segm segmentation '
-    'blobs'
-)
+_VARIANCES = 'variance var'
+_ERRORS = 'err error errors rms std sigma unc uncert uncertainty noise'
+_INVERSES = 'invvar ivar ivm'
+_WEIGHTS = 'weight weights weightmap wht wgt wei oow osw'
+_MASKS = 'mask masks msk maskbits bitmask bpm flag flags flg dq ood osd'
+_SEGMENTS = 'quality seg segm segmentation blobs'
+# Parts of a variance, as in JWST's VAR_POISSON; Pan-STARRS' wt, which is a variance scaled as the
+# image is not.
+_OTHERS = 'wt snr poisson rnoise'
 _DEPTHS = (
     'nexp exp expmap exptime expwt num numexp cov coverage conf con ctx depth galdepth psfdepth '
     'psf psfsize'
@@ -34,7 +35,18 @@ _DEPTHS = (
 _MODELS = 'chi chi2 model blobmodel resid residual residuals bkg bgmod background'
 
 _IMAGE_WORDS = frozenset(_IMAGES.split())
-_COMPANION_WORDS = frozenset(' '.join([_WEIGHTS, _MASKS, _DEPTHS, _MODELS]).split())
+
+# What the values of a companion are, by the words in its name.
+_FORMS = {
+    'variance': frozenset(_VARIANCES.split()),
+    'error': frozenset(_ERRORS.split()),
+    'inverse': frozenset(_INVERSES.split()),
+    'weight': frozenset(_WEIGHTS.split()),
+    'mask': frozenset(_MASKS.split()),
+}
+_COMPANION_WORDS = frozenset(' '.join([_SEGMENTS, _OTHERS, _DEPTHS, _MODELS]).split()).union(
+    *_FORMS.values()
+)
 
 
 def rank_names(names):
@@ -51,9 +63,41 @@ def rank_names(names):
     ranks : list of int
         1 for an image of the sky, -1 for a companion, 0 where the name says neither.
     """
-    words = [set(re.split(r'[\W_]+', name.lower())) for name in names]
+    words = [_words(name) for name in names]
     shared = set.intersection(*words) if len(words) > 1 else set()
     return [_rank(its_words - shared) for its_words in words]
+
+
+def find_form(name, image):
+    """
+    Return what a companion of an image holds, by the words in which their names differ.
+
+    Parameters
+    ----------
+    name, image : str
+        Name of a file or extension, and of the image.
+
+    Returns
+    -------
+    form : str or None
+        ``'variance'``, ``'error'``, ``'inverse'`` for an inverse variance, ``'weight'`` for one
+        whose scale is less certain, or ``'mask'``; None if it is another companion, or one of
+        another image.
+
+    Examples
+    --------
+    >>> from astro_morph.images.companions import find_form
+    >>> find_form('brick-invvar-r.fits', 'brick-image-r.fits')
+    'inverse'
+    >>> find_form('brick-invvar-g.fits', 'brick-image-r.fits')
+    """
+    words = _words(name) - _words(image) - _IMAGE_WORDS
+    forms = [form for form, known in _FORMS.items() if words & known]
+    return forms[0] if len(forms) == 1 and words <= _FORMS[forms[0]] else None
+
+
+def _words(name):
+    return set(re.split(r'[\W_]+', name.lower()))
 
 
 def keep_images(paths):

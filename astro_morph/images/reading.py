@@ -36,7 +36,7 @@ from astro_morph.images.units import linearise
 from astro_morph.utils.fits_headers import find_end
 from astro_morph.utils.messages import cut_list
 
-__all__ = ['find_images', 'read_fits', 'read_image']
+__all__ = ['find_images', 'list_hdus', 'read_fits', 'read_image', 'with_pixels']
 
 _LOG_LOCK = threading.Lock()
 
@@ -134,7 +134,7 @@ def find_images(hdus, hdu=None):
     asked = hdu.upper() if isinstance(hdu, str) else hdu
     images = {
         number: candidate
-        for number, candidate in enumerate(_readable(hdus))
+        for number, candidate in enumerate(list_hdus(hdus))
         if asked in (None, number, candidate.name, (candidate.name, candidate.ver))
         and candidate.is_image
         and len(candidate.shape) > 1
@@ -150,14 +150,14 @@ def find_images(hdus, hdu=None):
 
 def find_image_hdu(hdus, hdu=None):
     """Return the first HDU of `find_images`, a tile-compressed one with its pixels."""
-    return _decode(_first(find_images(hdus, hdu)))
+    return with_pixels(_first(find_images(hdus, hdu)))
 
 
 def _first(images):
     return next(iter(images.values()))
 
 
-def _readable(hdus):
+def list_hdus(hdus):
     """Yield the HDUs of a file; the bytes behind the last may be none."""
     for number in itertools.count():
         try:
@@ -179,12 +179,12 @@ def read_pixels(hdu):
     """Return the linear pixels of an HDU; raise an `ImageError` if it is too large or truncated."""
     claim_pixels(hdu)
     try:
-        return linearise(_decode(hdu).data, hdu.header)
+        return linearise(with_pixels(hdu).data, hdu.header)
     except (TypeError, AttributeError) as error:  # the header announces more pixels than there are
         raise TruncatedImageError(str(error)) from error
 
 
-def _decode(hdu):
+def with_pixels(hdu):
     """Return an HDU whose pixels can be read in this process."""
     if isinstance(hdu, fits.CompImageHDU):
         return fits.ImageHDU(decode_tiles(hdu), hdu.header)
@@ -251,7 +251,7 @@ def _decode_images(data, hdu):
     try:
         images = find_images(fits.HDUList.fromstring(data[:end]), hdu)
         number, image = next(iter(images.items()))
-        images[number] = _decode(image)
+        images[number] = with_pixels(image)
         read_pixels(images[number])
     except (TooLargeImageError, TruncatedImageError):
         raise

@@ -20,7 +20,7 @@ class Plane:
         The image with the values.
     plane : int
         Number of the plane in a cube.
-    form : {'variance', 'error', 'inverse', 'mask'}
+    form : {'variance', 'error', 'inverse', 'weight', 'mask'}
         What the values are: see `to_variance` and `to_mask`.
     bits : int, default=None
         The bits that mark bad pixels of a mask; all if None.
@@ -73,8 +73,9 @@ def to_variance(values, form):
     ----------
     values : array_like
         The values of an image.
-    form : {'variance', 'error', 'inverse'}
-        Whether they are variances, standard deviations, or inverse variances.
+    form : {'variance', 'error', 'inverse', 'weight'}
+        Whether they are variances, standard deviations, or inverse variances; weights are taken as
+        these.
 
     Returns
     -------
@@ -92,7 +93,7 @@ def to_variance(values, form):
     """
     values = np.asarray(values, np.float32)
     with np.errstate(divide='ignore', over='ignore'):
-        if form == 'inverse':
+        if form in ('inverse', 'weight'):
             return 1 / np.where(values < 0, np.float32(0), values)
         values = np.where(values > 0, values, np.float32(np.nan))
         return values**2 if form == 'error' else values

@@ -8,7 +8,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph.cutouts import Mosaics
-from astro_morph.images.companions import rank_names
+from astro_morph.images.companions import find_form, rank_names
 from astro_morph.tests.cutouts.test_mosaics import CENTRE, make_noise, make_wcs, write
 
 SHAPE = (60, 60)
@@ -189,3 +189,31 @@ class TestExtensions:
         path = write_extensions(tmp_path / 'a.fits', ['SCI', 'SCI'], [1, 2], shifts=[0, 60])
         path.write_bytes(path.read_bytes() + tail)
         assert value_of(Mosaics(path)) == [1]
+
+
+@pytest.mark.parametrize(
+    ('name', 'image', 'form'),
+    [
+        ('VARIANCE', 'IMAGE', 'variance'),
+        ('ERR', 'SCI', 'error'),
+        ('ERR', 'PRIMARY', 'error'),
+        ('IVM', 'SCI', 'inverse'),
+        ('invvar', '', 'inverse'),
+        ('WHT', 'SCI', 'weight'),
+        ('DQ', 'SCI', 'mask'),
+        ('maskbits', 'image', 'mask'),
+        ('3-4.E.RMS', '3-4.E.SCI', 'error'),
+        ('3-4.E.RMS', '3-4.F.SCI', None),
+        ('VAR_POISSON', 'SCI', None),
+        ('CTX', 'SCI', None),
+        ('SCI', 'ERR', None),
+        ('a/brick-invvar-r.fits', 'a/brick-image-r.fits', 'inverse'),
+        ('a/brick-maskbits.fits', 'a/brick-image-r.fits', 'mask'),
+        ('a/brick-invvar-g.fits', 'a/brick-image-r.fits', None),
+        ('a/other-invvar-r.fits', 'a/brick-image-r.fits', None),
+        ('coadd-g.weight.fits', 'coadd-g.fits', 'weight'),
+        ('invvar/tile.fits', 'image/tile.fits', 'inverse'),
+    ],
+)
+def test_companions_say_what_they_hold(name, image, form):
+    assert find_form(name, image) == form
