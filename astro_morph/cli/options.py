@@ -119,8 +119,8 @@ SOURCE.add_argument(
     metavar='SOURCE',
     default='auto',
     help="where the images are: the path pattern of FITS mosaics such as 'tiles/*-{band}.fits', "
-    "the name of a survey such as 'legacy-dr10', or 'auto' for the image paths (relative to the "
-    'catalogue) or images in the catalogue (default: auto)',
+    "the name of a survey such as 'legacy-dr10' or a TOML file that describes yours, or 'auto' for "
+    'the image paths (relative to the catalogue) or images in the catalogue (default: auto)',
 )
 SOURCE.add_argument(
     '--coord-columns',

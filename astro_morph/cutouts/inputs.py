@@ -43,7 +43,7 @@ def holds_images(X):
     Returns
     -------
     holds_images : bool
-        False for a 2-D array, or a data frame with neither positions nor image paths.
+        False for a 2-D array, or a data frame with neither positions nor image paths nor images.
 
     Examples
     --------
@@ -58,7 +58,8 @@ def holds_images(X):
         return X.ndim > 2
     if is_frame(X):
         table = as_table(X)
-        return find_image_column(table) is not None or _has_positions(table)
+        has_images = find_image_column(table) is not None or find_image_columns(table)
+        return bool(has_images) or _has_positions(table)
     return False
 
 
@@ -121,10 +122,10 @@ def as_source(source, table, *, bands=None, coord_columns=None, folder=None):
     Parameters
     ----------
     source : `CutoutSource`, `~astro_morph.surveys.Survey` or str
-        A source; or a survey or its name, see `astro_morph.surveys`, for the service that has its
-        images; or the path or pattern of FITS mosaics, see `Mosaics`; or ``'auto'``: the
-        image-path column if the table has one, else the columns whose cells are images, else
-        the survey or pattern in ``astro_morph.conf.survey``.
+        A source; or a survey, its name or its TOML file, see `astro_morph.surveys`, for the
+        service that has its images; or the path or pattern of FITS mosaics, see `Mosaics`; or
+        ``'auto'``: the image-path column if the table has one, else the columns whose cells are
+        images, else the survey or pattern in ``astro_morph.conf.survey``.
     table : `~astropy.table.Table`
         The catalogue.
     bands : sequence of str or 'rgb', default=None
@@ -175,9 +176,9 @@ def as_source(source, table, *, bands=None, coord_columns=None, folder=None):
     if find_files(os.fspath(source).replace('{band}', '*')):
         return Mosaics(source, coord_columns=coord_columns)
     msg = (
-        f'{as_written("source")} must be {for_caller("a CutoutSource, ", "")}the name of a survey, '
-        f'or the path or pattern of FITS mosaics, got {str(source)!r}, which matches no file and '
-        f'none of the surveys {list(surveys.SURVEYS)}'
+        f'{as_written("source")} must be {for_caller("a CutoutSource, ", "")}the name of a survey '
+        f'or its TOML file, or the path or pattern of FITS mosaics, got {str(source)!r}, which '
+        f'matches no file and none of the surveys {cut_list(surveys.SURVEYS)}'
     )
     raise ValueError(msg)
 
@@ -297,7 +298,19 @@ def _service_of(survey, bands, coord_columns):
     """Return the default source of a survey."""
     from astro_morph import cutouts
 
-    service = getattr(cutouts, survey.service)
+    public = {name: getattr(cutouts, name) for name in cutouts.__all__}
+    services = [
+        name
+        for name, value in public.items()
+        if isinstance(value, type) and issubclass(value, cutouts.RemoteSource)
+    ]
+    if survey.service not in services:
+        msg = (
+            f'service of the survey {survey.name!r} is {survey.service!r}, expected one of '
+            f'{services}; for a class of your own, pass its source'
+        )
+        raise ValueError(msg)
+    service = public[survey.service]
     bands = 'rgb' if _band_names(bands) == PICTURE_BANDS else bands
     return service(survey, bands=bands, coord_columns=coord_columns)
 

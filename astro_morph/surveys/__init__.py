@@ -2,6 +2,7 @@
 """Named sky surveys: bands, pixel scale, depth, footprint and image service."""
 
 from astro_morph.surveys.presets import ALIASES, SURVEYS
+from astro_morph.surveys.reading import read
 from astro_morph.surveys.registry import for_position, get, is_known, to_table
 from astro_morph.surveys.survey import Circle, Patch, Survey
 
@@ -14,5 +15,6 @@ __all__ = [
     'for_position',
     'get',
     'is_known',
+    'read',
     'to_table',
 ]

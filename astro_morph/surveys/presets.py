@@ -6,32 +6,16 @@ from dataclasses import replace
 import astropy.units as u
 import numpy as np
 
+from astro_morph.surveys.depth import flux_of, noise_of_depth
 from astro_morph.surveys.survey import Circle, Patch, Survey
 
 __all__ = ['ALIASES', 'SURVEYS']
 
 
-def _sky_noise(depth, psf_fwhm, pixel_scale):
-    """
-    Return the noise of a pixel in nanomaggies from the 5 sigma depth of point sources.
-
-    The flux error of a point source is the pixel noise times the square root of the effective
-    number of noise pixels, 4 pi sigma^2 for a Gaussian of standard deviation sigma pixels
-    (King 1983, PASP 95, 163).
-    """
-    sigma = (psf_fwhm / pixel_scale).to_value(u.one) / np.sqrt(8 * np.log(2))
-    return _flux(depth) / 5 / np.sqrt(4 * np.pi * sigma**2)
-
-
 def _noise_in_aperture(depth, signal_to_noise, radius, pixel_scale):
     """Return the noise of a pixel in nanomaggies from the depth in a circular aperture."""
     n_pixels = np.pi * (radius / pixel_scale).to_value(u.one) ** 2
-    return _flux(depth) / signal_to_noise / np.sqrt(n_pixels)
-
-
-def _flux(magnitude):
-    """Return the flux of AB magnitudes in nanomaggies."""
-    return 10 ** (-0.4 * (np.asarray(magnitude) - 22.5))
+    return flux_of(depth) / signal_to_noise / np.sqrt(n_pixels)
 
 
 def _each(pattern, bands):
@@ -51,7 +35,7 @@ _LEGACY = Survey(
     bands=('g', 'r', 'i', 'z'),
     pixel_scale=0.262 * u.arcsec,
     psf_fwhm=_LEGACY_FWHM,
-    sky_noise=_sky_noise([24.0, 23.4, 23.0, 22.5], _LEGACY_FWHM, 0.262 * u.arcsec),
+    sky_noise=noise_of_depth([24.0, 23.4, 23.0, 22.5], _LEGACY_FWHM, 0.262 * u.arcsec),
     rgb=('z', 'r', 'g'),
     zero_point=22.5,
     hips=_each('CDS/P/DESI-Legacy-Surveys/DR10/{}', 'griz'),
@@ -101,7 +85,7 @@ _PANSTARRS = Survey(
     bands=('g', 'r', 'i', 'z', 'y'),
     pixel_scale=0.25 * u.arcsec,
     psf_fwhm=_PANSTARRS_FWHM,
-    sky_noise=_sky_noise([23.3, 23.2, 23.1, 22.3, 21.4], _PANSTARRS_FWHM, 0.25 * u.arcsec),
+    sky_noise=noise_of_depth([23.3, 23.2, 23.1, 22.3, 21.4], _PANSTARRS_FWHM, 0.25 * u.arcsec),
     rgb=('i', 'r', 'g'),
     nonlinear={'Hips2Fits': ('r', 'i', 'z', 'y')},
     hips=_each('CDS/P/PanSTARRS/DR1/{}', 'grizy'),
@@ -160,7 +144,7 @@ _EUCLID = Survey(
     bands=('VIS', 'Y', 'J', 'H'),
     pixel_scale=0.1 * u.arcsec,
     psf_fwhm=_EUCLID_FWHM,
-    sky_noise=_sky_noise([26.2, 24.5, 24.5, 24.5], _EUCLID_FWHM, 0.1 * u.arcsec),
+    sky_noise=noise_of_depth([26.2, 24.5, 24.5, 24.5], _EUCLID_FWHM, 0.1 * u.arcsec),
     rgb=('H', 'Y', 'VIS'),
     zero_point=np.array([24.5, 29.8, 30.1, 30.0]),
     service='SiaImages',
@@ -187,13 +171,15 @@ _EUCLID = Survey(
 # Coverage: seven about equal circles of 15 square degrees together (the same paper).
 _RUBIN_FWHM = [1.48, 1.17, 1.12, 1.03, 1.11, 1.01] * u.arcsec
 
+_RUBIN_DEPTH = [24.55, 26.18, 25.96, 25.71, 25.07, 23.10]
+
 _RUBIN = Survey(
     name='rubin-dp1',
     title='Vera C. Rubin Observatory, Data Preview 1',
     bands=('u', 'g', 'r', 'i', 'z', 'y'),
     pixel_scale=0.2 * u.arcsec,
     psf_fwhm=_RUBIN_FWHM,
-    sky_noise=_sky_noise([24.55, 26.18, 25.96, 25.71, 25.07, 23.10], _RUBIN_FWHM, 0.2 * u.arcsec),
+    sky_noise=noise_of_depth(_RUBIN_DEPTH, _RUBIN_FWHM, 0.2 * u.arcsec),
     rgb=('i', 'r', 'g'),
     unit='nJy',
     service='RubinCutouts',
@@ -210,7 +196,7 @@ _RUBIN = Survey(
             (106.23, -10.51),
         )
     ),
-    access='data rights, and a token of the Rubin Science Platform',
+    access='token',
     acknowledgement=(
         'This material is based upon work supported in part by the National Science Foundation '
         'through Cooperative Agreements AST-1258333 and AST-2241526 and Cooperative Support '
@@ -220,7 +206,7 @@ _RUBIN = Survey(
         'University. Full text: https://citations.lsst.io/acknowledgements/'
     ),
     reference='10.71929/rubin/2570536',
-    note='not all fields have all bands',
+    note='needs data rights; not all fields have all bands',
 )
 
 # Zero point, pixels, widths, and variances of pixels of the layer Wide: the defaults for HSC of
@@ -233,7 +219,7 @@ _HSC = Survey(
     bands=('g', 'r', 'i', 'z', 'y'),
     pixel_scale=0.168 * u.arcsec,
     psf_fwhm=[0.798, 0.749, 0.617, 0.697, 0.688] * u.arcsec,
-    sky_noise=np.sqrt([1.4e-3, 2.9e-3, 4.7e-3, 19e-3, 85e-3]) * _flux(27.0),
+    sky_noise=np.sqrt([1.4e-3, 2.9e-3, 4.7e-3, 19e-3, 85e-3]) * flux_of(27.0),
     rgb=('i', 'r', 'g'),
     zero_point=27.0,
     service='HscCutouts',
@@ -243,7 +229,7 @@ _HSC = Survey(
         Patch((-2, 5), ra=(127.5, 225)),
         Patch((42.5, 44), ra=(200, 250)),
     ),
-    access='a free account of the data release',
+    access='account',
     acknowledgement=(
         'The Hyper Suprime-Cam (HSC) collaboration includes the astronomical communities of Japan '
         'and Taiwan, and Princeton University. Full text: '
@@ -291,7 +277,7 @@ _SKYMAPPER = Survey(
     bands=('g', 'r', 'i'),
     pixel_scale=0.5 * u.arcsec,
     psf_fwhm=_SKYMAPPER_FWHM,
-    sky_noise=_sky_noise([21.0, 21.0, 20.0], _SKYMAPPER_FWHM, 0.5 * u.arcsec),
+    sky_noise=noise_of_depth([21.0, 21.0, 20.0], _SKYMAPPER_FWHM, 0.5 * u.arcsec),
     rgb=('i', 'r', 'g'),
     hips=_each('CDS/P/Skymapper/DR4/{}', 'gri'),
     hips_color='CDS/P/Skymapper/DR4/color',
@@ -342,7 +328,7 @@ _TWOMASS = Survey(
     bands=('J', 'H', 'K'),
     pixel_scale=1.0 * u.arcsec,
     psf_fwhm=_TWOMASS_FWHM,
-    sky_noise=_sky_noise(_TWOMASS_DEPTH, _TWOMASS_FWHM, 1.0 * u.arcsec),
+    sky_noise=noise_of_depth(_TWOMASS_DEPTH, _TWOMASS_FWHM, 1.0 * u.arcsec),
     rgb=('K', 'H', 'J'),
     hips=_each('CDS/P/2MASS/{}', 'JHK'),
     hips_color='CDS/P/2MASS/color',
@@ -449,35 +435,22 @@ _CANDELS = Survey(
     reference='2011ApJS..197...35G',
 )
 
-# Mosaics of release 7: flux in units of 10 nJy; pixels of 0.04 arcsec, and of 0.02 arcsec below 2.4
-# micrometres. Widths: https://jwst-docs.stsci.edu, NIRCam Point Spread Functions. Names of mosaics:
-# MultimodalUniverse, scripts/jwst/build_parent_sample.py. Coverage: that of CANDELS, whose fields
-# they are, and Abell 2744; approximate, for mosaics have gaps.
+# The mosaics of release 7 have pixels of 0.04 arcsec, and of 0.02 arcsec below 2.4 micrometres; the
+# cutouts of the archive's service have 0.05 (grizli, grizli/aws/api_cutout.py). Widths:
+# https://jwst-docs.stsci.edu, NIRCam Point Spread Functions. Coverage: that of CANDELS, whose
+# fields they are, and Abell 2744; approximate, for mosaics have gaps.
+_JWST_BANDS = ('F090W', 'F115W', 'F150W', 'F200W', 'F277W', 'F356W', 'F444W')
+
 _JWST = Survey(
     name='jwst-dja',
     title='JWST mosaics of the DAWN JWST Archive, release 7',
-    bands=('F090W', 'F115W', 'F150W', 'F200W', 'F277W', 'F356W', 'F444W'),
-    pixel_scale=0.04 * u.arcsec,
+    bands=_JWST_BANDS,
+    pixel_scale=0.05 * u.arcsec,
     psf_fwhm=[0.033, 0.040, 0.050, 0.066, 0.092, 0.116, 0.145] * u.arcsec,
     rgb=('F444W', 'F277W', 'F150W'),
-    zero_point=28.9,
-    service='JwstMosaics',
-    ids={
-        'dja': (
-            'https://s3.amazonaws.com/grizli-v2/JwstMosaics/v7',
-            (
-                'gdn-grizli-v7.3',
-                'gds-grizli-v7.2',
-                'ngdeep-grizli-v7.2',
-                'primer-uds-north-grizli-v7.2',
-                'primer-uds-south-grizli-v7.2',
-                'ceers-full-grizli-v7.4',
-                'primer-cosmos-east-grizli-v7.0',
-                'primer-cosmos-west-grizli-v7.0',
-                'abell2744clu-grizli-v7.2',
-            ),
-        )
-    },
+    zero_point=22.5,
+    service='DjaCutouts',
+    ids={'dja': {band: f'{band.lower()}-clear' for band in _JWST_BANDS}},
     coverage=(*_CANDELS.coverage, Circle(3.587, -30.35, 0.15)),
     acknowledgement=(
         '(Some of) The data products presented herein were retrieved from the Dawn JWST Archive '
@@ -486,7 +459,7 @@ _JWST = Survey(
         'https://dawn-cph.github.io/dja/'
     ),
     reference='2023ApJ...947...20V',
-    note='pixels of 0.02 arcsec below 2.4 micrometres; not all fields have all bands',
+    note='resampled from mosaics of 0.02 and 0.04 arcsec; not all fields have all bands',
 )
 
 _UKIDSS = Survey(

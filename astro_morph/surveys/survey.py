@@ -8,6 +8,8 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 
+from astro_morph.surveys.depth import depth_of_noise
+
 __all__ = ['Circle', 'Patch', 'Survey']
 
 
@@ -119,11 +121,12 @@ class Survey:
         environment and the product in ESA's archive of Euclid; ``'rubin'``, the address of the
         image list and the kind of its images; ``'hsc'``, the address and the rerun; ``'legacy'``,
         the layer of the viewer of the Legacy Surveys; ``'panstarrs'``, the kind of images;
-        ``'dja'``, the folder and the names of its mosaics.
+        ``'dja'``, the name of each band in the DAWN JWST Archive.
     coverage : tuple of `Patch` and `Circle`, default=(Patch(),)
         Approximate footprint, without its holes.
     access : str, default=''
-        What the default service asks of its users, such as an account; nothing if empty.
+        What the default service asks of its users: ``'account'``, or a ``'token'`` of one; nothing
+        if empty.
     tried : str, default=''
         Date of the last test against the live default service, as ``'2026-11-29'``; empty if there
         was none.
@@ -168,6 +171,17 @@ class Survey:
 
     def __repr__(self):
         return f'<Survey {self.name}: {", ".join(self.bands)}, {self.pixel_scale} pixels>'
+
+    @property
+    def depth(self):
+        """
+        AB magnitude in each band of a point source whose flux is 5 times its error.
+
+        Computed from ``sky_noise`` and ``psf_fwhm``; None if one of them is not known.
+        """
+        if self.sky_noise is None or self.psf_fwhm is None:
+            return None
+        return depth_of_noise(self.sky_noise, self.psf_fwhm, self.pixel_scale)
 
     def covers(self, coords):
         """

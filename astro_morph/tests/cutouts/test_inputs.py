@@ -186,7 +186,7 @@ class TestSource:
         with pytest.raises(ValueError, match=r"neither image paths .*'ra'.*pass source="):
             as_source('auto', catalogue)
         with pytest.raises(
-            ValueError, match=r"got 'nowhere/\*.fits', which matches no file.*'dss2'"
+            ValueError, match=r"got 'nowhere/\*.fits', which matches no file.*'legacy-dr10'"
         ):
             as_source('nowhere/*.fits', catalogue)
 

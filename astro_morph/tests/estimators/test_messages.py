@@ -3,6 +3,7 @@
 
 import re
 import warnings
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,6 +64,22 @@ CALLS = {
     'unknown survey': (
         lambda given: surveys.get('nonsense'),
         ['survey', "'nonsense'", "'legacy-dr10'"],
+    ),
+    'survey of an odd scale': (
+        lambda given: surveys.read(given.survey(pixel_scale="'big'")),
+        ['pixel_scale', "'big'", 'expected a number of arcsec'],
+    ),
+    'survey of no bands': (
+        lambda given: surveys.read(given.survey(bands=None)),
+        ['own.toml', "['bands']", 'add them'],
+    ),
+    'survey with a key too much': (
+        lambda given: surveys.read(given.survey(scale='0.2')),
+        ['own.toml', "['scale']", "'pixel_scale'", 'rename or remove'],
+    ),
+    'survey of no service': (
+        lambda given: as_cutouts(PLACES, source=given.survey(service="'Archive'")),
+        ['service', "'Archive'", "'Hips2Fits'", 'pass its source'],
     ),
     'no mosaic': (
         lambda given: Mosaics(given.folder / 'none-*.fits'),
@@ -283,7 +300,15 @@ def given(classifier, encoder, blobs, tmp_path_factory):
         folder=folder,
         text=folder / 'text.txt',
         there=folder / 'there.fits',
+        survey=partial(write_survey, folder / 'own.toml'),
     )
+
+
+def write_survey(path, **changes):
+    entries = {'service': "'SiaImages'", 'bands': "['g']", 'pixel_scale': '0.2'} | changes
+    lines = [f'{key} = {value}' for key, value in entries.items() if value is not None]
+    path.write_text('\n'.join(lines))
+    return path
 
 
 def write_images_of_one_sky(folder):

@@ -45,7 +45,7 @@ def test_service_has_what_it_needs(survey):
     needed = {
         'Hips2Fits': survey.hips,
         'HscCutouts': survey.ids.get('hsc'),
-        'JwstMosaics': survey.ids.get('dja'),
+        'DjaCutouts': survey.ids.get('dja'),
         'LegacyCutouts': survey.ids.get('legacy'),
         'MastCutouts': survey.ids.get('mast'),
         'RubinCutouts': survey.ids.get('rubin'),
@@ -112,7 +112,23 @@ def test_table_says_what_the_surveys_are(survey):
     assert row['bands'].split() == list(survey.bands)
     assert row['pixel_scale'] == survey.pixel_scale
     assert np.isnan(row['psf_fwhm']) == (survey.psf_fwhm is None)
-    assert row['acknowledgement'] == survey.acknowledgement
+    assert np.isnan(row['depth']) == (survey.depth is None)
+    assert (row['service'], row['access']) == (survey.service, survey.access)
+
+
+def test_table_is_read_in_a_terminal_of_80_characters():
+    lines = surveys.to_table().pformat(max_lines=-1, max_width=80)
+    assert len(lines) == len(SURVEYS) + 3
+    assert not any('...' in line for line in lines)
+    assert 'access' in lines[0]
+    assert ' F090W to F444W ' in ''.join(lines)
+
+
+def test_depth_is_the_published_one():
+    np.testing.assert_allclose(surveys.get('legacy').depth, [24.0, 23.4, 23.0, 22.5])
+    np.testing.assert_allclose(surveys.get('euclid').depth, [26.2, 24.5, 24.5, 24.5])
+    assert np.isnan(surveys.get('candels').depth).tolist() == [True, True, True, False]
+    assert surveys.get('dss2').depth is None
 
 
 def test_wise_fluxes_are_of_the_vega_system():

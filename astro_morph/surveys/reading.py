@@ -1,0 +1,267 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Read a survey of one's own from a few lines of TOML."""
+
+import tomllib
+from collections.abc import Callable
+from numbers import Real
+from pathlib import Path
+from typing import NamedTuple
+
+import astropy.units as u
+import numpy as np
+
+from astro_morph.surveys.depth import noise_of_depth
+from astro_morph.surveys.presets import ALIASES, SURVEYS
+from astro_morph.surveys.survey import Circle, Patch, Survey
+
+__all__ = ['ENDING', 'read']
+
+#: Ending of the names of the files.
+ENDING = '.toml'
+
+
+def read(path):
+    """
+    Read a survey from a TOML file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file. Its keys are:
+
+        ``service``, ``bands``, ``pixel_scale``
+            Needed: the class of `astro_morph.cutouts` that fetches the images, such as
+            ``'SiaImages'``; the list of the bands, from blue to red; the angle a pixel in arcsec.
+        ``name``, ``title``
+            The name, by default that of the file, and the full name.
+        ``zero_point``, ``unit``
+            AB magnitude of a flux of one, for all bands or for each; or the unit of the images.
+        ``psf_fwhm``, ``depth``
+            Of each band, the full width at half maximum of the point-spread function in arcsec, and
+            the AB magnitude of a point source whose flux is 5 times its error; ``nan`` where it is
+            not known.
+        ``rgb``
+            The three bands of a colour picture, red first; by default the last, the middle one and
+            the first.
+        ``nonlinear``
+            The bands whose images in ``service`` are not linear in flux.
+        ``hips``, ``hips_color``, ``ids``
+            What the services call the survey, see `Survey`: ``hips`` and ``ids`` are tables.
+        ``coverage``
+            A list of tables with the fields of `Patch` or of `Circle`.
+        ``access``, ``acknowledgement``, ``reference``, ``note``
+            Texts.
+
+    Returns
+    -------
+    survey : `Survey`
+        The survey. Each argument that takes the name of a survey takes it, and the path of its
+        file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not TOML, a key is missing or not known, or its value is not valid.
+
+    Examples
+    --------
+    >>> from astro_morph import surveys
+    >>> path = getfixture('tmp_path') / 'kids.toml'
+    >>> written = path.write_text('''
+    ... service = 'SiaImages'
+    ... bands = ['u', 'g', 'r', 'i']
+    ... pixel_scale = 0.2
+    ... zero_point = 0
+    ... acknowledgement = 'Based on observations made with ESO Telescopes ...'
+    ... ids.sia = ['https://archive.example.org/sia', 'KiDS']
+    ... ''')
+    >>> surveys.read(path)
+    <Survey kids: u, g, r, i, 0.2 arcsec pixels>
+    """
+    path = Path(path)
+    given = {'name': path.stem} | _load(path)
+    missing = [key for key in ('service', 'bands', 'pixel_scale') if key not in given]
+    if missing:
+        msg = f'{path}: the keys {missing} are missing; add them, see surveys.read'
+        raise ValueError(msg)
+    unknown = [key for key in given if key not in _KEYS]
+    if unknown:
+        msg = f'{path}: {unknown} are not among the keys {list(_KEYS)}; rename or remove them'
+        raise ValueError(msg)
+    # The values of other keys depend on the bands.
+    bands = _convert(path, 'bands', given['bands'], ())
+    values = {key: _convert(path, key, value, bands) for key, value in given.items()}
+    return _build(path, values)
+
+
+def _load(path):
+    """Return the content of a TOML file."""
+    if not path.is_file():
+        msg = f'there is no file {str(path)!r} of a survey; check its name and folder'
+        raise FileNotFoundError(msg)
+    try:
+        return tomllib.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        msg = f'{path}: not a TOML file ({error}); mend it, see surveys.read for an example'
+        raise ValueError(msg) from error
+
+
+def _convert(path, key, value, bands):
+    """Return the value of a key as `Survey` takes it."""
+    expected, convert = _KEYS[key]
+    try:
+        return convert(value, bands)
+    except (ValueError, TypeError) as error:
+        msg = f'{path}: {key} is {value!r}, expected {expected}'
+        raise ValueError(msg) from error
+
+
+def _build(path, values):
+    """Return a survey with the values of the keys, and what follows from them."""
+    bands, depth = values['bands'], values.pop('depth', None)
+    values.setdefault('title', values['name'])
+    values.setdefault('rgb', (bands[-1], bands[len(bands) // 2], bands[0]))
+    values['nonlinear'] = {values['service']: values.pop('nonlinear', ())}
+    if depth is not None:
+        if 'psf_fwhm' not in values:
+            msg = f'{path}: depth needs psf_fwhm, of the same bands; add it'
+            raise ValueError(msg)
+        values['sky_noise'] = noise_of_depth(depth, values['psf_fwhm'], values['pixel_scale'])
+    return Survey(**values)
+
+
+# Converters of values. Each takes the value and the bands, and raises an error for a value that is
+# not valid.
+
+
+def _check(is_valid):
+    if not is_valid:
+        raise ValueError
+
+
+def _text(value, bands):
+    _check(isinstance(value, str))
+    return value
+
+
+def _word(value, bands):
+    _check(isinstance(value, str) and value.strip() == value != '')
+    return value
+
+
+def _new_name(value, bands):
+    # Cached images are kept under the name.
+    _check(_word(value, bands).lower() not in (*SURVEYS, *ALIASES))
+    return value
+
+
+def _different_words(value, bands):
+    _check(isinstance(value, list) and value and len(set(value)) == len(value))
+    return tuple(_word(word, bands) for word in value)
+
+
+def _some_bands(value, bands):
+    _check(isinstance(value, list) and set(value) <= set(bands))
+    return tuple(value)
+
+
+def _three_bands(value, bands):
+    _check(len(value) == 3)
+    return _some_bands(value, bands)
+
+
+def _number(value, bands):
+    _check(isinstance(value, Real) and not isinstance(value, bool))
+    return float(value)
+
+
+def _each_band(value, bands):
+    _check(isinstance(value, list) and len(value) == len(bands))
+    return np.array([_number(of_band, bands) for of_band in value])
+
+
+def _all_or_each_band(value, bands):
+    number = (_each_band if isinstance(value, list) else _number)(value, bands)
+    _check(np.all(np.isfinite(number)))
+    return number
+
+
+def _angle(value, bands):
+    _check(0 < _number(value, bands) < np.inf)
+    return value * u.arcsec
+
+
+def _angles(value, bands):
+    angles = _each_band(value, bands)
+    _check(not np.any(angles <= 0))
+    return angles * u.arcsec
+
+
+def _unit(value, bands):
+    u.Unit(_word(value, bands))
+    return value
+
+
+def _texts_of_bands(value, bands):
+    _check(isinstance(value, dict) and set(value) <= set(bands))
+    return {band: _word(text, bands) for band, text in value.items()}
+
+
+def _names(value, bands):
+    _check(isinstance(value, dict))
+    return {key: tuple(name) if isinstance(name, list) else name for key, name in value.items()}
+
+
+def _regions(value, bands):
+    _check(isinstance(value, list) and value)
+    return tuple(_region(of_region) for of_region in value)
+
+
+def _region(value):
+    kind, convert = (Circle, _degrees) if 'radius' in value else (Patch, _limits)
+    return kind(**{key: convert(key, part) for key, part in value.items()})
+
+
+def _degrees(key, value):
+    return _number(value, ())
+
+
+def _limits(key, value):
+    if key == 'latitude':
+        return _number(value, ())
+    west, east = (_number(limit, ()) for limit in value)
+    return west, east
+
+
+class _Key(NamedTuple):
+    expected: str
+    convert: Callable
+
+
+_KEYS = {
+    'service': _Key("the name of a class of astro_morph.cutouts, such as 'SiaImages'", _word),
+    'bands': _Key('a list of different names', _different_words),
+    'pixel_scale': _Key('a number of arcsec above 0', _angle),
+    'name': _Key('a text that is not the name of another survey', _new_name),
+    'title': _Key('a text', _text),
+    'zero_point': _Key('an AB magnitude, or a list with one a band', _all_or_each_band),
+    'unit': _Key("a unit of astropy, such as 'nJy' or 'MJy / sr'", _unit),
+    'psf_fwhm': _Key('a list with a number of arcsec above 0 a band', _angles),
+    'depth': _Key('a list with an AB magnitude a band', _each_band),
+    'rgb': _Key('a list of three of the bands, red first', _three_bands),
+    'nonlinear': _Key('a list of some of the bands', _some_bands),
+    'hips': _Key('a table with the identifiers of bands', _texts_of_bands),
+    'hips_color': _Key('a text', _word),
+    'ids': _Key("a table, such as ids.sia = ['https://...', 'collection']", _names),
+    'coverage': _Key(
+        'a list of tables with ra, dec and radius, or with dec = [south, north], '
+        'ra = [west, east] and latitude, in degrees',
+        _regions,
+    ),
+    'access': _Key('a text', _text),
+    'acknowledgement': _Key('a text', _text),
+    'reference': _Key('a text', _text),
+    'note': _Key('a text', _text),
+}
