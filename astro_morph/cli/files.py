@@ -165,12 +165,12 @@ def find_source(arguments, X, *, bands=None):
     return source
 
 
-def check_encoder(encoder, *, names):
+def check_encoder(encoder, *, names, argument='encoder'):
     """Check before the work that an encoder is one of some names, a bundled one, or a file."""
     names = [*names, *bundled_names()]
     if encoder not in names and not split_name(encoder) and not Path(encoder).is_file():
         msg = (
-            f'{as_written("encoder")} must be the file of an encoder, one of {names}, or a name '
+            f'{as_written(argument)} must be the file of an encoder, one of {names}, or a name '
             f'that begins with one of {list(SCHEMES)} and a colon; {encoder!r} is none of these'
         )
         raise ValueError(msg)

@@ -54,7 +54,7 @@ def add_arguments(command):
         '--encoder',
         default='auto',
         help="encoder to start from: 'auto' for the bundled one, 'moco' to pretrain one on this "
-        "catalogue first, 'random', the file of one, or a published one as 'hf-hub:OWNER/NAME', "
+        "catalogue first, 'auto+moco' to continue the bundled one on it, 'random', the file of one, or a published one as 'hf-hub:OWNER/NAME', "
         "'local-dir:FOLDER' or 'timm:NAME' (default: auto)",
     )
     command.add_argument(
@@ -68,7 +68,7 @@ def add_arguments(command):
 def main(arguments):
     """Run the task."""
     check_output(arguments.output, endings=MODEL_ENDINGS, overwrite=arguments.overwrite)
-    check_encoder(arguments.encoder, names=['auto', 'moco', 'random'])
+    check_encoder(arguments.encoder, names=['auto', 'moco', 'auto+moco', 'random'])
     if arguments.target is not None and arguments.tree is not None:
         msg = '--target learns numbers and --tree votes; give one of them'
         raise ValueError(msg)

@@ -6,6 +6,7 @@ from pathlib import Path
 from astro_morph.cli import options
 from astro_morph.cli.files import (
     MODEL_ENDINGS,
+    check_encoder,
     check_images,
     check_output,
     find_source,
@@ -25,6 +26,11 @@ def add_arguments(command):
     """Add the arguments of this task."""
     command.add_argument('output', type=Path, help='file of the encoder')
     command.add_argument(
+        '--start',
+        help="encoder to continue: 'auto' for the bundled one, its file, or a name as for fit "
+        '(default: random weights)',
+    )
+    command.add_argument(
         '--batch-size',
         type=options.whole_number(2, 10**6),
         default=256,
@@ -41,6 +47,8 @@ def add_arguments(command):
 def main(arguments):
     """Run the task."""
     check_output(arguments.output, endings=MODEL_ENDINGS, overwrite=arguments.overwrite)
+    if arguments.start is not None:
+        check_encoder(arguments.start, names=['auto'], argument='start')
     if arguments.checkpoint is not None:
         check_checkpoint(arguments)
     X = read_catalog(arguments.X)
@@ -54,6 +62,7 @@ def main(arguments):
 
     encoder = MorphologyEncoder(
         source=source,
+        start=arguments.start,
         batch_size=arguments.batch_size,
         checkpoint=arguments.checkpoint,
         **options.training_options(arguments),

@@ -54,8 +54,9 @@ class MorphologyClassifier(Learner, ClassPredictor, ClassifierMixin, BaseEstimat
         Column of the labels, used where ``y`` is not given.
     encoder : str or MorphologyEncoder, default='auto'
         The encoder to start from: ``'auto'`` or a name for a bundled one, ``'moco'`` to
-        pretrain on all rows first, ``'random'`` for random weights, the path of a saved one, or an
-        encoder; one that is not fitted is fitted on all rows.
+        pretrain on all rows first, ``'auto+moco'`` to continue the bundled one on all rows,
+        ``'random'`` for random weights, the path of a saved one, or an encoder; one that is not
+        fitted is fitted on all rows.
     strategy : {'auto', 'linear', 'head', 'fine-tune', 'semi-supervised', 'rare'}, default='auto'
         How the classes are learnt: ``'linear'`` and ``'head'`` fit a head on frozen features,
         linear or with a hidden layer; ``'fine-tune'`` trains encoder and head together;

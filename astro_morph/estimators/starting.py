@@ -7,13 +7,13 @@ from sklearn.base import clone
 
 from astro_morph.estimators.encoder import MorphologyEncoder
 from astro_morph.models.encoders.names import SCHEMES, split_name
-from astro_morph.models.weights import bundled_names
+from astro_morph.models.weights import DEFAULT_ENCODER, bundled_names
 from astro_morph.utils.messages import as_written
 
 __all__ = ['starting_encoder']
 
-# The bundled encoder from which a fit starts by default.
-DEFAULT_ENCODER = 'sdss-moco-resnet18'
+# Encoders that are trained on all rows first, and what their training starts from.
+TRAINED_FIRST = {'moco': None, 'auto+moco': 'auto'}
 
 
 def starting_encoder(estimator, cutouts):
@@ -42,8 +42,9 @@ def starting_encoder(estimator, cutouts):
     if encoder == 'random':
         return None
     shared = {name: getattr(estimator, name) for name in ('device', 'random_state', 'verbose')}
-    if encoder == 'moco':
+    if encoder in TRAINED_FIRST:
         encoder = MorphologyEncoder(
+            start=TRAINED_FIRST[encoder],
             architecture=estimator.architecture,
             max_time=estimator.max_time,
             preprocessing=estimator.preprocessing,
@@ -56,8 +57,8 @@ def starting_encoder(estimator, cutouts):
     if os.path.exists(encoder):
         return MorphologyEncoder.load(encoder, **shared)
     msg = (
-        f"{as_written('encoder')} must be 'auto', 'moco', 'random', one of {bundled_names()}, the "
-        f'path of a saved encoder, a name that begins with one of {list(SCHEMES)} and a colon, or '
-        f'a MorphologyEncoder; {encoder!r} is none of these'
+        f"{as_written('encoder')} must be 'auto', 'moco', 'auto+moco', 'random', one of "
+        f'{bundled_names()}, the path of a saved encoder, a name that begins with one of '
+        f'{list(SCHEMES)} and a colon, or a MorphologyEncoder; {encoder!r} is none of these'
     )
     raise ValueError(msg)

@@ -99,9 +99,9 @@ class Trained:
     def __sklearn_clone__(self):
         # A fitted encoder is kept: training it in each fold of a cross-validation would take hours.
         clone = _clone_parametrized(self)
-        encoder = getattr(self, 'encoder', None)
-        if hasattr(encoder, 'model_'):
-            clone.encoder = encoder
+        for name in ('encoder', 'start'):
+            if hasattr(encoder := getattr(self, name, None), 'model_'):
+                setattr(clone, name, encoder)
         return clone
 
     def __sklearn_is_fitted__(self):

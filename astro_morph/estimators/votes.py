@@ -61,8 +61,9 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
         and who is asked.
     encoder : str or MorphologyEncoder, default='auto'
         The encoder of the features: ``'auto'`` or a name for a bundled one, ``'moco'`` to pretrain
-        on all rows first, ``'random'`` for random weights, the path of a saved one, or an encoder;
-        one that is not fitted is fitted on all rows.
+        on all rows first, ``'auto+moco'`` to continue the bundled one on all rows, ``'random'`` for
+        random weights, the path of a saved one, or an encoder; one that is not fitted is fitted on
+        all rows.
     size, bands, preprocessing, device, random_state, verbose : object
         As for `~astro_morph.MorphologyClassifier`.
     max_time : float or `~astropy.units.Quantity`, default=None

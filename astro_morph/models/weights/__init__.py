@@ -3,7 +3,10 @@
 
 from pathlib import Path
 
-__all__ = ['bundled_names', 'bundled_path']
+__all__ = ['DEFAULT_ENCODER', 'bundled_names', 'bundled_path']
+
+#: The bundled encoder from which a fit starts by default.
+DEFAULT_ENCODER = 'sdss-moco-resnet18'
 
 FOLDER = Path(__file__).parent
 

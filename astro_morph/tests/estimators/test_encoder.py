@@ -6,10 +6,12 @@ import pytest
 import torch
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
+from sklearn.base import clone
 
-from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder
+from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder, estimators
 from astro_morph.catalog.flags import BITS
 from astro_morph.cutouts.outcome import NoImageWarning
+from astro_morph.estimators.encoder import Pace
 from astro_morph.photometry import Preprocessor
 from astro_morph.tests.helpers import make_blobs
 
@@ -176,6 +178,45 @@ class TestFit:
         assert np.isfinite(fitted.transform(pictures)).all()
 
 
+class TestStart:
+    def test_training_continues_where_another_ended(self, blobs, tmp_path):
+        first = fit(blobs, epochs=1)
+        first.save(tmp_path / 'first.pt')
+        other = fit(blobs, epochs=1, random_state=1)
+        for start in (first, str(tmp_path / 'first.pt')):
+            again = fit(blobs, epochs=1, start=start, random_state=1)
+            assert again.history_[0]['learning_rate'] < other.history_[0]['learning_rate']
+            assert distance(again, first) < distance(other, first)
+
+    def test_bundled_one_is_continued_in_other_bands(self, blobs):
+        encoder = fit(blobs, epochs=1, start='auto')
+        bundled = MorphologyEncoder.from_pretrained('sdss-moco-resnet18', verbose=0)
+        assert 0 < distance(encoder, bundled) < distance(fit(blobs, epochs=1), bundled)
+        assert encoder.transform(blobs).shape == (24, N_FEATURES)
+
+    def test_clone_keeps_a_fitted_start(self, encoder):
+        assert clone(MorphologyEncoder(start=encoder)).start is encoder
+
+    def test_classifier_continues_the_bundled_one_on_all_rows(self, blobs, monkeypatch):
+        monkeypatch.setattr(estimators.encoder, 'TO_CONTINUE', Pace(1, (1, 1), 0.03))
+        classifier = MorphologyClassifier(
+            encoder='auto+moco', strategy='linear', random_state=0, device='cpu', verbose=0
+        ).fit(blobs)
+        assert classifier.encoder_.start == 'auto'
+        assert len(classifier.encoder_.history_) == 1
+
+    @pytest.mark.parametrize('start', ['nonsense', MorphologyEncoder()])
+    def test_what_is_no_trained_encoder_is_refused_before_any_image_is_read(self, start):
+        with pytest.raises(ValueError, match=r"'nonsense' is none|not fitted"):
+            fit(Table({'path': ['nowhere.fits']}), start=start)
+
+
+def distance(encoder, other):
+    """Change of the weights of the last stage, in units of their length."""
+    one, two = (e.model_.network.encoder.layer4[1].conv2.weight.detach() for e in (encoder, other))
+    return float((one - two).norm() / two.norm())
+
+
 class TestLabels:
     def test_are_watched_where_the_catalogue_has_them(self, blobs):
         record, *_ = fit(blobs).history_
@@ -260,7 +301,7 @@ class TestFile:
             MorphologyClassifier.load(tmp_path / 'encoder.pt')
 
     def test_unknown_bundled_encoder_is_refused(self):
-        with pytest.raises(ValueError, match=r"name must be one of .*; 'nonsense' is none of these"):
+        with pytest.raises(ValueError, match=r"name must be .*; 'nonsense' is none of these"):
             MorphologyEncoder.from_pretrained('nonsense')
 
 
