@@ -5,7 +5,14 @@ import re
 
 import numpy as np
 
-__all__ = ['BANDS', 'band_extinctions', 'band_wavelength', 'runs_blue_to_red', 'sort_bands']
+__all__ = [
+    'BANDS',
+    'band_extinctions',
+    'band_wavelength',
+    'runs_blue_to_red',
+    'shorten_bands',
+    'sort_bands',
+]
 
 #: Wavelength in micrometres by name, and extinction in magnitudes per magnitude of E(B-V), None
 #: where it is interpolated. Extinction: Schlafly & Finkbeiner (2011, ApJ 737, 103, table 6,
@@ -99,6 +106,30 @@ def band_wavelength(name):
     number = int(digits[1])
     is_in_nanometres = 200 <= number < 1000 and not _LONG_FILTERS.fullmatch(key)
     return number / (1000 if is_in_nanometres else 100)
+
+
+def shorten_bands(names):
+    """
+    Return the names of bands without those of their camera or column.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The bands.
+
+    Returns
+    -------
+    names : tuple of str
+        The last word of each name; the names themselves if two would be the same.
+
+    Examples
+    --------
+    >>> from astro_morph.catalog.bands import shorten_bands
+    >>> shorten_bands(['des-g', 'des-r']), shorten_bands(['f090w', 'f115w'])
+    (('g', 'r'), ('f090w', 'f115w'))
+    """
+    words = tuple(re.split(r'[\W_]', name)[-1] or name for name in names)
+    return words if len({*words}) == len(words) else tuple(names)
 
 
 def sort_bands(names):

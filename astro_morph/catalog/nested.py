@@ -34,13 +34,33 @@ def is_text(kind):
     return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
 
-def count_axes(kind):
-    """Return the number of axes of the numbers in each value of a type; 0 for other values."""
+def count_axes(kind, fields=()):
+    """
+    Count the axes of the numbers in each value of a type.
+
+    Parameters
+    ----------
+    kind : `pyarrow.DataType`
+        The type.
+    fields : sequence of str, default=()
+        The fields of a structure that may hold the numbers; the first one that there is counts.
+
+    Returns
+    -------
+    n_axes : int
+        The number of axes; 0 for other values.
+    """
+    from pyarrow import types
+
     if _is_tensor(kind):
         return len(kind.shape)
     depth, kind = 0, _storage_type(kind)
     while _is_list(kind):
         depth, kind = depth + 1, _storage_type(kind.value_type)
+    if types.is_struct(kind):
+        inner = [kind.field(name).type for name in fields if kind.get_field_index(name) >= 0]
+        n_axes = count_axes(inner[0]) if inner else 0
+        return depth + n_axes if n_axes else 0
     return depth if _is_number(kind) else 0
 
 

@@ -1,13 +1,19 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Read cutouts from the columns of a table, one column a band or one column for all bands."""
 
-import math
+import re
 from collections import Counter
+from dataclasses import replace
+from typing import NamedTuple
 
+import astropy.units as u
 import numpy as np
 
 from astro_morph.catalog import as_table
-from astro_morph.cutouts.cutout_set import PICTURE_BANDS
+from astro_morph.catalog.bands import shorten_bands
+from astro_morph.catalog.io.arrow import ARROW_TYPE, find_type
+from astro_morph.catalog.nested import count_axes
+from astro_morph.cutouts.cutout_set import PICTURE_BANDS, PLANES
 from astro_morph.cutouts.image_files import (
     as_cutout_set,
     check_size,
@@ -16,9 +22,27 @@ from astro_morph.cutouts.image_files import (
     shape_of_nothing,
 )
 from astro_morph.cutouts.source import CutoutSource
+from astro_morph.images.planes.cells import (
+    PIXELS,
+    CellImage,
+    count_pixel_axes,
+    read_cell,
+)
+from astro_morph.images.planes.masked_image import MaskedImage
+from astro_morph.images.planes.plane import to_mask, to_variance
 from astro_morph.utils.messages import cut_list
 
 __all__ = ['ImageColumns', 'find_image_columns']
+
+# Words in the names of columns of variance and mask beside those of the images, by their form in
+# `to_variance`; and words that their names need not share.
+_PLANE_WORDS = {
+    'variance': {'variance', 'var'},
+    'error': {'error', 'err', 'rms'},
+    'inverse': {'ivar', 'invvar'},
+    'mask': {'mask', 'masks'},
+}
+_PIXEL_WORDS = {*PIXELS, 'cutout', 'data'}
 
 
 class ImageColumns(CutoutSource):
@@ -27,8 +51,19 @@ class ImageColumns(CutoutSource):
 
     Each cell of a column is an image, as an array or as lists, nested or flat: of one band, (y, x)
     or the pixels of a square image in one row; or of several, of which the first or the last axis
-    is the bands, whichever is shorter. Masked pixels, and those that are None, are missing.
-    Unsigned 8-bit integers are pictures from 0 to 255, all else is taken as flux.
+    is the bands, whichever is shorter. Tensors of Arrow and nested-pandas are such arrays. Masked
+    pixels, and those that are None, are missing. Unsigned 8-bit integers are pictures from 0 to
+    255, all else is taken as flux.
+
+    Or each cell is a structure as in the Multimodal Universe (https://arxiv.org/abs/2412.02527): a
+    list for each of ``band``, ``flux``, ``ivar``, ``mask`` and ``scale``, or a list of one
+    structure a band. There, a mask is true where a pixel is good, as its survey scripts write it.
+    The names of the bands are those of most rows, without their camera: ``'des-g'`` becomes
+    ``'g'``.
+
+    Variance and mask of the pixels are also read from columns beside the images, with names such as
+    ``'g_variance'``, ``'g_error'`` or ``'g_ivar'``, an inverse variance, and ``'g_mask'``, true
+    where a pixel must not be used.
 
     Rows without a finite pixel, such as those whose cells are null, get the status ``'all_nan'``.
     Most images of a column determine its size: a row with an image of another size gets the status
@@ -64,49 +99,106 @@ class ImageColumns(CutoutSource):
         return self._fetch(as_table(X), size, {})
 
     def stream(self, X, *, size=None, batch_size=1024):
-        table, shapes = as_table(X), {}
+        table, layouts = as_table(X), {}
         for start in range(0, len(table), batch_size):
-            yield self._fetch(table[start : start + batch_size], size, shapes)
+            yield self._fetch(table[start : start + batch_size], size, layouts)
 
     def describe_row(self, X, row):
         return f'row {row} of the columns {cut_list(self.columns)}'
 
-    def _fetch(self, table, size, shapes):
-        """Return the cutouts of a batch; ``shapes`` keeps that of the images of each column."""
+    def _fetch(self, table, size, layouts):
+        """Return the cutouts of a batch; ``layouts`` keeps that of the images of each column."""
         columns = {name: _read_images(table, name) for name in self.columns}
         for name, images in columns.items():
-            shapes[name] = shapes.get(name) or _common_shape(images)
-        known = [shape for shape in shapes.values() if shape]
-        if len({shape[1:] for shape in known}) > 1:
+            layouts[name] = layouts.get(name) or _Layout.of_most(images)
+        known = [layout for layout in layouts.values() if layout]
+        if len({layout.shape for layout in known}) > 1:
+            shapes = {name: layout and layout.shape for name, layout in layouts.items()}
             msg = (
                 f'columns {list(self.columns)} hold images of different shapes, {shapes}; name '
                 'columns of one shape'
             )
             raise ValueError(msg)
-        side = known[0][1:] if known else shape_of_nothing(size)
+        side = known[0].shape if known else shape_of_nothing(size)
         size = check_size(size, side)
-        n_bands = [shape[0] if shape else 1 for shape in shapes.values()]
-        pixels = np.full((len(table), sum(n_bands), size, size), np.nan, np.float32)
-        status = np.full(len(table), 'ok', 'U20')
-        for images, n, stop in zip(columns.values(), n_bands, np.cumsum(n_bands), strict=True):
-            for row, image in enumerate(images):
-                if image is not None:
-                    status[row] = _judge(image, (n, *side), status[row])
-                if image is not None and status[row] == 'ok':
-                    pixels[row, stop - n : stop] = cut_centre(image, size)
-        pixels[status != 'ok'] = np.nan
-        kinds = {_kind_of_column(table[name], images) for name, images in columns.items()}
+        columns = [(layouts[name] or _Layout(1, side), images) for name, images in columns.items()]
+        pixels, status, options = _assemble(columns, len(table), size)
+        kinds = {
+            _kind_of_column(table[name], images)
+            for name, (_, images) in zip(self.columns, columns, strict=True)
+        }
         kind = 'picture' if kinds == {'picture'} else 'flux'
-        return as_cutout_set(
-            pixels, status, bands=self._name_bands(n_bands, kind), kind=kind, table=table
-        )
+        bands = self._name_bands([layout for layout, _ in columns], kind)
+        return as_cutout_set(pixels, status, bands=bands, kind=kind, table=table, **options)
 
-    def _name_bands(self, n_bands, kind):
+    def _name_bands(self, layouts, kind):
         if self.bands is not None:
             return self.bands
+        if all(layout.bands for layout in layouts):
+            return shorten_bands([band for layout in layouts for band in layout.bands])
+        n_bands = [layout.n_bands for layout in layouts]
         if max(n_bands) == 1:
-            return self.columns
+            return shorten_bands(self.columns)
         return PICTURE_BANDS if n_bands == [3] and kind == 'picture' else None
+
+
+class _Layout(NamedTuple):
+    """What the images of a column have in common."""
+
+    n_bands: int
+    shape: tuple
+    bands: tuple | None = None
+
+    @classmethod
+    def of_most(cls, images):
+        """Return the layout of most images, None if there is no image."""
+        layouts = Counter(
+            cls(image.planes.shape[0], image.planes.shape[1:], image.bands)
+            for image in images
+            if isinstance(image, CellImage)
+        )
+        return layouts.most_common(1)[0][0] if layouts else None
+
+    def judge(self, image):
+        """Return the status of a row with this image."""
+        if isinstance(image, str):
+            return image
+        is_named = self.bands is not None and image.bands is not None
+        if not ({*self.bands} & {*image.bands} if is_named else len(image.planes) == self.n_bands):
+            return 'wrong_bands'
+        return 'ok' if image.planes.shape[1:] == self.shape else 'wrong_size'
+
+
+def _assemble(columns, n_rows, size):
+    """Return the pixels of the images of all columns, the status of each row, and the planes."""
+    shape = n_rows, sum(layout.n_bands for layout, _ in columns), size, size
+    pixels, planes = np.full(shape, np.nan, np.float32), {}
+    status, scale = np.full(n_rows, 'ok', 'U20'), np.full(n_rows, np.nan)
+    start = 0
+    for layout, images in columns:
+        bands = slice(start, start + layout.n_bands)
+        start += layout.n_bands
+        for row, image in enumerate(images):
+            if image is None or status[row] != 'ok':
+                continue
+            status[row] = layout.judge(image)
+            if status[row] == 'ok':
+                cut = image.select(layout.bands).each(lambda plane: cut_centre(plane, size))
+                pixels[row, bands], scale[row] = cut.image, np.fmax(scale[row], image.scale)
+                for name, blank in PLANES.items():
+                    if getattr(cut, name) is not None:
+                        plane = planes.setdefault(name, np.full(shape, blank))
+                        plane[row, bands] = getattr(cut, name)
+    for name, values in {'image': pixels, **planes}.items():
+        values[status != 'ok'] = PLANES.get(name, np.nan)
+    return pixels, status, planes | _find_scale(scale)
+
+
+def _find_scale(scale):
+    """Return the pixel scale of the cutouts, as far as the cells have it."""
+    if np.isnan(scale).all():
+        return {}
+    return {'pixel_scale': (scale[0] if (scale == scale[0]).all() else scale) * u.arcsec}
 
 
 def find_image_columns(table):
@@ -121,8 +213,9 @@ def find_image_columns(table):
     Returns
     -------
     names : list of str
-        Those of arrays or nested lists of numbers with two axes, else the first with three axes.
-        A flat list in a cell may be a spectrum.
+        The first column of structures with images, see `ImageColumns`; if there is none, those of
+        arrays or nested lists of numbers with two axes, else the first with three axes. A flat list
+        in a cell may be a spectrum. Variance and mask are none of them.
 
     Examples
     --------
@@ -132,39 +225,98 @@ def find_image_columns(table):
     >>> find_image_columns(Table({'id': [1], 'g': np.ones((1, 8, 8)), 'spectrum': np.ones((1, 9))}))
     ['g']
     """
-    n_axes = {name: _count_axes(table[name]) for name in table.colnames}
-    planes = [name for name, n in n_axes.items() if n == 2]
-    return planes or [name for name, n in n_axes.items() if n == 3][:1]
+    axes = {name: _count_axes(table[name]) for name in table.colnames}
+    structures = [name for name, (n, is_structure) in axes.items() if is_structure and n > 1]
+    if structures:
+        return structures[:1]
+    planes = [name for name, (n, _) in axes.items() if n in (2, 3)]
+    beside = {plane for name in planes for plane in _find_planes(name, planes).values()}
+    images = [name for name in planes if name not in beside]
+    of_one_band = [name for name in images if axes[name][0] == 2]
+    return of_one_band or images[:1]
 
 
 def _count_axes(column):
-    """Return the number of axes of the numbers in the cells of a column; 0 for anything else."""
+    """Return the number of axes of the pixels in the cells of a column, and if in a structure."""
     if len(getattr(column, 'shape', ())) > 2:
-        return len(column.shape) - 1 if column.dtype.kind in 'biuf' else 0
+        return len(column.shape) - 1 if column.dtype.kind in 'biuf' else 0, False
     if getattr(getattr(column, 'dtype', None), 'kind', '') != 'O':
-        return 0
-    arrays = map(_as_array, _unmask(column))
-    return next((array.ndim for array in arrays if isinstance(array, np.ndarray)), 0)
+        return 0, False
+    if ARROW_TYPE in (column.info.meta or {}):
+        # Also of a column without values.
+        kind = find_type(column)
+        return count_axes(kind, PIXELS), not count_axes(kind)
+    found = map(count_pixel_axes, _unmask(column))
+    return next((axes for axes in found if axes[0]), (0, False))
+
+
+def _find_planes(name, names):
+    """Return the columns of variance and mask beside one of images, by their form."""
+    own, stem = _read_name(name)
+    if own is not None:
+        return {}
+    others = {other: _read_name(other) for other in names if other != name}
+    return {form: other for other, (form, its_stem) in others.items() if form and its_stem == stem}
+
+
+def _read_name(name):
+    """Return the form of the plane that a column names, None for images, and the name's rest."""
+    words = re.split(r'[\W_]+', name.lower())
+    form = next((form for form, its in _PLANE_WORDS.items() if its & {*words}), None)
+    ignored = _PIXEL_WORDS | _PLANE_WORDS.get(form, set())
+    return form, [word for word in words if word not in ignored]
 
 
 def _read_images(table, name):
-    """Return the image of each row, (band, y, x), None where it is null, ``()`` for no image."""
+    """Return the image of each row, None where it is null, or why it has none."""
     if name not in table.colnames:
         msg = f'the table has no column {name!r}, only {cut_list(table.colnames)}'
         raise ValueError(msg)
     column = table[name]
-    is_numeric = len(getattr(column, 'shape', ())) > 1 and column.dtype.kind in 'biuf'
-    cells = _unmask(column)
-    images = [_as_image(cell if is_numeric else _as_array(cell)) for cell in cells]
+    images = _read_cells(column)
     is_number = column.dtype.kind in 'biufc' and len(column.shape) == 1
-    if images and (is_number or not any(image is None or len(image) for image in images)):
+    if images and (is_number or all(isinstance(image, str) for image in images)):
         msg = (
             f'the column {name!r} has the shape {column.shape} and the type {column.dtype}, '
             'expected an image in each cell, of shape (y, x), (band, y, x) or (y, x, band), or a '
             'square image in one row'
         )
         raise ValueError(msg)
+    planes = {
+        form: _read_cells(table[other])
+        for form, other in _find_planes(name, table.colnames).items()
+    }
+    for row, image in enumerate(images):
+        if isinstance(image, CellImage):
+            images[row] = _add_planes(image, {form: cells[row] for form, cells in planes.items()})
     return images
+
+
+def _read_cells(column):
+    """Return the image in each cell of a column, None where it is null, or a status."""
+    return [_read_cell(cell) for cell in _unmask(column)]
+
+
+def _read_cell(cell):
+    try:
+        return read_cell(cell)
+    except (TypeError, ValueError):
+        return 'not_an_image'
+
+
+def _add_planes(image, cells):
+    """Return an image with the planes in the cells of other columns, or a status."""
+    planes = {
+        form: cell.planes.image for form, cell in cells.items() if isinstance(cell, CellImage)
+    }
+    if any(plane.shape != image.planes.shape for plane in planes.values()):
+        return 'wrong_size'
+    if not planes:
+        return image
+    mask = to_mask(planes.pop('mask')) if 'mask' in planes else None
+    variances = [to_variance(plane, form) for form, plane in planes.items()]
+    settled = MaskedImage(image.planes.image, *(variances[:1] or [None]), mask).settle()
+    return replace(image, planes=settled)
 
 
 def _unmask(column):
@@ -173,60 +325,16 @@ def _unmask(column):
     if mask is None or not np.any(mask):
         return np.asarray(column) if hasattr(column, 'dtype') else list(column)
     values = np.asarray(column)
-    return np.where(mask, None if values.dtype.kind not in 'biuf' else np.nan, values)
-
-
-def _as_array(cell):
-    """Return a cell of arrays or lists as an array of numbers, None if null, () for all else."""
-    if isinstance(cell, (str, bytes, dict)):
-        return ()
-    if not isinstance(cell, (list, tuple, np.ndarray)):
-        return None
-    try:
-        if isinstance(cell, np.ndarray) and cell.dtype != object:
-            array = cell
-        elif len(cell) and all(isinstance(part, (list, tuple, np.ndarray)) for part in cell):
-            array = np.stack([_as_array(part) for part in cell])
-        else:
-            # None is a missing pixel.
-            array = np.asarray(cell, float if any(part is None for part in cell) else None)
-    except (TypeError, ValueError):
-        return ()
-    return array if array.dtype.kind in 'biuf' else ()
-
-
-def _as_image(array):
-    """Return an array as an image, of shape (band, y, x); () if it is none."""
-    if array is None or isinstance(array, tuple):
-        return array
-    if array.ndim == 1:
-        side = math.isqrt(len(array))
-        array = array.reshape(side, side) if side**2 == len(array) else array
-    if array.ndim == 2:
-        array = array[np.newaxis]
-    if array.ndim != 3 or not array.size:
-        return ()
-    return array if array.shape[0] <= array.shape[2] else array.transpose(2, 0, 1)
-
-
-def _common_shape(images):
-    """Return the shape of most images, None if there is no image."""
-    shapes = Counter(image.shape for image in images if isinstance(image, np.ndarray))
-    return shapes.most_common(1)[0][0] if shapes else None
+    if values.dtype.kind not in 'biuf':
+        return np.where(mask, None, values)
+    is_null = mask.reshape(len(values), -1).all(axis=1)
+    filled = np.where(mask, np.float32(np.nan), values)
+    return [None if null else cell for cell, null in zip(filled, is_null, strict=True)]
 
 
 def _kind_of_column(column, images):
-    """Return the kind of the images of a column; masks make their pixels floating point."""
+    """Return the kind of the images of a column."""
     if column.dtype.kind in 'biuf':
         return kind_of(column)
-    kinds = {kind_of(image) for image in images if isinstance(image, np.ndarray)}
+    kinds = {kind_of(image.planes.image) for image in images if isinstance(image, CellImage)}
     return 'picture' if kinds == {'picture'} else 'flux'
-
-
-def _judge(image, shape, status):
-    """Return the status of a row with an image that should have a shape."""
-    if status != 'ok' or not isinstance(image, np.ndarray):
-        return 'not_an_image' if status == 'ok' else status
-    if len(image) != shape[0]:
-        return 'wrong_bands'
-    return 'ok' if image.shape == shape else 'wrong_size'

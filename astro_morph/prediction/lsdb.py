@@ -6,11 +6,12 @@ import os
 import threading
 
 import numpy as np
-from astropy.table import MaskedColumn
 from astropy.utils.masked import get_data_and_mask
 
 from astro_morph.catalog import as_table
+from astro_morph.catalog.nested import count_axes
 from astro_morph.cutouts import as_cutouts, as_source
+from astro_morph.images.planes.cells import PIXELS
 from astro_morph.models.onnx_model import OnnxModel
 from astro_morph.prediction import annotate as annotation
 from astro_morph.prediction.predict import request
@@ -48,9 +49,10 @@ def annotate(
     model : path-like
         A file that ``to_onnx`` or ``save`` wrote, on a disk that all workers can read.
     source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
-        Where the cutouts come from, see `~astro_morph.cutouts.as_source`. Pass many mosaics as
-        a pattern: each worker finds them once, while a `~astro_morph.cutouts.Mosaics` is sent
-        with every partition.
+        Where the cutouts come from, see `~astro_morph.cutouts.as_source`. A catalogue that has its
+        images in columns, as tensors, lists or the structures of the Multimodal Universe, needs
+        none, see `~astro_morph.cutouts.ImageColumns`. Pass many mosaics as a pattern: each worker
+        finds them once, while a `~astro_morph.cutouts.Mosaics` is sent with every partition.
     measures : bool, default=False
         Whether to add the columns of `astro_morph.photometry.measure` too.
     columns : sequence of str, default=None
@@ -187,17 +189,16 @@ def _open_source(source, bands):
 
 
 def _to_table(frame):
-    """Convert columns of numbers and text to a table; no other columns lead to images."""
+    """Convert the columns that lead to images: numbers, text, and those that may be images."""
+    return as_table(frame[[name for name in frame.columns if _may_lead_to_images(frame[name])]])
+
+
+def _may_lead_to_images(series):
     from pandas.api.types import is_numeric_dtype, is_string_dtype
 
-    table = as_table(frame[[name for name in frame.columns if is_numeric_dtype(frame[name])]])
-    for name in frame.columns:
-        # A column of text stays text even if all values are missing.
-        if is_string_dtype(frame[name]):
-            is_missing = frame[name].isna()
-            text = frame[name].mask(is_missing, '').to_numpy(dtype=str)
-            table[name] = MaskedColumn(text, mask=is_missing)
-    return table
+    if hasattr(series.dtype, 'pyarrow_dtype') and count_axes(series.dtype.pyarrow_dtype, PIXELS):
+        return True
+    return is_numeric_dtype(series) or is_string_dtype(series)
 
 
 def _to_series(column, index):

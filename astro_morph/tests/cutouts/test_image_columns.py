@@ -8,7 +8,7 @@ from astropy.table import MaskedColumn, Table
 from astro_morph import decode_flags
 from astro_morph.catalog.io.tables import read_table
 from astro_morph.cutouts import as_cutouts
-from astro_morph.cutouts.image_columns import ImageColumns
+from astro_morph.cutouts.image_columns import ImageColumns, find_image_columns
 
 IMAGES = np.random.default_rng(0).normal(size=(5, 3, 8, 8)).astype(np.float32)
 
@@ -187,3 +187,159 @@ def test_lists_in_parquet(tmp_path, is_fixed, is_flat, reader):
     cutouts = ImageColumns(['r']).fetch(X)
     np.testing.assert_array_equal(cutouts.images[:5], IMAGES[:, :1])
     assert cutouts.status.tolist() == ['ok'] * 5 + ['all_nan']
+
+
+def make_structure(row, bands=('des-g', 'des-r', 'des-z'), **changes):
+    """Return an image as the Multimodal Universe has it, with a bad pixel and an unknown one."""
+    index = [('des-g', 'des-r', 'des-z').index(band) for band in bands]
+    structure = {
+        'band': list(bands),
+        'flux': IMAGES[row, index],
+        'ivar': np.full((len(bands), 8, 8), 4, np.float32),
+        'mask': np.ones((len(bands), 8, 8), bool),
+        'psf_fwhm': np.full(len(bands), 1.2, np.float32),
+        'scale': np.full(len(bands), 0.25, np.float32),
+    }
+    structure['ivar'][0, 0, 0] = 0
+    structure['mask'][0, 1, 1] = False
+    return structure | changes
+
+
+def as_lists(structure):
+    """Return a structure of lists as a list of structures, one a band."""
+    names = structure.keys()
+    return [
+        dict(zip(names, values, strict=True)) for values in zip(*structure.values(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize('form', [dict, as_lists])
+def test_structures_of_the_multimodal_universe(form):
+    cells = [form(make_structure(row)) for row in range(4)]
+    table = Table({'image': objects([*cells, None]), 'spectrum': objects([{'flux': [1, 2]}] * 5)})
+    assert find_image_columns(table) == ['image']
+    cutouts = as_cutouts(table)
+    assert cutouts.bands == ('g', 'r', 'z')
+    assert cutouts.status.tolist() == ['ok'] * 4 + ['all_nan']
+    np.testing.assert_array_equal(cutouts.images[:4], IMAGES[:4])
+    assert cutouts.pixel_scale[0].value == 0.25
+    # A mask of theirs is true where a pixel is good, and no weight is a bad pixel.
+    bad = np.argwhere(cutouts.mask[2])
+    assert bad.tolist() == [[0, 0, 0], [0, 1, 1]]
+    assert np.isnan(cutouts.variance[2, 0, 0, 0])
+    assert cutouts.variance[2, 1:].tolist() == np.full((2, 8, 8), 0.25).tolist()
+    assert np.isnan(cutouts.variance[4]).all()
+    assert as_cutouts(table, bands='zg', size=4).shape == (5, 2, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'status', 'flags'),
+    [
+        ({'bands': ('des-z', 'des-g', 'des-r')}, 'ok', []),
+        ({'bands': ('des-g', 'des-z')}, 'ok', ['missing_band']),
+        ({'band': ['vis', 'y', 'j']}, 'wrong_bands', []),
+        ({'band': ['des-g']}, 'not_an_image', []),
+        ({'flux': np.ones((3, 6, 6), np.float32), 'ivar': None, 'mask': None}, 'wrong_size', []),
+        ({'flux': np.ones((3, 6, 6), np.float32)}, 'not_an_image', []),
+        ({'flux': [IMAGES[1, 0], None, IMAGES[1, 2]]}, 'ok', ['missing_band']),
+        ({'flux': None}, 'all_nan', []),
+        ({'flux': []}, 'all_nan', []),
+        ({'flux': 'none'}, 'not_an_image', []),
+        ({'flux': [1.0, 2.0, 3.0]}, 'not_an_image', []),
+        ({'ivar': None, 'mask': None, 'scale': None, 'psf_fwhm': None}, 'ok', []),
+        ({'scale': [0.2, 0.3, 0.4]}, 'ok', []),
+    ],
+)
+def test_odd_structures(changes, status, flags):
+    cells = [make_structure(0), make_structure(1, **changes), make_structure(2)]
+    cutouts = ImageColumns(['image']).fetch(Table({'image': objects(cells)}))
+    assert cutouts.status.tolist() == ['ok', status, 'ok']
+    assert decode_flags(cutouts.flags)[1] == flags
+    assert cutouts.bands == ('g', 'r', 'z')
+    if status == 'ok':
+        there = ~np.isnan(cutouts.images[1])
+        np.testing.assert_array_equal(cutouts.images[1][there], IMAGES[1][there])
+
+
+@pytest.mark.parametrize(
+    ('names', 'bands'),
+    [
+        (['g', 'g_ivar', 'g_mask', 'r'], ('g', 'r')),
+        (['flux_g', 'ivar_g', 'mask_g', 'flux_r'], ('g', 'r')),
+        (['image_g', 'image_g_invvar', 'image_g_mask', 'image_r'], ('g', 'r')),
+    ],
+)
+def test_planes_in_columns_beside_the_images(names, bands):
+    first, inverse, mask, second = names
+    is_bad = np.zeros((5, 8, 8), bool)
+    is_bad[3, 2, 2] = True
+    weights = np.full((5, 8, 8), 4.0)
+    weights[1, 0, 0] = 0
+    table = Table({inverse: weights, first: IMAGES[:, 0], mask: is_bad, second: IMAGES[:, 1]})
+    cutouts = as_cutouts(table)
+    assert cutouts.bands == bands
+    np.testing.assert_array_equal(cutouts.images, IMAGES[:, :2])
+    assert np.argwhere(cutouts.mask).tolist() == [[1, 0, 0, 0], [3, 0, 2, 2]]
+    assert np.isnan(cutouts.variance[:, 1]).all()
+    assert cutouts.variance[0, 0].tolist() == np.full((8, 8), 0.25).tolist()
+
+
+def test_a_variance_of_another_shape_is_a_status():
+    table = Table({'image': objects(list(IMAGES)), 'variance': objects(list(IMAGES))})
+    table['variance'][1] = IMAGES[1, :2]
+    table['variance'][2] = None
+    cutouts = as_cutouts(table)
+    assert cutouts.status.tolist() == ['ok', 'wrong_size', 'ok', 'ok', 'ok']
+    assert np.isnan(cutouts.variance[1:3]).all()
+
+
+def read_parquet(reader, path):
+    if reader == 'read_table':
+        return read_table(path)
+    if reader == 'pyarrow':
+        return pytest.importorskip('pyarrow.parquet').read_table(path)
+    # Pandas knows tensors as columns of Arrow only.
+    options = {'dtype_backend': 'pyarrow'} if reader == 'pandas' else {}
+    return pytest.importorskip(reader).read_parquet(path, **options)
+
+
+@pytest.mark.parametrize('shape', [(8, 8), (3, 8, 8), (8, 8, 3), (6, 8)])
+@pytest.mark.parametrize('reader', ['read_table', 'pandas', 'nested_pandas', 'pyarrow'])
+def test_tensors_in_parquet(tmp_path, shape, reader):
+    arrow = pytest.importorskip('pyarrow')
+    parquet = pytest.importorskip('pyarrow.parquet')
+    images = np.arange(4 * np.prod(shape), dtype=np.float32).reshape(4, *shape)
+    kind = arrow.fixed_shape_tensor(arrow.float32(), shape)
+    cells = [*(image.ravel().tolist() for image in images), None]
+    column = arrow.ExtensionArray.from_storage(kind, arrow.array(cells, kind.storage_type))
+    parquet.write_table(arrow.table({'image': column}), tmp_path / 'a.parquet')
+    cutouts = as_cutouts(read_parquet(reader, tmp_path / 'a.parquet'))
+    expected = {
+        (8, 8): images[:, np.newaxis],
+        (3, 8, 8): images,
+        (8, 8, 3): np.moveaxis(images, -1, 1),
+        (6, 8): images[:, np.newaxis, :, 1:7],
+    }
+    np.testing.assert_array_equal(cutouts.images[:4], expected[shape])
+    assert cutouts.status.tolist() == ['ok'] * 4 + ['all_nan']
+
+
+@pytest.mark.parametrize('reader', ['read_table', 'pandas', 'nested_pandas', 'pyarrow', 'polars'])
+def test_structures_in_parquet(tmp_path, reader):
+    arrow = pytest.importorskip('pyarrow')
+    parquet = pytest.importorskip('pyarrow.parquet')
+    plane = arrow.list_(arrow.list_(arrow.list_(arrow.float32())))
+    names = ('band', 'flux', 'ivar', 'mask', 'psf_fwhm', 'scale')
+    masks, numbers = (
+        arrow.list_(arrow.list_(arrow.list_(arrow.bool_()))),
+        arrow.list_(arrow.float32()),
+    )
+    kinds = arrow.list_(arrow.string()), plane, plane, masks, numbers, numbers
+    cells = [{n: np.array(v).tolist() for n, v in make_structure(i).items()} for i in range(3)]
+    column = arrow.array([*cells, None], arrow.struct(list(zip(names, kinds, strict=True))))
+    parquet.write_table(arrow.table({'image': column}), tmp_path / 'a.parquet')
+    cutouts = as_cutouts(read_parquet(reader, tmp_path / 'a.parquet'))
+    assert cutouts.bands == ('g', 'r', 'z')
+    np.testing.assert_array_equal(cutouts.images[:3], IMAGES[:3])
+    assert cutouts.status.tolist() == ['ok'] * 3 + ['all_nan']
+    assert np.argwhere(cutouts.mask[1]).tolist() == [[0, 0, 0], [0, 1, 1]]

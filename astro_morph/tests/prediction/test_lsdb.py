@@ -10,7 +10,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from astro_morph import MorphologyClassifier, MorphologyRegressor
-from astro_morph.cutouts import CutoutSource, Mosaics
+from astro_morph.cutouts import CutoutSource, Mosaics, as_cutouts
 from astro_morph.models.torch_model import TorchModel
 from astro_morph.prediction.lsdb import annotate
 from astro_morph.tests.cutouts.test_mosaics import make_noise, make_positions, make_wcs, write
@@ -114,6 +114,77 @@ def test_columns_are_those_of_a_single_process(
     annotated.write_catalog(tmp_path / 'annotated', progress_bar=False)
     again = lsdb.open_catalog(tmp_path / 'annotated')
     assert_same_columns(compute(again), expected, ['id', 'ra', 'dec', *new])
+
+
+def as_tensors(images):
+    """Return images of shape (n, ...) as a column of tensors; those that are NaN are null."""
+    import nested_pandas
+    import pandas as pd
+    import pyarrow as pa
+
+    kind = pa.fixed_shape_tensor(pa.float32(), images.shape[1:])
+    rows = [None if np.isnan(row).all() else row.ravel().tolist() for row in images]
+    array = pa.ExtensionArray.from_storage(kind, pa.array(rows, kind.storage_type))
+    return pd.array(array, nested_pandas.TensorDtype(kind))
+
+
+def as_structures(images, bands):
+    """Return images as the Multimodal Universe has them, with a bad pixel in each."""
+    import pandas as pd
+    import pyarrow as pa
+
+    plane = pa.list_(pa.list_(pa.list_(pa.float32())))
+    good = pa.list_(pa.list_(pa.list_(pa.bool_())))
+    is_good = np.ones(images.shape[1:], bool)
+    is_good[0, 0, 0] = False
+    ivar = np.ones(images.shape[1:])
+    cells = [
+        None
+        if np.isnan(image).all()
+        else {
+            'band': bands,
+            'flux': image.tolist(),
+            'ivar': ivar.tolist(),
+            'mask': is_good.tolist(),
+        }
+        for image in images
+    ]
+    fields = {'band': pa.list_(pa.string()), 'flux': plane, 'ivar': plane, 'mask': good}
+    array = pa.array(cells, pa.struct(fields))
+    return pd.Series(array, dtype=pd.ArrowDtype(array.type))
+
+
+@pytest.mark.parametrize('form', ['a tensor a band', 'lists', 'structures', 'stored structures'])
+def test_images_in_the_catalogue_need_no_source(classifier, table, model, mosaics, tmp_path, form):
+    import pandas as pd
+    import pyarrow as pa
+
+    cutouts = as_cutouts(table, source=mosaics, size=classifier.model_.spec.size)
+    bands = list(cutouts.bands)
+    frame = table['id', 'ra', 'dec'].to_pandas()
+    if 'structures' in form:
+        frame['image'] = as_structures(cutouts.images, [f'sdss-{band}' for band in bands])
+        mask = np.zeros(cutouts.shape, bool)
+        mask[cutouts.is_ok, 0, 0, 0] = True
+        cutouts = cutouts.replace(mask=mask, variance=np.ones(cutouts.shape))
+    for i, band in enumerate(bands if 'structures' not in form else []):
+        images = cutouts.images[:, i]
+        lists = [None if np.isnan(image).all() else image.tolist() for image in images]
+        kind = pa.list_(pa.list_(pa.float32()))
+        of_lists = pd.Series(pa.array(lists, kind), dtype=pd.ArrowDtype(kind))
+        frame[band] = of_lists if form == 'lists' else as_tensors(images)
+    catalog = lsdb.from_dataframe(frame, partition_rows=N_ROWS // 2)
+    if form == 'stored structures':
+        catalog.write_catalog(tmp_path / 'images', progress_bar=False)
+        catalog = lsdb.open_catalog(tmp_path / 'images')
+    expected = classifier.annotate(cutouts)
+    annotated = annotate(catalog, model)
+    new = expected.colnames[len(table.colnames) :]
+    assert annotated.columns.tolist() == [*catalog.columns, *new]
+    frame = compute(annotated)
+    # A null image is a status; why there is none is not known any more.
+    expected['morph_status'][3] = 'all_nan'
+    assert_same_columns(frame, expected, [name for name in new if name != 'morph_flags'])
 
 
 def test_numbers_have_their_intervals(classifier, catalog, table, mosaics, tmp_path):
