@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from astro_morph.cutouts.fetching.failures import FetchError
 from astro_morph.images.reading import decode_fits_file, find_image_hdu, read_pixels
 
-__all__ = ['RecentDownloads', 'fetch_fits', 'fetch_image']
+__all__ = ['RecentDownloads', 'fetch_bytes', 'fetch_fits', 'fetch_image']
 
 
 class RecentDownloads:
@@ -69,10 +69,58 @@ class RecentDownloads:
             try:
                 result.set_result(fetch())
             except BaseException as error:
-                with self._lock:
-                    self._results.pop(key, None)
+                self._drop(key, result)
                 result.set_exception(error)
         return result.result()
+
+    def forget(self, key, value):
+        """
+        Drop the result for a key, if it still is a given one.
+
+        Parameters
+        ----------
+        key : object
+            Identifies the download.
+        value : object
+            The result that is of no more use; another thread may have fetched a new one.
+        """
+        with self._lock:
+            result = self._results.get(key)
+        if result is not None and result.done() and result.result() is value:
+            self._drop(key, result)
+
+    def _drop(self, key, result):
+        with self._lock:
+            if self._results.get(key) is result:
+                del self._results[key]
+
+
+def fetch_bytes(url, session):
+    """
+    Download anything.
+
+    Parameters
+    ----------
+    url : str
+        Its address.
+    session : `requests.Session`
+        The session that sends the request.
+
+    Returns
+    -------
+    content : bytes
+        The content of the answer.
+
+    Raises
+    ------
+    FetchError
+        If the server answers with an error.
+    """
+    response = session.get(url)
+    if not response.ok:
+        code = response.status_code
+        raise FetchError(status=f'http_{code}', message=f'{url} answers {code}')
+    return response.content
 
 
 def fetch_fits(url, session):
@@ -81,10 +129,8 @@ def fetch_fits(url, session):
 
     Parameters
     ----------
-    url : str
-        Its address.
-    session : `requests.Session`
-        The session that sends the request.
+    url, session
+        As in `fetch_bytes`.
 
     Returns
     -------
@@ -98,11 +144,7 @@ def fetch_fits(url, session):
     ImageError
         If the answer is no FITS file.
     """
-    response = session.get(url)
-    if not response.ok:
-        code = response.status_code
-        raise FetchError(status=f'http_{code}', message=f'{url} answers {code}')
-    return decode_fits_file(response.content)
+    return decode_fits_file(fetch_bytes(url, session))
 
 
 def fetch_image(url, session):

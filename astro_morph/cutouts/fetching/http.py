@@ -30,7 +30,7 @@ LONGEST_WAIT = 300.0
 MAX_REDIRECTS = 10
 
 
-def be_polite(session, *, servers=(), is_over=None):
+def be_polite(session, **options):
     """
     Make a session keep the limits of each host, and retry where that may help.
 
@@ -38,15 +38,15 @@ def be_polite(session, *, servers=(), is_over=None):
     ----------
     session : `requests.Session`
         The session of any client, changed in place.
-    servers, is_over
-        As in `PoliteAdapter`.
+    **options
+        The arguments of `PoliteAdapter`.
 
     Returns
     -------
     adapter : `PoliteAdapter`
         The adapter that now sends the session's requests.
     """
-    adapter = PoliteAdapter(servers=servers, is_over=is_over)
+    adapter = PoliteAdapter(**options)
     session.mount('http://', adapter)
     session.mount('https://', adapter)
     # For a debug log, astroquery decodes every image as text, which takes half of the time.
@@ -83,6 +83,11 @@ class PoliteAdapter(HTTPAdapter):
         ``Retry-After`` is waited for instead.
     is_over : `threading.Event`, default=None
         Nothing more is sent after it is set.
+    at_once : int, default=None
+        Number of requests at once that a host wants at most, if that is less than
+        ``requests_at_once``.
+    final_codes : sequence of int, default=()
+        Codes of 5xx that are not retried, because the same request has the same answer.
 
     Attributes
     ----------
@@ -92,19 +97,21 @@ class PoliteAdapter(HTTPAdapter):
         The error of the last request, because some clients hide it.
     """
 
-    def __init__(self, *, servers=(), is_over=None):
+    def __init__(self, *, servers=(), is_over=None, at_once=None, final_codes=()):
         super().__init__()
         self.last_code = None
         self.last_failure = None
         self._servers = list(servers)
         self._is_over = threading.Event() if is_over is None else is_over
+        self._at_once = at_once
+        self._retried_codes = {429, *range(500, 600)} - {*final_codes}
 
     def send(self, request, stream=False, timeout=None, **options):
         """Send a request as ``requests`` does, or raise `FetchError` once all tries have failed."""
         self.last_failure = None
         # Not mounted as max_retries: inside urllib3 a retry can't change the server, read a body
         # again that broke off, or hold back other threads.
-        retries = _Retries(conf.tries - 1, status_forcelist={429, *range(500, 600)})
+        retries = _Retries(conf.tries - 1, status_forcelist=self._retried_codes)
         while True:
             self._readdress(request)
             host = _host(urlsplit(request.url).netloc)
@@ -122,7 +129,7 @@ class PoliteAdapter(HTTPAdapter):
             self._is_over.wait(retries.get_backoff_time())
 
     def _try(self, host, retries, request, **options):
-        with host.turn():
+        with host.turn(self._at_once):
             if self._is_over.is_set():
                 raise FetchError(status='interrupted')
             self.last_code = None
@@ -182,10 +189,11 @@ class _Host:
         self._rest_reason = None
 
     @contextmanager
-    def turn(self):
+    def turn(self, at_once):
         """Wait until a request may start, and hold its place until it has ended."""
         with self._changed:
-            self._changed.wait_for(lambda: self._n_open < conf.requests_at_once)
+            most = min(at_once or conf.requests_at_once, conf.requests_at_once)
+            self._changed.wait_for(lambda: self._n_open < most)
             self._n_open += 1
         try:
             self._wait_to_start()
@@ -193,7 +201,7 @@ class _Host:
         finally:
             with self._changed:
                 self._n_open -= 1
-                self._changed.notify()
+                self._changed.notify_all()
 
     def rest(self, seconds, reason):
         """Start no request for some time, because of a `FetchError`."""

@@ -148,6 +148,11 @@ class RemoteSource(CutoutSource):
     _has_planes = False
     _ids_key = None
 
+    # The requests at once that the service wants at most, if ``astro_morph.conf`` allows more; and
+    # the codes of 5xx that are no passing fault of it.
+    _most_at_once = None
+    _final_codes = ()
+
     def __init__(
         self,
         survey,
@@ -370,15 +375,24 @@ class RemoteSource(CutoutSource):
         raise ValueError(msg)
 
     @property
+    def _n_at_once(self):
+        return min(conf.requests_at_once, self._most_at_once or conf.requests_at_once)
+
+    @property
     def _layers(self):
         return ('rgb',) if self.kind == 'picture' else self.bands
+
+    @property
+    def _is_calibrated(self):
+        """Whether the zero points of the survey are those of the service's images."""
+        return self.survey.service == type(self).__name__
 
     def _zero_point(self, pixel_scale):
         """AB magnitude of a value of one in each band, None if it is not known."""
         zero_point = self.survey.zero_point
         if zero_point is None and self.survey.unit:
             zero_point = ImageUnit(self.survey.unit).zero_point(pixel_scale)
-        is_known = zero_point is not None and self.survey.service == type(self).__name__
+        is_known = zero_point is not None and self._is_calibrated
         # A service may have filters that the survey does not name.
         is_named = set(self.bands) <= set(self.survey.bands)
         if self.kind == 'picture' or not (is_known and is_named):
@@ -474,7 +488,7 @@ class RemoteSource(CutoutSource):
             megabytes=n_pixels * BYTES_A_PIXEL[self.kind] * (3 if self.planes else 1) / 1e6,
             seconds=max(
                 len(requests) / conf.requests_per_second,
-                n_pixels / PIXELS_A_SECOND / conf.requests_at_once,
+                n_pixels / PIXELS_A_SECOND / self._n_at_once,
             ),
         )
 
@@ -485,7 +499,7 @@ class RemoteSource(CutoutSource):
 
         # In random order, so that two processes that share a cache send different requests.
         random.shuffle(requests)
-        n_threads = min(len(requests), conf.requests_at_once)
+        n_threads = min(len(requests), self._n_at_once)
         is_over = threading.Event()
         arrivals = work_in_threads(
             partial(self._begin, places, is_over), requests, n_threads, is_over=is_over
@@ -515,7 +529,13 @@ class RemoteSource(CutoutSource):
         from astro_morph.cutouts.fetching.http import be_polite
 
         client = self._make_client()
-        adapter = be_polite(self._session_of(client), servers=self._servers, is_over=is_over)
+        adapter = be_polite(
+            self._session_of(client),
+            servers=self._servers,
+            is_over=is_over,
+            at_once=self._most_at_once,
+            final_codes=self._final_codes,
+        )
 
         def work(request):
             asked = places.select(request.rows)

@@ -13,7 +13,15 @@ from scipy import ndimage
 
 from astro_morph.images.resampling import count_subpixels
 
-__all__ = ['fits_bytes', 'fits_image', 'header_text', 'render', 'render_picture']
+__all__ = [
+    'fits_bytes',
+    'fits_image',
+    'header_text',
+    'render',
+    'render_picture',
+    'render_planes',
+    'true_planes',
+]
 
 # wcslib modifies its structures during computations, without holding Python's lock.
 _WCS_LOCK = threading.Lock()
@@ -27,6 +35,9 @@ _MARGIN = 8
 
 # Bytes in a block of a FITS file.
 _BLOCK = 2880
+
+# One column of the sky in so many is bad: every cutout of a test has some.
+_BAD_COLUMN = 12
 
 
 def render(sky, wcs, shape, band):
@@ -92,6 +103,61 @@ def _sample(flux, pixels):
     part = flux[first[0] : last[0] + 1, first[1] : last[1] + 1]
     values[is_inside] = ndimage.map_coordinates(part, pixels - first[:, np.newaxis], mode='mirror')
     return values
+
+
+def true_planes(sky, band):
+    """
+    Return the variance of the sky's pixels, and which of them are bad.
+
+    Both are made up, so that tests can tell where a pixel comes from: from the first column to the
+    last, the variance grows to twice that of the survey, and one column in twelve is bad.
+
+    Parameters
+    ----------
+    sky : `~astro_morph.simulation.SimulatedSurvey`
+        The sky.
+    band : str
+        One of its bands.
+
+    Returns
+    -------
+    variance : `~numpy.ndarray` of float32, shape (y, x)
+        In nanomaggies squared.
+    is_bad : `~numpy.ndarray` of bool, shape (y, x)
+        The bad pixels.
+    """
+    ny, nx = sky.flux.shape[1:]
+    noise = sky.survey.sky_noise[sky.survey.bands.index(band)]
+    columns = np.arange(nx)
+    variance = (noise**2 * (1 + columns / nx)).astype(np.float32)
+    is_bad = columns % _BAD_COLUMN == _BAD_COLUMN // 2
+    return np.tile(variance, (ny, 1)), np.tile(is_bad, (ny, 1))
+
+
+def render_planes(sky, wcs, shape, band):
+    """
+    Render `true_planes` on a pixel grid, each pixel from the nearest of the sky.
+
+    Parameters
+    ----------
+    sky, wcs, shape, band
+        As in `render`.
+
+    Returns
+    -------
+    variance : `~numpy.ndarray` of float32, shape (y, x)
+        In nanomaggies squared; NaN outside the sky.
+    is_bad : `~numpy.ndarray` of bool, shape (y, x)
+        The bad pixels; none outside the sky.
+    """
+    pixels = np.nan_to_num(_find_pixels(sky.wcs, wcs, shape, 1), nan=-1e9)
+    row, column = np.rint(pixels).astype(int)
+    ny, nx = sky.flux.shape[1:]
+    is_inside = (row >= 0) & (row < ny) & (column >= 0) & (column < nx)
+    variance, is_bad = np.full(shape, np.nan, np.float32), np.zeros(shape, bool)
+    for plane, truth in zip((variance, is_bad), true_planes(sky, band), strict=True):
+        plane[is_inside] = truth[row[is_inside], column[is_inside]]
+    return variance, is_bad
 
 
 def render_picture(sky, wcs, shape):

@@ -1,0 +1,131 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Fetch cutouts of the Legacy Surveys from their own viewer."""
+
+import numpy as np
+
+from astro_morph.cutouts.fetching.downloads import fetch_fits
+from astro_morph.cutouts.fetching.failures import FetchError
+from astro_morph.cutouts.services.direct.source import DirectSource, make_image
+from astro_morph.cutouts.services.fields import share_fields
+from astro_morph.cutouts.services.reprojection import cut_for_request
+from astro_morph.images.errors import NotAnImageError
+from astro_morph.images.planes.plane import to_mask, to_variance
+from astro_morph.images.reading import read_pixels
+
+__all__ = ['LegacyCutouts']
+
+# Bits of a bad pixel of each band: it is saturated, or masked in all exposures. Other bits tell of
+# a bright star or a large galaxy nearby (https://www.legacysurvey.org/dr10/bitmasks/).
+_BAD_BITS = {
+    band: sum(1 << bit for bit in bits)
+    for band, bits in {'g': (2, 5), 'r': (3, 6), 'z': (4, 7), 'i': (14, 15)}.items()
+}
+
+# The server fails at a position outside the layer: it draws nothing.
+_NOTHING_THERE = ('http_404', 'http_500')
+
+
+class LegacyCutouts(DirectSource):
+    """
+    Cutouts of the Legacy Surveys from their own viewer, with variances and masks.
+
+    The viewer draws all bands of a field in one answer, on the grid of the cutout: north up, at any
+    pixel scale. It interpolates the survey's pixels of 0.262 arcsec; at 0.37 arcsec a pixel and
+    more, it has no planes. Fluxes are in nanomaggies. It is sent one request at a time.
+
+    With ``planes=True``, the mask has the pixels that are saturated or bad in all exposures of the
+    band, and those of no weight.
+
+    Parameters
+    ----------
+    survey : str or `~astro_morph.surveys.Survey`, default='legacy-dr10'
+        ``'legacy-dr10'``, ``'legacy-dr9'``, or a survey of your own whose ``ids['legacy']`` is
+        a layer of https://www.legacysurvey.org/viewer, such as ``'ls-dr9-north'``.
+    bands, pixel_scale, coord_columns, cache, planes
+        As in `~astro_morph.cutouts.RemoteSource`. There are no colour pictures.
+    server : str, default=None
+        Address of another viewer; https://www.legacysurvey.org if None.
+
+    Raises
+    ------
+    ValueError
+        If the survey is no layer of the viewer, or ``bands`` is ``'rgb'``.
+
+    Examples
+    --------
+    >>> from astropy.coordinates import SkyCoord
+    >>> from astro_morph.cutouts import LegacyCutouts
+    >>> source = LegacyCutouts('legacy-dr9', planes=True, cache=False)
+    >>> source
+    <LegacyCutouts: legacy-dr9 in g, r, z>
+    >>> source.plan(SkyCoord([150.1, 210.2], [2.2, 5.5], unit='deg')).n_requests
+    2
+    """
+
+    _ids_key = 'legacy'
+    _address = 'https://www.legacysurvey.org'
+    _most_at_once = 1
+    # An error in its code, as at a position outside the layer, happens each time.
+    _final_codes = (500,)
+
+    def __init__(self, survey='legacy-dr10', **options):
+        super().__init__(survey, **options)
+
+    def _zero_point(self, pixel_scale):
+        return 22.5  # nanomaggies
+
+    def _requests(self, places, layers):
+        return share_fields(places, [layers])
+
+    def _answer(self, request, client):
+        images = self._download(request, client)
+        cutouts = []
+        for band in request.band:
+            some = cut_for_request([images[band]] if band in images else [], request)
+            cutouts.extend(self._per_new_pixel(some, request))
+        return cutouts
+
+    def _download(self, request, client):
+        """Return the image of each band, none outside the survey."""
+        ny, nx = request.shape
+        params = {'ra': request.ra, 'dec': request.dec, 'layer': self.survey.ids['legacy']}
+        params |= {'pixscale': request.scale, 'width': nx, 'height': ny}
+        params |= {'bands': ''.join(request.band)}
+        params |= {'invvar': 1, 'maskbits': 1} if self.planes else {}
+        try:
+            hdus = fetch_fits(self._url('/viewer/fits-cutout', **params), client)
+        except FetchError as error:
+            if error.status in _NOTHING_THERE and not self.survey.covers(request.centre):
+                return {}
+            raise
+        return _read_bands(hdus, (ny, nx))
+
+
+def _read_bands(hdus, shape):
+    """Return the image of each band, with what planes there are, from the answer."""
+    kinds = {}
+    for hdu in hdus:
+        kinds.setdefault(str(hdu.header.get('IMAGETYP', 'image')).lower(), hdu)
+    if 'image' not in kinds:
+        msg = f'the answer has {list(kinds)}, no image'
+        raise NotAnImageError(msg)
+    header = kinds['image'].header
+    planes = {kind: read_pixels(hdu).reshape(-1, *hdu.shape[-2:]) for kind, hdu in kinds.items()}
+    if planes['image'].shape[1:] != shape:
+        msg = f'asked for {shape} pixels, got an image of shape {planes["image"].shape}'
+        raise FetchError(status='wrong_size', message=msg)
+    return {
+        band: _make_image(planes, i, band, header)
+        for i, band in enumerate(header.get('BANDS', '').strip())
+    }
+
+
+def _make_image(planes, i, band, header):
+    # What was not observed is zero.
+    pixels = np.where(planes['image'][i] == 0, np.nan, planes['image'][i])
+    variance = mask = None
+    if 'invvar' in planes:
+        variance = to_variance(planes['invvar'][i], 'inverse')
+    if 'maskbits' in planes:
+        mask = to_mask(planes['maskbits'][0], _BAD_BITS.get(band, 0))
+    return make_image(pixels, header, variance=variance, mask=mask)
