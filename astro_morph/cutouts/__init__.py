@@ -17,6 +17,9 @@ from astro_morph.cutouts.inputs import (
 )
 from astro_morph.cutouts.mosaics import Mosaics
 from astro_morph.cutouts.sdss_pictures import as_pictures
+from astro_morph.cutouts.services.direct.dja import DjaCutouts
+from astro_morph.cutouts.services.direct.legacy import LegacyCutouts
+from astro_morph.cutouts.services.direct.panstarrs import PanStarrsCutouts
 from astro_morph.cutouts.services.hips2fits import Hips2Fits
 from astro_morph.cutouts.services.mast import MastCutouts
 from astro_morph.cutouts.services.remote import RemoteSource
@@ -32,14 +35,17 @@ __all__ = [
     'CutoutCache',
     'CutoutSet',
     'CutoutSource',
+    'DjaCutouts',
     'FetchError',
     'FirstOf',
     'Hips2Fits',
     'ImageColumns',
     'ImageFiles',
+    'LegacyCutouts',
     'MastCutouts',
     'Mosaics',
     'OutageError',
+    'PanStarrsCutouts',
     'RemoteSource',
     'SdssFrames',
     'SiaImages',

@@ -2,6 +2,7 @@
 """Local servers that imitate image archives and show a simulated sky."""
 
 from astro_morph.simulation.services import hips2fits, mast, sdss, sia, skyview, wfau
+from astro_morph.simulation.services.direct import dja, legacy, panstarrs
 from astro_morph.simulation.services.server import Answer, Request, Server, ServerProcess
 
 __all__ = ['HANDLERS', 'Answer', 'Request', 'Server', 'ServerProcess', 'serve']
@@ -14,6 +15,9 @@ HANDLERS = {
     **sia.HANDLERS,
     **sdss.HANDLERS,
     **wfau.HANDLERS,
+    **legacy.HANDLERS,
+    **dja.HANDLERS,
+    **panstarrs.HANDLERS,
 }
 
 
