@@ -137,6 +137,28 @@ class RemoteImage(SkyImage):
 
     def read(self):
         """Return an array-like of shape (plane, y, x) that reads the pixels when it is sliced."""
+        return self.open_pixels(_Reader(self).read)
+
+    def open_pixels(self, read):
+        """
+        Return the pixels, see `read`.
+
+        Parameters
+        ----------
+        read : callable
+            ``read(starts, ends)`` reads ranges of the file, see
+            `~astro_morph.images.remote.stores.read_ranges`; used for an image that is plain.
+
+        Returns
+        -------
+        pixels : array_like, shape (plane, y, x)
+            They are read when they are sliced.
+
+        Raises
+        ------
+        ImageError
+            If the file can't be opened, or is truncated.
+        """
         with remote_errors():
             file = open_in_blocks(self.path, _BLOCK)
             if file.size < self._end:
@@ -144,7 +166,7 @@ class RemoteImage(SkyImage):
                 raise TruncatedImageError(msg)
             if self._layout is not None:
                 shape = (self.n_planes, *self.shape)
-                return RangePixels(_Reader(self).read, self._layout, shape)
+                return RangePixels(read, self._layout, shape)
             hdu = fits.open(file)[self._hdu]
             if isinstance(hdu, fits.CompImageHDU):
                 file.seek(0)
