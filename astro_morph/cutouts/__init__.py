@@ -17,9 +17,13 @@ from astro_morph.cutouts.inputs import (
 )
 from astro_morph.cutouts.mosaics import Mosaics
 from astro_morph.cutouts.sdss_pictures import as_pictures
+from astro_morph.cutouts.services.accounts.hsc import HscCutouts
+from astro_morph.cutouts.services.accounts.rubin import RubinCutouts
 from astro_morph.cutouts.services.direct.dja import DjaCutouts
 from astro_morph.cutouts.services.direct.legacy import LegacyCutouts
 from astro_morph.cutouts.services.direct.panstarrs import PanStarrsCutouts
+from astro_morph.cutouts.services.euclid.esa import EsaEuclid
+from astro_morph.cutouts.services.euclid.irsa import EuclidMosaics
 from astro_morph.cutouts.services.hips2fits import Hips2Fits
 from astro_morph.cutouts.services.mast import MastCutouts
 from astro_morph.cutouts.services.remote import RemoteSource
@@ -36,9 +40,12 @@ __all__ = [
     'CutoutSet',
     'CutoutSource',
     'DjaCutouts',
+    'EsaEuclid',
+    'EuclidMosaics',
     'FetchError',
     'FirstOf',
     'Hips2Fits',
+    'HscCutouts',
     'ImageColumns',
     'ImageFiles',
     'LegacyCutouts',
@@ -47,6 +54,7 @@ __all__ = [
     'OutageError',
     'PanStarrsCutouts',
     'RemoteSource',
+    'RubinCutouts',
     'SdssFrames',
     'SiaImages',
     'SkyView',

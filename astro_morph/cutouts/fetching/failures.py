@@ -1,11 +1,16 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Errors of requests for images, and the status that each gives its rows."""
 
+import re
+
 from astropy import log
 
 from astro_morph.images.errors import ImageError
 
 __all__ = ['FetchError', 'OutageError', 'as_failure', 'network_failure']
+
+# Values in an address that let in whoever reads them, such as those of a signature.
+_SECRETS = re.compile(r'((?:signature|credential|token|key)[\w-]*=)[^&\s\'"]+', re.IGNORECASE)
 
 
 class FetchError(Exception):
@@ -17,14 +22,14 @@ class FetchError(Exception):
     status : str
         Status of the rows, such as ``'timeout'`` or ``'http_503'``; at most 20 characters.
     message : str, default=''
-        A description of the error.
+        A description of the error. Signatures in addresses are cut out of it.
     is_network : bool, default=False
         Whether the cause is the network or an overloaded server, so that the same request may
         succeed later.
     """
 
     def __init__(self, status, message='', *, is_network=False):
-        super().__init__(message or status)
+        super().__init__(_hide_secrets(message or status))
         self.status = status
         self.is_network = is_network
 
@@ -80,7 +85,7 @@ def as_failure(error, last_code):
     if last_code is not None and last_code >= 300:
         return FetchError(f'http_{last_code}', str(error))
     # No client documents what it raises for an answer that it can't read.
-    log.info(f'an answer is taken for not_an_image because of {error!r}')
+    log.info(f'an answer is taken for not_an_image because of {_hide_secrets(repr(error))}')
     return FetchError('not_an_image', repr(error))
 
 
@@ -101,3 +106,7 @@ def network_failure(error):
     if isinstance(error, broken):
         return FetchError('connection', str(error), is_network=True)
     return None
+
+
+def _hide_secrets(text):
+    return _SECRETS.sub(r'\1...', text)

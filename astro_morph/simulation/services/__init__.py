@@ -1,7 +1,8 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Local servers that imitate image archives and show a simulated sky."""
 
-from astro_morph.simulation.services import hips2fits, mast, sdss, sia, skyview, wfau
+from astro_morph.simulation.services import euclid, hips2fits, mast, sdss, sia, skyview, wfau
+from astro_morph.simulation.services.accounts import hsc, rubin
 from astro_morph.simulation.services.direct import dja, legacy, panstarrs
 from astro_morph.simulation.services.server import Answer, Request, Server, ServerProcess
 
@@ -15,9 +16,12 @@ HANDLERS = {
     **sia.HANDLERS,
     **sdss.HANDLERS,
     **wfau.HANDLERS,
+    **euclid.HANDLERS,
     **legacy.HANDLERS,
     **dja.HANDLERS,
     **panstarrs.HANDLERS,
+    **rubin.HANDLERS,
+    **hsc.HANDLERS,
 }
 
 

@@ -45,6 +45,9 @@ _CAPABILITIES = """<?xml version="1.0" encoding="UTF-8"?>
 </vosi:capabilities>
 """
 
+# How the names of columns of numbers end.
+_NUMBERS = ('ra', 'dec', 'em_min', 'em_max')
+
 # UCDs of the columns of version 1, whose names are free.
 _UCDS = {
     'download': 'VOX:Image_AccessReference',
@@ -69,12 +72,12 @@ def query_version_2(sky, request):
     image_format = _LINK_FORMAT if is_linked else 'image/fits'
     rows = [
         (f'{request.url}{root}/{band}/{name}', image_format, subtype, band, ra, dec)
-        for name, ra, dec in _find_tiles(sky, ra, dec, radius)
+        for name, ra, dec in find_tiles(sky, ra, dec, radius)
         for band in sky.bands
         for subtype in ('noise', 'science')
     ]
     names = 'access_url', 'access_format', 'dataproduct_subtype', 'energy_bandpassname'
-    return _send_table(rows, (*names, 's_ra', 's_dec'))
+    return send_table(rows, (*names, 's_ra', 's_dec'))
 
 
 def send_links(sky, request):
@@ -84,7 +87,7 @@ def send_links(sky, request):
         (name, f'{request.url}/picture{name}', '#preview', 'image/jpeg'),
         (name, f'{request.url}{_IMAGE_ROOT}{name}', '#this', 'image/fits'),
     ]
-    return _send_table(rows, ('ID', 'access_url', 'semantics', 'content_type'))
+    return send_table(rows, ('ID', 'access_url', 'semantics', 'content_type'))
 
 
 def query_version_1(sky, request):
@@ -92,17 +95,17 @@ def query_version_1(sky, request):
     ra, dec = request.params['POS'].split(',')
     rows = [
         (f'{request.url}{_IMAGE_ROOT}/{band}/{name}', image_format, band, ra, dec)
-        for name, ra, dec in _find_tiles(sky, ra, dec, float(request.params['SIZE']) / 2)
+        for name, ra, dec in find_tiles(sky, ra, dec, float(request.params['SIZE']) / 2)
         for band in sky.bands
         for image_format in ('image/jpeg', 'image/fits')
     ]
-    return _send_table(rows, tuple(_UCDS))
+    return send_table(rows, tuple(_UCDS))
 
 
 def send_image(sky, request):
     """Send a tile, or the part of it around ``center`` that is ``size`` degrees wide."""
     *_, band, name = request.path.split('/')
-    tile = _tiles(sky)[name]
+    tile = tiles(sky)[name]
     image = _Image(tile.data[sky.bands.index(band)], tile.wcs)
     if 'center' in request.params:
         ra, dec = request.params['center'].split(',')
@@ -119,7 +122,7 @@ class _Image(NamedTuple):
     wcs: WCS
 
 
-def _tiles(sky):
+def tiles(sky):
     """Return the tiles of the sky in all bands, by name."""
     # A copy, because wcslib modifies its structures during computations.
     wcs = deepcopy(sky.wcs)
@@ -131,10 +134,10 @@ def _tiles(sky):
     }
 
 
-def _find_tiles(sky, ra, dec, radius):
+def find_tiles(sky, ra, dec, radius):
     """Yield the name and the centre of each tile that may overlap a circle."""
     position = SkyCoord(ra, dec, unit='deg')
-    for name, tile in _tiles(sky).items():
+    for name, tile in tiles(sky).items():
         ny, nx = tile.data.shape[1:]
         centre = tile.wcs.pixel_to_world((nx - 1) / 2, (ny - 1) / 2)
         reach = np.hypot(ny, nx) / 2 * tile.wcs.proj_plane_pixel_scales()[0]
@@ -142,8 +145,9 @@ def _find_tiles(sky, ra, dec, radius):
             yield name, centre.ra.deg, centre.dec.deg
 
 
-def _send_table(rows, names):
-    dtype = [float if name.endswith(('ra', 'dec')) else str for name in names]
+def send_table(rows, names):
+    """Send a table of images or links, whose columns have names of ObsCore or of version 1."""
+    dtype = [float if name.endswith(_NUMBERS) else str for name in names]
     table = Table(rows=rows or None, names=names, dtype=dtype)
     table.convert_unicode_to_bytestring()  # as char, not as unicodeChar
     for name, ucd in _UCDS.items():
