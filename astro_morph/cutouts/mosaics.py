@@ -2,6 +2,7 @@
 """Cut sources out of FITS mosaics, on disk or at URLs, at the positions of a catalogue."""
 
 import fnmatch
+import itertools
 import os
 import re
 import warnings
@@ -21,6 +22,7 @@ from astro_morph.cutouts.sizes import SAME_SCALE, framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.companions import keep_images, keep_one_a_place, rank_names
 from astro_morph.images.errors import ImageError
+from astro_morph.images.planes.tiling import PlaneFiles, make_tile
 from astro_morph.images.remote.urls import RemoteImage, bracket_readings, find_files, is_url, locate
 from astro_morph.images.stitching import (
     LATTICE,
@@ -30,7 +32,7 @@ from astro_morph.images.stitching import (
     locate_grids,
     north_up,
 )
-from astro_morph.images.tiles import SkyImage, Tile, TilePixels
+from astro_morph.images.tiles import SkyImage, TilePixels
 from astro_morph.utils.messages import as_written, for_caller
 
 __all__ = ['Mosaics']
@@ -65,6 +67,11 @@ class Mosaics(CutoutSource):
     in the names of files and extensions, are left out where images are there. All other images of a
     file are used, such as those of several detectors.
 
+    Variance and mask of an image are read from the extensions of its file, or from files beside it
+    whose names differ by such a word, such as ``brick-invvar-r.fits`` and ``brick-maskbits.fits``
+    beside ``brick-image-r.fits``. They must be on the same pixels. A masked pixel is taken from
+    another tile that has a better one.
+
     Parameters
     ----------
     paths : str, `~pathlib.Path`, list of these, or dict
@@ -90,6 +97,8 @@ class Mosaics(CutoutSource):
         The columns of the position, see `astro_morph.catalog.read_positions`.
     hdu : int or str, default=None
         Number or name of the extension with the image; all images of the sky if None.
+    planes : bool, default=True
+        Whether to read variance and mask where they are.
 
     Raises
     ------
@@ -134,9 +143,11 @@ class Mosaics(CutoutSource):
         zero_point_scale=None,
         coord_columns=None,
         hdu=None,
+        planes=True,
     ):
         files = _files_by_band(paths, bands)
-        self._tiles = _set_flux_scale(_find_tiles(files, bands, hdu), zero_point_scale)
+        tiles = _find_tiles(files, bands, hdu, planes=planes)
+        self._tiles = _set_flux_scale(tiles, zero_point_scale)
         self._own_grid = pixel_scale is None
         first_image = next(iter(self._tiles.values()))[0].image
         scale = first_image.pixel_scale if pixel_scale is None else u.Quantity(pixel_scale)
@@ -144,12 +155,15 @@ class Mosaics(CutoutSource):
         self.bands = tuple(self._tiles)
         self.zero_point = zero_point
         self.coord_columns = coord_columns
+        self.planes = planes
 
     def __repr__(self):
-        n_images = len({tile.image for tiles in self._tiles.values() for tile in tiles})
+        tiles = list(itertools.chain(*self._tiles.values()))
+        n_images = len({tile.image for tile in tiles})
+        planes = [name for name in PLANES if any(getattr(tile, name) for tile in tiles)]
         return (
             f'<Mosaics: {n_images} images, {len(self.bands)} bands ({", ".join(self.bands)}), '
-            f'{self.pixel_scale:.4g} pixels>'
+            f'{self.pixel_scale:.4g} pixels{", with " if planes else ""}{" and ".join(planes)}>'
         )
 
     def fetch(self, X, *, size=None):
@@ -329,19 +343,19 @@ def _band_regex(pattern):
     return re.compile(regex.replace('BAND', r'(?P<band>\w+)', 1).replace('BAND', '(?P=band)'))
 
 
-def _find_tiles(files, bands, hdu):
+def _find_tiles(files, bands, hdu, *, planes):
     """Read the headers of all files, and return the tiles of each band."""
     tiles, left_out = {}, []
     for band, paths in files.items():
         for path in keep_images(paths):
             try:
-                images = (RemoteImage if is_url(path) else SkyImage).open_all(path, hdu)
+                images = _open_images(path, hdu, with_planes=planes)
             except ImageError as error:
                 left_out.append(f'{path} is left out: {error}; repair or remove it')
                 continue
             for image in images:
                 for plane, name in enumerate(_name_planes(image, band, bands)):
-                    tiles.setdefault(name, []).append(Tile(image, plane))
+                    tiles.setdefault(name, []).append(make_tile(image, plane))
     lost = [band for band in files if band not in tiles] if None not in files else []
     if lost or not tiles:
         msg = (
@@ -353,7 +367,18 @@ def _find_tiles(files, bands, hdu):
         raise ValueError(msg)
     for text in left_out:
         warnings.warn(text, AstropyUserWarning, stacklevel=3)
-    return {name: keep_one_a_place(its_tiles, name) for name, its_tiles in tiles.items()}
+    tiles = {name: keep_one_a_place(its_tiles, name) for name, its_tiles in tiles.items()}
+    if not planes:
+        return tiles
+    beside = PlaneFiles(_open_images)
+    return {
+        name: beside.add_to(its_tiles, files.get(name) or files[None], name)
+        for name, its_tiles in tiles.items()
+    }
+
+
+def _open_images(path, hdu=None, **options):
+    return (RemoteImage if is_url(path) else SkyImage).open_all(path, hdu, **options)
 
 
 def _name_planes(image, band, bands):

@@ -36,6 +36,9 @@ _MODELS = 'chi chi2 model blobmodel resid residual residuals bkg bgmod backgroun
 
 _IMAGE_WORDS = frozenset(_IMAGES.split())
 
+# Names of extensions that have none, and of compressed files.
+_NO_WORDS = ('', 'primary', 'none', 'gz', 'bz2', 'fz')
+
 # What the values of a companion are, by the words in its name.
 _FORMS = {
     'variance': frozenset(_VARIANCES.split()),
@@ -63,7 +66,7 @@ def rank_names(names):
     ranks : list of int
         1 for an image of the sky, -1 for a companion, 0 where the name says neither.
     """
-    words = [_words(name) for name in names]
+    words = [set(_words(name)) for name in names]
     shared = set.intersection(*words) if len(words) > 1 else set()
     return [_rank(its_words - shared) for its_words in words]
 
@@ -91,13 +94,42 @@ def find_form(name, image):
     'inverse'
     >>> find_form('brick-invvar-g.fits', 'brick-image-r.fits')
     """
-    words = _words(name) - _words(image) - _IMAGE_WORDS
-    forms = [form for form, known in _FORMS.items() if words & known]
-    return forms[0] if len(forms) == 1 and words <= _FORMS[forms[0]] else None
+    form, stem = split_name(name)
+    # Words of the image in the same order, such as those of its detector; it may have more.
+    words = iter(_words(image))
+    return form if all(word in words for word in stem) else None
+
+
+def split_name(name):
+    """
+    Split the name of a companion into what it holds and the words that it shares with its image.
+
+    Parameters
+    ----------
+    name : str
+        The name, or that of an image.
+
+    Returns
+    -------
+    form : str or None
+        As in `find_form`; None for an image or another companion.
+    stem : tuple of str
+        Its other words, in order.
+
+    Examples
+    --------
+    >>> from astro_morph.images.companions import split_name
+    >>> split_name('brick-invvar-r.fits'), split_name('brick-image-r.fits')
+    (('inverse', ('brick', 'r', 'fits')), (None, ('brick', 'r', 'fits')))
+    """
+    words = [word for word in _words(name) if word not in _IMAGE_WORDS]
+    forms = {form for form, known in _FORMS.items() if not known.isdisjoint(words)}
+    form = forms.pop() if len(forms) == 1 else None
+    return form, tuple(word for word in words if word not in _FORMS.get(form, ()))
 
 
 def _words(name):
-    return set(re.split(r'[\W_]+', name.lower()))
+    return [word for word in re.split(r'[\W_]+', name.lower()) if word not in _NO_WORDS]
 
 
 def keep_images(paths):

@@ -1,12 +1,15 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Read one image file of any format: FITS, NumPy, JPEG, PNG or TIFF."""
 
+import contextlib
 import functools
 import io
 import itertools
 import re
 import threading
 import warnings
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,16 +35,25 @@ from astro_morph.images.errors import (
     image_errors,
 )
 from astro_morph.images.picture_files import decode_picture
+from astro_morph.images.planes.finding import find_planes
+from astro_morph.images.planes.masked_image import MaskedImage
 from astro_morph.images.units import linearise
 from astro_morph.utils.fits_headers import find_end
 from astro_morph.utils.messages import cut_list
 
-__all__ = ['find_images', 'list_hdus', 'read_fits', 'read_image', 'with_pixels']
+__all__ = [
+    'find_images',
+    'list_hdus',
+    'read_fits',
+    'read_image',
+    'read_masked_image',
+    'with_pixels',
+]
 
 _LOG_LOCK = threading.Lock()
 
 
-def read_image(path):
+def read_image(path, *, with_planes=False):
     """
     Read an image from a JPEG, PNG, TIFF, NumPy or FITS file.
 
@@ -53,13 +65,16 @@ def read_image(path):
         The file; the extension of a FITS file may be appended, as in ``'image.fits[SCI]'``. If
         none is, the first image is read that is not a weight, a mask or the like by its name, and
         a warning names further ones.
+    with_planes : bool, default=False
+        Whether to return the variance and the mask that the file has, too.
 
     Returns
     -------
-    image : `~numpy.ndarray`, shape (band, y, x)
+    image : `~numpy.ndarray` or `MaskedImage`, shape (band, y, x)
         The pixels, the lowest row first. In FITS and NumPy files of three axes, the bands are the
         first or the last axis, whichever is shorter (a message in Astropy's log reports the last).
-        The grey pages of a TIFF file are bands. Transparency is dropped.
+        The grey pages of a TIFF file are bands. Transparency is dropped. With ``with_planes`` a
+        `~astro_morph.images.planes.masked_image.MaskedImage`.
     header : `~astropy.io.fits.Header` or None
         The header of a FITS image, None in other formats.
 
@@ -73,15 +88,59 @@ def read_image(path):
         path, hdu = _split_hdu(path)
         data = _read_bytes(path)
         if data.startswith(b'SIMPLE'):
-            images = _decode_images(data, hdu)
+            hdus, images = _decode_images(data, hdu)
             pixels, header = read_pixels(_first(images)), _first(images).header
+            planes = _read_planes(hdus, next(iter(images)), pixels) if with_planes else {}
+            image = MaskedImage(pixels, **planes)
         elif data.startswith(b'\x93NUMPY'):
-            pixels, header = _decode_numpy(data), None
+            image, header = MaskedImage(_decode_numpy(data)), None
         else:
-            return _bands_first(decode_picture(data)), None
-        pixels = _bands_first(pixels, report=_log_bands_last)
+            pixels = _bands_first(decode_picture(data))
+            return MaskedImage(pixels) if with_planes else pixels, None
+        image = image.settle().each(partial(_bands_first, report=_log_bands_last))
     _warn_of_others(images)
-    return pixels, header
+    return image if with_planes else image.image, header
+
+
+def read_masked_image(hdus, hdu=None, band=None):
+    """
+    Return an image of a FITS file in memory, with its planes.
+
+    Parameters
+    ----------
+    hdus : `~astropy.io.fits.HDUList`
+        The file.
+    hdu : int or str, default=None
+        Number or name of the extension; None for the first that holds an image.
+    band : str, default=None
+        Its band, if a mask has bits for each.
+
+    Returns
+    -------
+    image : `~astro_morph.images.planes.masked_image.MaskedImage`
+        The HDU, with its pixels read, and arrays of the planes that the file has, see
+        `~astro_morph.images.planes.finding.find_planes`.
+
+    Raises
+    ------
+    ImageError
+        If the file holds no image, or it is truncated.
+    """
+    number, image = next(iter(find_images(hdus, hdu).items()))
+    image = with_pixels(image)
+    planes = _read_planes(hdus, number, read_pixels(image), band)
+    return MaskedImage(image, **planes).settle()
+
+
+def _read_planes(hdus, number, pixels, band=None):
+    """Return the planes of an image in a file; one that can't be read is left out."""
+    hdus, planes = list(list_hdus(hdus)), {}
+    for holds, found in find_planes(hdus, number, band).items():
+        with suppress(ImageError), image_errors():
+            values = found.values.convert(read_pixels(hdus[found.number]))
+            # A mask may be that of all bands.
+            planes[holds] = np.broadcast_to(values, pixels.shape)
+    return planes
 
 
 def read_fits(path, hdu=None):
@@ -178,17 +237,25 @@ def list_hdus(hdus):
 def read_pixels(hdu):
     """Return the linear pixels of an HDU; raise an `ImageError` if it is too large or truncated."""
     claim_pixels(hdu)
-    try:
+    with _truncation_errors():
         return linearise(with_pixels(hdu).data, hdu.header)
-    except (TypeError, AttributeError) as error:  # the header announces more pixels than there are
-        raise TruncatedImageError(str(error)) from error
 
 
 def with_pixels(hdu):
     """Return an HDU whose pixels can be read in this process."""
     if isinstance(hdu, fits.CompImageHDU):
-        return fits.ImageHDU(decode_tiles(hdu), hdu.header)
+        with _truncation_errors():
+            return fits.ImageHDU(decode_tiles(hdu), hdu.header)
     return hdu
+
+
+@contextlib.contextmanager
+def _truncation_errors():
+    """Name the errors of Astropy where a header announces more pixels than there are."""
+    try:
+        yield
+    except (TypeError, AttributeError) as error:
+        raise TruncatedImageError(str(error)) from error
 
 
 def decode_fits_file(data):
@@ -242,14 +309,15 @@ def _read_bytes(path):
 
 def decode_fits(data, hdu=None):
     """Return the HDU of `find_image_hdu` from the bytes of a FITS file, with its pixels."""
-    return _first(_decode_images(data, hdu))
+    return _first(_decode_images(data, hdu)[1])
 
 
 def _decode_images(data, hdu):
-    """Return the images of `find_images` from the bytes of a FITS file, the first with pixels."""
+    """Return the HDUs of a FITS file, and those of `find_images`, the first with pixels."""
     end = find_end(io.BytesIO(data))
     try:
-        images = find_images(fits.HDUList.fromstring(data[:end]), hdu)
+        hdus = fits.HDUList.fromstring(data[:end])
+        images = find_images(hdus, hdu)
         number, image = next(iter(images.items()))
         images[number] = with_pixels(image)
         read_pixels(images[number])
@@ -259,7 +327,7 @@ def _decode_images(data, hdu):
         if end is None or end > len(data):
             raise TruncatedImageError(str(error)) from error
         raise
-    return images
+    return hdus, images
 
 
 def _warn_of_others(images):

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from contextlib import suppress
+from copy import copy
 from functools import cached_property
 from typing import NamedTuple
 
@@ -24,12 +25,14 @@ from astro_morph.images.errors import (
     TruncatedImageError,
     image_errors,
 )
+from astro_morph.images.planes.finding import bad_bits, find_planes
 from astro_morph.images.planes.masked_image import MaskedImage
 from astro_morph.images.planes.plane import Plane
 from astro_morph.images.reading import (
     find_image_hdu,
     find_images,
     is_compressed,
+    list_hdus,
     open_fits,
     read_fits,
     read_pixels,
@@ -73,13 +76,11 @@ class SkyImage:
 
     def __init__(self, path, hdus, number):
         self.path = path
-        self.name = f'{path}{_label(hdus[number], number)}'
-        self._hdu = number
         self._read_header(hdus[number], hdus)
-        self._read_layout(hdus[number])
+        self._choose(hdus[number], number)
 
     @classmethod
-    def open_all(cls, path, hdu=None):
+    def open_all(cls, path, hdu=None, *, with_planes=False):
         """
         Open the images of a file, such as those of the detectors of a camera.
 
@@ -90,6 +91,9 @@ class SkyImage:
         hdu : int or str, default=None
             Number or name of the extension; None for all images of the sky, see
             `~astro_morph.images.reading.find_images`.
+        with_planes : bool, default=False
+            Whether to find the planes of each image among the others, see
+            `~astro_morph.images.planes.finding.find_planes`.
 
         Returns
         -------
@@ -109,6 +113,8 @@ class SkyImage:
                 for number in find_images(hdus, hdu):
                     with suppress(NotAnImageError):
                         images.append(cls(path, hdus, number))
+                        if with_planes:
+                            images[-1]._find_planes(hdus)
         if not images:
             msg = 'the image has no celestial WCS'
             raise NotAnImageError(msg)
@@ -117,6 +123,23 @@ class SkyImage:
     @staticmethod
     def _open(path):
         return open_fits(path)
+
+    def _find_planes(self, hdus):
+        hdus = list(list_hdus(hdus))
+        band = self.bands[0] if self.bands else None
+        for holds, found in find_planes(hdus, self._hdu, band).items():
+            # On the same pixels, and with the same WCS.
+            image = copy(self)
+            image._choose(hdus[found.number], found.number)
+            self.planes[holds] = Plane(image, 0, found.values)
+
+    def _choose(self, hdu, number):
+        """Read the pixels of an HDU of the file."""
+        self.name = f'{self.path}{_label(hdu, number)}'
+        self.planes, self.bits = {}, bad_bits(hdu.header)
+        self._hdu = number
+        self.n_planes = int(np.prod(hdu.shape[:-2]))
+        self._read_layout(hdu)
 
     def _read_layout(self, hdu):
         self._layout = None if is_compressed(self.path) else find_layout(hdu)
@@ -131,8 +154,7 @@ class SkyImage:
         self.frame = wcs_to_celestial_frame(self.wcs)
         self.pixel_scale = np.sqrt(proj_plane_pixel_area(self.wcs)) * u.deg
         self.shape = hdu.shape[-2:]
-        self.n_planes = int(np.prod(hdu.shape[:-2]))
-        self.bands = _read_bands(hdu.header, self.n_planes)
+        self.bands = _read_bands(hdu.header, int(np.prod(hdu.shape[:-2])))
         self.unit = ImageUnit.of(hdu.header)
 
     def to_pixel(self, coords):

@@ -1,27 +1,27 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Find the variance and the mask of an image among the extensions of its file."""
 
+import re
 from typing import NamedTuple
 
-import numpy as np
+from astro_morph.images.companions import find_form, split_name
+from astro_morph.images.planes.plane import PlaneValues
 
-from astro_morph.images.companions import find_form
-from astro_morph.images.planes.masked_image import MaskedImage
-from astro_morph.images.planes.plane import Plane
-from astro_morph.images.reading import find_images, list_hdus, read_pixels, with_pixels
+__all__ = ['FoundPlane', 'bad_bits', 'choose_planes', 'find_planes']
 
-__all__ = ['FoundPlane', 'bad_bits', 'find_planes', 'read_masked_image']
+# What the variance is taken from where there are several. Weights are last: those of JWST and of
+# some stacks are relative.
+_VARIANCES = ('variance', 'inverse', 'error', 'weight')
 
-# What is taken first where a file has several. Weights are last: those of JWST and of some stacks
-# are relative.
-_FORMS = ('mask', 'variance', 'inverse', 'error', 'weight')
-
-# Names of the bits of bad pixels where a header names all bits. Others mark what detection found,
-# neighbourhoods of stars and galaxies, or repaired pixels: HSC and LSST (MP_*), Pan-STARRS
-# (MSKNAM*).
-_OF_LSST = 'BAD SAT CR NO_DATA UNMASKEDNAN CROSSTALK'
-_OF_PAN_STARRS = 'DETECTOR FLAT DARK BLANK CTE SAT CR SPIKE GHOST STREAK STARCORE CONV.BAD'
-_BAD = frozenset(f'{_OF_LSST} {_OF_PAN_STARRS}'.split())
+# Names of the bits of bad pixels where a header names all bits: HSC and LSST (MP_*, in new files
+# MSKN*), Pan-STARRS (MSKNAM*). Others mark what detection found, neighbourhoods of stars and
+# galaxies, or repaired pixels, such as those of LSST from which a cosmic ray was removed
+# (https://dp1.lsst.io/products/images/mask_planes.html).
+_OF_LSST = {'BAD', 'SAT', 'NO_DATA', 'UNMASKEDNAN'}
+_OF_PAN_STARRS = {
+    *('DETECTOR', 'FLAT', 'DARK', 'BLANK', 'CTE', 'SAT', 'CR', 'SPIKE', 'GHOST', 'STREAK'),
+    *('STARCORE', 'CONV.BAD'),
+}
 
 # Bits of the largest integers in FITS files, but for the sign.
 _N_BITS = 63
@@ -36,11 +36,10 @@ _SAME_PLACE = 1e-6
 
 
 class FoundPlane(NamedTuple):
-    """An extension that holds a plane of an image."""
+    """An extension that holds a plane of an image: its number, and what its values are."""
 
     number: int
-    form: str
-    bits: int | None
+    values: PlaneValues
 
 
 def find_planes(hdus, number, band=None):
@@ -54,8 +53,8 @@ def find_planes(hdus, number, band=None):
 
     Parameters
     ----------
-    hdus : `~astropy.io.fits.HDUList`
-        The file.
+    hdus : sequence of HDU
+        Those of the file.
     number : int
         Number of the image.
     band : str, default=None
@@ -64,57 +63,42 @@ def find_planes(hdus, number, band=None):
     Returns
     -------
     planes : dict of str to `FoundPlane`
-        ``'variance'`` and ``'mask'``, those that there are.
+        ``'variance'`` and ``'mask'``, those that there are; none beside what is no image itself.
     """
-    found = {}
-    for other, hdu in enumerate(list_hdus(hdus)):
-        form = find_form(_name(hdu), _name(hdus[number])) if other != number else None
-        if form and _is_on_pixels(hdu, hdus[number]):
-            found.setdefault(form, (other, hdu))
+    image, found = hdus[number], {}
+    if split_name(_name(image))[0] is not None:
+        return {}
+    for other, hdu in enumerate(hdus):
+        form = find_form(_name(hdu), _name(image)) if other != number else None
+        if form and _is_on_pixels(hdu, image):
+            found.setdefault(form, other)
     if _is_exposure_time(hdus[0].header):
         found.pop('weight', None)
     planes = {}
-    for form in filter(found.__contains__, _FORMS):
-        other, hdu = found[form]
-        bits = bad_bits(hdu.header, _name(hdu), band) if form == 'mask' else None
-        holds = 'mask' if form == 'mask' else 'variance'
-        planes.setdefault(holds, FoundPlane(other, form, bits))
+    for holds, form in choose_planes(found).items():
+        hdu = hdus[found[form]]
+        bits = bad_bits(hdu.header, _name(hdu), band) if holds == 'mask' else None
+        planes[holds] = FoundPlane(found[form], PlaneValues(form, bits))
     return planes
 
 
-def read_masked_image(hdus, hdu=None, band=None):
+def choose_planes(forms):
     """
-    Read an image of a FITS file with its planes.
+    Choose from which companions to read variance and mask.
 
     Parameters
     ----------
-    hdus : `~astropy.io.fits.HDUList`
-        The file, in memory.
-    hdu : int or str, default=None
-        Number or name of the extension; None for the first that holds an image.
-    band : str, default=None
-        Its band, if a mask has bits for each.
+    forms : collection of str
+        What the companions of an image hold, as `~astro_morph.images.companions.find_form` returns.
 
     Returns
     -------
-    image : `~astro_morph.images.planes.masked_image.MaskedImage`
-        The HDU, with its pixels read, and arrays of the planes that the file has.
-
-    Raises
-    ------
-    ImageError
-        If the file holds no image, or the image or a plane is truncated.
+    chosen : dict of str to str
+        The form of ``'variance'`` and of ``'mask'``, those that there are.
     """
-    number, image = next(iter(find_images(hdus, hdu).items()))
-    planes = {
-        holds: Plane(None, 0, found.form, found.bits).to_values(
-            np.asarray(read_pixels(hdus[found.number]))
-        )
-        for holds, found in find_planes(hdus, number, band).items()
-    }
-    image = with_pixels(image)
-    read_pixels(image)
-    return MaskedImage(image, **planes).settle()
+    variances = [form for form in _VARIANCES if form in forms]
+    masks = [form for form in ('mask',) if form in forms]
+    return {holds: some[0] for holds, some in (('variance', variances), ('mask', masks)) if some}
 
 
 def bad_bits(header, name='', band=None):
@@ -142,11 +126,13 @@ def bad_bits(header, name='', band=None):
     3
     """
     if any(key.startswith('MP_') for key in header):
-        bad = (header[f'MP_{name}'] for name in _BAD if f'MP_{name}' in header)
+        bad = (header[f'MP_{name}'] for name in _OF_LSST if f'MP_{name}' in header)
         return sum(1 << number for number in bad if number in range(_N_BITS))
     if 'MSKNAM00' in header:
         names = (key for key in header if key.startswith('MSKNAM'))
-        return sum(header[f'MSKVAL{key[6:]}'] for key in names if header[key] in _BAD)
+        return sum(header[f'MSKVAL{key[6:]}'] for key in names if header[key] in _OF_PAN_STARRS)
+    if names := [key for key in header if re.fullmatch(r'MSKN\d+', key)]:
+        return sum(header[f'MSKM{key[4:]}'] for key in names if header[key] in _OF_LSST)
     if 'maskbits' in name.lower():
         return _MASKBITS.get(band, sum(_MASKBITS.values()))
     # The first bit of JWST is DO_NOT_USE; others mark what was corrected.

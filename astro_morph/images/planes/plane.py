@@ -1,16 +1,36 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Planes of an image that other images hold, whose values are converted when they are read."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ['Plane', 'to_mask', 'to_variance']
+__all__ = ['Plane', 'PlaneValues', 'to_mask', 'to_variance']
 
 
-@dataclass(frozen=True)
-class Plane:
+class PlaneValues(NamedTuple):
+    """
+    What the values of a plane are in its file.
+
+    Parameters
+    ----------
+    form : {'variance', 'error', 'inverse', 'weight', 'mask'}
+        See `to_variance` and `to_mask`.
+    bits : int, default=None
+        The bits that mark bad pixels of a mask; all if None.
+    """
+
+    form: str
+    bits: int | None = None
+
+    def convert(self, values):
+        """Return an array of values as variance or mask."""
+        if self.form == 'mask':
+            return to_mask(values, self.bits)
+        return to_variance(values, self.form)
+
+
+class Plane(NamedTuple):
     """
     Variance or mask of an image, in another image on the same pixels.
 
@@ -20,49 +40,40 @@ class Plane:
         The image with the values.
     plane : int
         Number of the plane in a cube.
-    form : {'variance', 'error', 'inverse', 'weight', 'mask'}
-        What the values are: see `to_variance` and `to_mask`.
-    bits : int, default=None
-        The bits that mark bad pixels of a mask; all if None.
+    values : PlaneValues
+        What they are.
     """
 
     image: Any
     plane: int
-    form: str
-    bits: int | None = None
+    values: PlaneValues
 
     @property
     def holds(self):
         """What it is read as, 'variance' or 'mask'."""
-        return 'mask' if self.form == 'mask' else 'variance'
+        return 'mask' if self.values.form == 'mask' else 'variance'
 
     def convert(self, pixels):
         """Return pixels of the file as variance or mask; they are converted when sliced."""
-        return _ConvertedPixels(pixels, self)
-
-    def to_values(self, values):
-        """Return an array of values of the file as variance or mask."""
-        if self.form == 'mask':
-            return to_mask(values, self.bits)
-        return to_variance(values, self.form)
+        return _ConvertedPixels(pixels, self.values)
 
 
 class _ConvertedPixels:
     """Pixels of shape (y, x) that are converted when they are sliced."""
 
-    def __init__(self, pixels, plane):
-        self._pixels, self._plane = pixels, plane
+    def __init__(self, pixels, values):
+        self._pixels, self._values = pixels, values
         self.shape = pixels.shape
 
     def __getitem__(self, index):
-        return self._plane.to_values(self._pixels[index])
+        return self._values.convert(self._pixels[index])
 
     def read_boxes(self, corners, size, *, margin=0):
         """Read the boxes of `~astro_morph.images.resampling.cut_stamps` at once, if possible."""
         if not hasattr(self._pixels, 'read_boxes'):
             return self
         boxes = self._pixels.read_boxes(corners, size, margin=margin)
-        return _ConvertedPixels(boxes, self._plane)
+        return _ConvertedPixels(boxes, self._values)
 
 
 def to_variance(values, form):

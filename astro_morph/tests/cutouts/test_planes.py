@@ -3,14 +3,18 @@
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph import CutoutSet, decode_flags
-from astro_morph.cutouts import CutoutCache, CutoutSource, FirstOf
+from astro_morph.cutouts import CutoutCache, CutoutSource, FirstOf, Mosaics
 from astro_morph.cutouts.fetching.builder import CutoutBuilder
 from astro_morph.cutouts.fetching.cache import NO_COVERAGE, CutoutKey
 from astro_morph.cutouts.storage import write_batches
 from astro_morph.images.planes.masked_image import MaskedImage
+from astro_morph.tests.cutouts.test_mosaics import CENTRE, make_wcs
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(4, 2, 6, 5)).astype(np.float32)
@@ -150,3 +154,139 @@ def test_cache_keeps_planes(tmp_path, names):
     np.testing.assert_array_equal(image.image, IMAGES[0, 0, :5])
     for name in PLANES:
         np.testing.assert_array_equal(getattr(image, name), planes.get(name))
+
+
+class TestMosaics:
+    """Planes of the sky: each pixel holds its own place, so that truth is known anywhere."""
+
+    SHAPE = 60, 60
+    TRUTH = np.arange(3600.0).reshape(SHAPE)
+    BAD = np.zeros(SHAPE, bool)
+    BAD[28:31, 26] = True
+
+    def write(self, path, extensions, **wcs):
+        header = make_wcs(shape=self.SHAPE, **wcs).to_header()
+        hdus = [fits.ImageHDU(values, header, name=name) for name, values in extensions.items()]
+        fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
+        return path
+
+    def write_files(self, folder, files):
+        for name, values in files.items():
+            header = make_wcs(shape=self.SHAPE).to_header()
+            fits.PrimaryHDU(values, header).writeto(folder / name)
+
+    def check(self, mosaics, *, variance=True, mask=True):
+        cutouts = mosaics.fetch(CENTRE, size=16)
+        corner = int(cutouts.images[0, 0, 0, 0]) // self.SHAPE[1]
+        here = slice(corner, corner + 16)
+        np.testing.assert_array_equal(cutouts.images[0, 0], self.TRUTH[here, here])
+        if variance:
+            np.testing.assert_allclose(
+                cutouts.variance[0, 0], self.TRUTH[here, here] + 1, rtol=1e-5
+            )
+        if mask:
+            np.testing.assert_array_equal(cutouts.mask[0, 0], self.BAD[here, here])
+            assert decode_flags(cutouts.flags) == [['missing_pixels']]
+        return cutouts
+
+    @pytest.mark.parametrize('suffix', ['', '.gz'])
+    @pytest.mark.parametrize(
+        ('names', 'convert'),
+        [
+            (('SCI', 'ERR', 'DQ'), np.sqrt),
+            (('IMAGE', 'VARIANCE', 'MASK'), lambda v: v),
+            (('image', 'invvar', 'maskbits'), lambda v: 1 / v),
+            (('SCI', 'IVM', 'BPM'), lambda v: 1 / v),
+            (('SCI', 'WHT', 'MSK'), lambda v: 1 / v),
+        ],
+    )
+    def test_extensions(self, tmp_path, names, convert, suffix):
+        bits = self.BAD.astype(np.int32) * 4
+        planes = dict(zip(names, [self.TRUTH, convert(self.TRUTH + 1), bits], strict=True))
+        path = self.write(tmp_path / f'a.fits{suffix}', planes)
+        mosaics = Mosaics({'g': path})
+        assert repr(mosaics).endswith('pixels, with variance and mask>')
+        self.check(mosaics)
+
+    @pytest.mark.parametrize('pattern', ['brick-image-{band}.fits', '*-{band}.fits'])
+    def test_files_beside(self, tmp_path, pattern):
+        self.write_files(
+            tmp_path,
+            {
+                'brick-image-g.fits': self.TRUTH,
+                'brick-invvar-g.fits': 1 / (self.TRUTH + 1),
+                'brick-maskbits.fits': self.BAD.astype(np.int16) * 0x20,
+            },
+        )
+        self.check(Mosaics(tmp_path / pattern))
+
+    def test_files_are_matched_by_place_where_names_differ(self, tmp_path):
+        self.write_files(
+            tmp_path,
+            {
+                'EUC_BGSUB-MOSAIC-VIS_TILE1-AB12_2024.fits': self.TRUTH,
+                'EUC_MOSAIC-VIS-RMS_TILE1-CD34_2025.fits': np.sqrt(self.TRUTH + 1),
+                'EUC_MOSAIC-VIS-FLAG_TILE1-EF56_2025.fits': self.BAD.astype(np.int32),
+            },
+        )
+        self.check(Mosaics({'VIS': tmp_path / 'EUC*VIS*.fits'}))
+
+    def test_planes_of_other_pixels_are_not_used(self, tmp_path):
+        self.write_files(tmp_path, {'a-image-g.fits': self.TRUTH})
+        header = make_wcs(shape=self.SHAPE, shift=(1, 0)).to_header()
+        fits.PrimaryHDU(self.TRUTH, header).writeto(tmp_path / 'a-invvar-g.fits')
+        assert (
+            self.check(
+                Mosaics(tmp_path / 'a-image-{band}.fits'), variance=False, mask=False
+            ).variance
+            is None
+        )
+
+    def test_they_can_be_left_out(self, tmp_path):
+        path = self.write(tmp_path / 'a.fits', {'SCI': self.TRUTH, 'ERR': self.TRUTH})
+        cutouts = self.check(Mosaics(path, planes=False), variance=False, mask=False)
+        assert cutouts.variance is cutouts.mask is None
+        assert not cutouts.flags.any()
+
+    def test_planes_of_a_cube_are_those_of_each_band(self, tmp_path):
+        cube = np.stack([self.TRUTH, self.TRUTH + 5000])
+        planes = {'SCI': cube, 'VAR': cube + 1, 'MASK': self.BAD.astype(np.int16)}
+        cutouts = Mosaics(self.write(tmp_path / 'a.fits', planes), bands='gr').fetch(CENTRE, size=8)
+        np.testing.assert_allclose(cutouts.variance, cutouts.images + 1)
+        np.testing.assert_array_equal(cutouts.mask[:, 0], cutouts.mask[:, 1])
+
+    def test_masked_pixels_come_from_the_next_tile(self, tmp_path):
+        bits = self.BAD.astype(np.int32)
+        self.write(tmp_path / 'a.fits', {'SCI': self.TRUTH, 'ERR': self.TRUTH, 'DQ': bits})
+        shifted = np.roll(self.TRUTH, -3, axis=1)
+        self.write(
+            tmp_path / 'b.fits', {'SCI': shifted, 'ERR': np.full(self.SHAPE, 7.0)}, shift=(3, 0)
+        )
+        cutouts = Mosaics(tmp_path / '*.fits').fetch(CENTRE, size=16)
+        assert not cutouts.mask.any()
+        assert not cutouts.flags.any()
+        taken = cutouts.variance[0, 0] == 49
+        assert taken.sum() == self.BAD.sum()
+
+    def test_broken_plane_leaves_the_image(self, tmp_path):
+        path = self.write(tmp_path / 'a.fits', {'SCI': self.TRUTH, 'ERR': self.TRUTH})
+        path.write_bytes(path.read_bytes()[:-8000])
+        mosaics = Mosaics(path)
+        with pytest.warns(AstropyUserWarning, match='a.fits.* truncated.*have no variance until'):
+            cutouts = mosaics.fetch(CENTRE, size=16)
+        assert cutouts.is_ok.all()
+        assert np.isnan(cutouts.variance).all()
+
+    def test_all_masked_is_no_image(self, tmp_path):
+        planes = {'SCI': self.TRUTH, 'DQ': np.ones(self.SHAPE, np.int16)}
+        cutouts = Mosaics(self.write(tmp_path / 'a.fits', planes)).fetch(CENTRE, size=16)
+        assert list(cutouts.status) == ['all_nan']
+
+    def test_rows_without_coverage_have_no_planes(self, tmp_path):
+        planes = {'SCI': self.TRUTH, 'ERR': self.TRUTH, 'DQ': self.BAD.astype(np.int16)}
+        mosaics = Mosaics(self.write(tmp_path / 'a.fits', planes))
+        cutouts = mosaics.fetch(
+            SkyCoord([CENTRE.ra.deg, 10], [CENTRE.dec.deg, 80], unit='deg'), size=8
+        )
+        assert np.isnan(cutouts.variance[1]).all()
+        assert not cutouts.mask[1].any()

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from astro_morph.images.planes.finding import bad_bits, find_planes, read_masked_image
+from astro_morph.images.planes.files import CompanionFiles
+from astro_morph.images.planes.finding import bad_bits, find_planes
 from astro_morph.images.planes.masked_image import MaskedImage, resample_planes
 from astro_morph.images.planes.plane import to_mask, to_variance
+from astro_morph.images.reading import read_masked_image
 
 SHAPE = (6, 5)
 
@@ -108,7 +110,15 @@ def test_compressed_extensions_are_read():
     [
         ({}, 'MASK', None, None),
         ({'MP_BAD': 0, 'MP_SAT': 1, 'MP_DETECTED': 5, 'MP_NO_DATA': 8}, 'MASK', 'r', 0b100000011),
-        ({'MP_BAD': 10**9, 'MP_CR': 3}, 'MASK', None, 8),
+        ({'MP_BAD': 10**9, 'MP_SAT': 3}, 'MASK', None, 8),
+        # What is left of a cosmic ray, or in a stack, can be used.
+        ({'MP_NO_DATA': 2, 'MP_CR': 3, 'MP_CROSSTALK': 4}, 'MASK', None, 4),
+        (
+            {'MSKN0001': 'SAT', 'MSKM0001': 2, 'MSKN0002': 'DETECTED', 'MSKM0002': 4},
+            'MASK',
+            None,
+            2,
+        ),
         (
             {'MSKNAM00': 'DETECTOR', 'MSKVAL00': 1, 'MSKNAM01': 'SUSPECT', 'MSKVAL01': 128},
             '',
@@ -172,3 +182,33 @@ class TestResampling:
         variance[:, :, 32:] = 1e6
         new = self.resample(MaskedImage(np.zeros_like(variance), variance), 0.7)
         assert new.variance.min() > 0
+
+
+@pytest.mark.parametrize(
+    ('image', 'band', 'expected'),
+    [
+        (
+            'brick-image-r.fits',
+            'r',
+            {'variance': 'brick-invvar-r.fits', 'mask': 'brick-maskbits.fits'},
+        ),
+        ('brick-image-g.fits', 'g', {'mask': 'brick-maskbits.fits'}),
+        ('brick-image-r.fits', None, {'variance': 'brick-invvar-r.fits'}),
+        ('1-2.fits', None, {'mask': '1-2.mask.fits.gz'}),
+        ('2-1.fits', None, {}),
+        ('brick-invvar-r.fits', 'r', {}),
+    ],
+)
+@pytest.mark.parametrize('folder', ['', 'weights/', '/data/masks/'])
+def test_files_beside_an_image_are_found_by_name(folder, image, band, expected):
+    names = [
+        'brick-image-r.fits',
+        'brick-invvar-r.fits',
+        'brick-chi2-r.fits',
+        'brick-maskbits.fits',
+    ]
+    names += ['1-2.fits', '1-2.mask.fits.gz', '2-1.fits', 'brick-image-g.fits']
+    files = CompanionFiles([folder + name for name in names])
+    found = files.find(folder + image, band)
+    found = {'mask' if form == 'mask' else 'variance': path for form, path in found.items()}
+    assert found == {holds: folder + name for holds, name in expected.items()}
