@@ -15,6 +15,7 @@ import astro_morph
 # Sphinx pickles its settings, and functions can't be pickled: the gallery's are given by name.
 sys.path.insert(0, str(Path(__file__).parent))
 import rooms
+import survey_tables
 
 with (Path(__file__).parents[1] / 'pyproject.toml').open('rb') as file:
     metadata = tomllib.load(file)['project']
@@ -134,6 +135,8 @@ def escape_defaults(app, what, name, obj, options, lines):
 
 def setup(app):
     app.add_directive('modules', rooms.Modules)
+    app.add_directive('services', survey_tables.Services)
+    app.add_directive('surveys', survey_tables.Surveys)
     app.public_names = public_names()
     app.connect('missing-reference', resolve_public_name)
     # Before numpydoc, whose priority is 500.

@@ -2,6 +2,7 @@
 """Turn anything that users pass as X or source into cutouts: tables, positions, arrays, names."""
 
 import os
+from inspect import isabstract, isclass
 
 import numpy as np
 from astropy import log
@@ -26,6 +27,7 @@ __all__ = [
     'as_samples',
     'as_source',
     'catalog_of',
+    'find_services',
     'holds_images',
     'stream_cutouts',
 ]
@@ -294,25 +296,46 @@ def _keep_bands(cutouts, bands):
     return cutouts.select_bands(bands)
 
 
-def _service_of(survey, bands, coord_columns):
-    """Return the default source of a survey."""
+def find_services():
+    """
+    Return the services on the network.
+
+    Returns
+    -------
+    services : dict of str to type
+        The classes, by their names in `astro_morph.cutouts`.
+
+    Examples
+    --------
+    >>> from astro_morph.cutouts.inputs import find_services
+    >>> find_services()['SkyView'].__name__
+    'SkyView'
+    """
     from astro_morph import cutouts
 
     public = {name: getattr(cutouts, name) for name in cutouts.__all__}
-    services = [
-        name
+    return {
+        name: value
         for name, value in public.items()
-        if isinstance(value, type) and issubclass(value, cutouts.RemoteSource)
-    ]
+        if isclass(value) and issubclass(value, cutouts.RemoteSource) and not isabstract(value)
+    }
+
+
+def _service_of(survey, bands, coord_columns):
+    """Return the default source of a survey."""
+    services = find_services()
     if survey.service not in services:
         msg = (
             f'service of the survey {survey.name!r} is {survey.service!r}, expected one of '
-            f'{services}; for a class of your own, pass its source'
+            f'{list(services)}; for a class of your own, pass its source'
         )
         raise ValueError(msg)
-    service = public[survey.service]
-    bands = 'rgb' if _band_names(bands) == PICTURE_BANDS else bands
-    return service(survey, bands=bands, coord_columns=coord_columns)
+    service = services[survey.service]
+    is_picture = _band_names(bands) == PICTURE_BANDS
+    # Many archives send flux only. CDS has pictures of their surveys.
+    if is_picture and not service._has_pictures and survey.hips_color:
+        service = services['Hips2Fits']
+    return service(survey, bands='rgb' if is_picture else bands, coord_columns=coord_columns)
 
 
 def _configured(table):

@@ -87,7 +87,9 @@ _PANSTARRS = Survey(
     psf_fwhm=_PANSTARRS_FWHM,
     sky_noise=noise_of_depth([23.3, 23.2, 23.1, 22.3, 21.4], _PANSTARRS_FWHM, 0.25 * u.arcsec),
     rgb=('i', 'r', 'g'),
+    zero_point=22.5,
     nonlinear={'Hips2Fits': ('r', 'i', 'z', 'y')},
+    service='PanStarrsCutouts',
     hips=_each('CDS/P/PanSTARRS/DR1/{}', 'grizy'),
     hips_color='CDS/P/PanSTARRS/DR1/color-i-r-g',
     ids={'panstarrs': 'stack'},
@@ -147,7 +149,7 @@ _EUCLID = Survey(
     sky_noise=noise_of_depth([26.2, 24.5, 24.5, 24.5], _EUCLID_FWHM, 0.1 * u.arcsec),
     rgb=('H', 'Y', 'VIS'),
     zero_point=np.array([24.5, 29.8, 30.1, 30.0]),
-    service='SiaImages',
+    service='EuclidMosaics',
     ids={
         'sia': ('https://irsa.ipac.caltech.edu/SIA', 'euclid_DpdMerBksMosaic'),
         'esa': ('PDR', 'DpdMerBksMosaic'),

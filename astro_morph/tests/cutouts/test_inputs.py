@@ -172,6 +172,25 @@ class TestSource:
         source = as_source('sdss-dr9', catalogue, bands=bands)
         assert (source.kind, source.bands) == ('picture', ('red', 'green', 'blue'))
 
+    @pytest.mark.parametrize(
+        ('name', 'of_flux', 'of_pictures'),
+        [
+            ('sdss', 'Hips2Fits', 'Hips2Fits'),
+            ('allwise', 'SiaImages', 'Hips2Fits'),
+            ('panstarrs', 'PanStarrsCutouts', 'Hips2Fits'),
+            ('euclid', 'EuclidMosaics', 'EuclidMosaics'),
+        ],
+    )
+    def test_pictures_are_those_of_cds_where_the_archive_has_none(
+        self, catalogue, name, of_flux, of_pictures
+    ):
+        assert type(as_source(name, catalogue)).__name__ == of_flux
+        assert type(as_source(name, catalogue, bands='rgb')).__name__ == of_pictures
+
+    def test_survey_without_pictures_says_so(self, catalogue):
+        with pytest.raises(ValueError, match=r"bands='rgb': WfauImages has no colour pictures"):
+            as_source('vhs', catalogue, bands='rgb')
+
     def test_survey_of_the_settings(self, catalogue):
         with conf.set_temp('survey', 'sdss-dr9'):
             assert as_source('auto', catalogue).survey.name == 'sdss-dr9'

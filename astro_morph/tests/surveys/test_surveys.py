@@ -40,34 +40,17 @@ def test_name_is_its_key_and_plain(survey):
     assert re.fullmatch(r'[a-z0-9-]+', survey.name)
 
 
-def test_service_has_what_it_needs(survey):
-    assert issubclass(getattr(cutouts, survey.service), cutouts.RemoteSource)
-    needed = {
-        'Hips2Fits': survey.hips,
-        'HscCutouts': survey.ids.get('hsc'),
-        'DjaCutouts': survey.ids.get('dja'),
-        'LegacyCutouts': survey.ids.get('legacy'),
-        'MastCutouts': survey.ids.get('mast'),
-        'RubinCutouts': survey.ids.get('rubin'),
-        'SiaImages': survey.ids.get('sia'),
-        'WfauImages': survey.ids.get('wfau'),
-    }
-    assert needed[survey.service]
-    for ids in (survey.hips, survey.ids.get('skyview', {})):
-        assert set(ids) <= set(survey.bands)
-        assert len(set(ids.values())) == len(ids)
-    assert set(survey.ids) <= {
-        'dja',
-        'esa',
-        'hsc',
-        'legacy',
-        'mast',
-        'panstarrs',
-        'rubin',
-        'sia',
-        'skyview',
-        'wfau',
-    }
+def test_default_service_has_the_survey(survey):
+    service = getattr(cutouts, survey.service)
+    bands = 'rgb' if survey.service in survey.nonlinear else None
+    assert isinstance(service(survey, bands=bands, cache=False), cutouts.RemoteSource)
+
+
+def test_services_know_each_band_by_a_name_of_its_own(survey):
+    for names in (survey.hips, *survey.ids.values()):
+        if isinstance(names, dict):
+            assert set(names) <= set(survey.bands)
+            assert len(set(names.values())) == len(names)
 
 
 def test_paper_finds_what_to_print(survey):
