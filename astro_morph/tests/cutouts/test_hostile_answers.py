@@ -17,9 +17,12 @@ from urllib3.connection import HTTPConnection
 
 from astro_morph import conf, surveys
 from astro_morph.cutouts import (
+    DjaCutouts,
     FetchError,
     Hips2Fits,
+    LegacyCutouts,
     MastCutouts,
+    PanStarrsCutouts,
     SdssFrames,
     SiaImages,
     SkyView,
@@ -59,6 +62,9 @@ SERVICES = {
     'SIA 2': lambda url: _sia(f'{url}/SIA'),
     'UKIDSS': lambda url: WfauImages('ukidss-las', bands='K', server=f'{url}/wsa', cache=False),
     'VISTA': lambda url: WfauImages('vhs', bands=['Ks'], server=f'{url}/vdfs', cache=False),
+    'Legacy Surveys': lambda url: LegacyCutouts(bands='r', server=url, cache=False, planes=True),
+    'DJA': lambda url: DjaCutouts(bands=['F444W'], server=url, cache=False, planes=True),
+    'Pan-STARRS': lambda url: PanStarrsCutouts(bands='r', server=url, cache=False, planes=True),
 }
 
 

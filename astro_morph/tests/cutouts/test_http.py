@@ -87,6 +87,21 @@ def test_no_more_requests_at_once_than_the_limit():
     assert max(at_once) == 2
 
 
+def test_a_service_may_want_fewer_at_once_than_the_limit():
+    with serve(delay=0.05) as server, ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: polite_session(at_once=1).get(server.url), range(4)))
+        starts = np.sort([request.started for request in server.requests])
+    assert np.diff(starts).min() >= 0.05
+
+
+def test_a_code_that_is_final_is_not_tried_again():
+    session = polite_session(is_over=NoWait(), final_codes=(500,))
+    with serve(faults=[faults.status(500), faults.status(502)]) as server:
+        assert session.get(server.url).status_code == 500
+        assert session.get(server.url).text == 'hello'
+        assert codes(server) == [500, 502, 200]
+
+
 @pytest.mark.parametrize(
     ('fault', 'status'),
     [

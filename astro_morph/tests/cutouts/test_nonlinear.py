@@ -34,6 +34,8 @@ def test_the_refusal_names_what_can_be_used():
         ValueError, match=r"in \['red'\] that.*use bands='rgb' for colour pictures or"
     ):
         Hips2Fits('dss2', bands=['red'])
+    with pytest.raises(ValueError, match=r'or PanStarrsCutouts, whose images are linear'):
+        Hips2Fits('panstarrs-dr1', bands='r')
     with pytest.raises(ValueError, match=r'not linear in flux'):
         MorphologyClassifier('dss2', verbose=0).fit(
             Table({'ra': [1.0, 2], 'dec': [2.0, 3]}), ['a', 'b']
