@@ -162,6 +162,15 @@ def test_wrong_ones_end_the_run_early(service, sky, server):
     assert set(info.value.cutouts.status) <= {'http_401', 'outage'}
 
 
+def test_a_token_without_the_scope_ends_the_run_early(sky, server):
+    challenge = 'Bearer realm="simulated", error="insufficient_scope", scope="read:image"'
+    answer = faults.status(403, WWW_Authenticate=challenge)
+    server.faults = lambda request: answer
+    source = make_source('rubin', server, rubin.TOKEN)
+    with pytest.raises(OutageError, match=r'http_403.*scope'):
+        source.fetch(SkyCoord(np.arange(100), 0, unit='deg'), size=16)
+
+
 def texts_of(source, folder):
     """Return all texts in which a source writes itself down, in this package and in others."""
     path = folder / 'source.json'

@@ -20,9 +20,11 @@ from astro_morph.cutouts import (
     DjaCutouts,
     FetchError,
     Hips2Fits,
+    HscCutouts,
     LegacyCutouts,
     MastCutouts,
     PanStarrsCutouts,
+    RubinCutouts,
     SdssFrames,
     SiaImages,
     SkyView,
@@ -31,6 +33,8 @@ from astro_morph.cutouts import (
 from astro_morph.cutouts.fetching import http
 from astro_morph.simulation import serve
 from astro_morph.simulation.services import Answer, Server, faults
+from astro_morph.simulation.services.accounts.hsc import ACCOUNT
+from astro_morph.simulation.services.accounts.rubin import TOKEN
 from astro_morph.tests.skies import coords_at, ramp_sky
 
 # What the server does, and the status that follows within a time-out and a size of a megabyte.
@@ -65,6 +69,16 @@ SERVICES = {
     'Legacy Surveys': lambda url: LegacyCutouts(bands='r', server=url, cache=False, planes=True),
     'DJA': lambda url: DjaCutouts(bands=['F444W'], server=url, cache=False, planes=True),
     'Pan-STARRS': lambda url: PanStarrsCutouts(bands='r', server=url, cache=False, planes=True),
+    'Rubin': lambda url: RubinCutouts(
+        bands='r', server=f'{url}/api/sia/dp1/query', token=TOKEN, cache=False, planes=True
+    ),
+    'HSC': lambda url: HscCutouts(
+        bands='r',
+        server=f'{url}/das_cutout/pdr3/cgi-bin/cutout',
+        account=ACCOUNT,
+        cache=False,
+        planes=True,
+    ),
 }
 
 
@@ -241,7 +255,16 @@ TABLE = (
 )
 
 
-@pytest.mark.parametrize('service', ['SIA 1', 'SIA 2'])
+# Each table that a service sends.
+TABLES = [
+    ('SIA 1', '/sia1'),
+    ('SIA 2', '/SIA'),
+    ('Rubin', '/api/sia/dp1/query'),
+    ('Rubin', '/api/datalink/links'),
+]
+
+
+@pytest.mark.parametrize(('service', 'path'), TABLES)
 @pytest.mark.parametrize(
     'table',
     [
@@ -251,14 +274,13 @@ TABLE = (
     ],
     ids=['plain', 'UTF-16', 'entity'],
 )
-def test_a_list_of_images_opens_no_other_address(service, table, sky):
+def test_a_list_of_images_opens_no_other_address(service, path, table, sky):
     """A VOTable may say that its data are in a file of the client, or at any address."""
     with hello() as spy, serve(sky) as server:
         address = f'{spy.url}/beacon'
         encoding = 'utf-16-le' if table[:2] == b'\xff\xfe' else 'ascii'
         answer = faults.status(200, table.replace('{}'.encode(encoding), address.encode(encoding)))
-        is_list = {'/sia1', '/SIA'}.__contains__
-        server.faults = lambda request: answer if is_list(request.path) else None
+        server.faults = lambda request: answer if request.path == path else None
         cutouts = SERVICES[service](server.url).fetch(coords_at(sky, [150], [150]), size=16)
         assert spy.requests == []
     assert list(cutouts.status) == ['not_an_image']

@@ -8,10 +8,21 @@ import pytest
 from astropy.coordinates import SkyCoord
 
 from astro_morph import conf, surveys
-from astro_morph.cutouts import Hips2Fits, MastCutouts, SdssFrames, SiaImages, SkyView, WfauImages
+from astro_morph.cutouts import (
+    Hips2Fits,
+    HscCutouts,
+    MastCutouts,
+    RubinCutouts,
+    SdssFrames,
+    SiaImages,
+    SkyView,
+    WfauImages,
+)
 from astro_morph.cutouts.fetching import http
 from astro_morph.simulation import SimulatedSurvey, serve
 from astro_morph.simulation.services import faults
+from astro_morph.simulation.services.accounts.hsc import ACCOUNT
+from astro_morph.simulation.services.accounts.rubin import TOKEN
 from astro_morph.tests.helpers import gaussian
 
 # Centroids of bright round galaxies scatter by this much in pixels, because of noise.
@@ -80,6 +91,26 @@ SERVICES = {
         ),
     ),
     'sia': ('gr', sia),
+    'rubin': (
+        'gr',
+        lambda server, bands, cache: RubinCutouts(
+            bands=bands,
+            server=f'{server.url}/api/sia/dp1/query',
+            token=TOKEN,
+            pixel_scale=server.sky.pixel_scale,
+            cache=cache,
+        ),
+    ),
+    'hsc': (
+        'gr',
+        lambda server, bands, cache: HscCutouts(
+            bands=bands,
+            server=f'{server.url}/das_cutout/pdr3/cgi-bin/cutout',
+            account=ACCOUNT,
+            pixel_scale=server.sky.pixel_scale,
+            cache=cache,
+        ),
+    ),
 }
 
 

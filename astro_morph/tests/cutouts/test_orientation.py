@@ -19,9 +19,11 @@ from astro_morph.cutouts import (
     CutoutSource,
     FirstOf,
     Hips2Fits,
+    HscCutouts,
     ImageFiles,
     MastCutouts,
     Mosaics,
+    RubinCutouts,
     SdssFrames,
     SiaImages,
     SkyView,
@@ -33,6 +35,8 @@ from astro_morph.images.pictures import data_uris
 from astro_morph.labelling import LabellingSession
 from astro_morph.photometry import Preprocessor
 from astro_morph.simulation import SimulatedSurvey, serve
+from astro_morph.simulation.services.accounts.hsc import ACCOUNT
+from astro_morph.simulation.services.accounts.rubin import TOKEN
 from astro_morph.surveys import Survey
 from astro_morph.tests.helpers import gaussian
 
@@ -116,9 +120,12 @@ def services(url):
     yield SiaImages(survey, server=f'{url}/SIA', cache=False)
     yield MastCutouts('hst-hap', bands=['F475W', 'F606W'], server=url, **plain)
     yield WfauImages('ukidss-las', bands=['Y', 'J'], server=f'{url}/wsa', **plain)
+    yield RubinCutouts(bands='gr', server=f'{url}/api/sia/dp1/query', token=TOKEN, **plain)
+    address = f'{url}/das_cutout/pdr3/cgi-bin/cutout'
+    yield HscCutouts(bands='gr', server=address, account=ACCOUNT, **plain)
 
 
-@pytest.mark.parametrize('number', range(7))
+@pytest.mark.parametrize('number', range(len(list(services('http://127.0.0.1')))))
 def test_services(positions, server, number):
     cutouts = list(services(server.url))[number].fetch(positions, size=SIDE)
     assert cutouts.status.tolist() == ['ok', 'ok']

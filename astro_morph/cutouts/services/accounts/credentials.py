@@ -9,6 +9,9 @@ from astro_morph.utils.messages import for_caller
 
 __all__ = ['Credentials']
 
+# The answer to a token that is valid, but not for this (https://www.rfc-editor.org/rfc/rfc6750).
+_NO_SCOPE = 'insufficient_scope'
+
 # Ports that an address need not name.
 _PORTS = {'http': 80, 'https': 443}
 
@@ -118,9 +121,10 @@ class Credentials:
 
     def _refuse(self, response, **options):
         """Count a refusal as a failure of the network, which ends a run before its last row."""
-        if response.status_code == 401:
-            msg = f'the server refuses the {self._argument}, which may have expired'
-            raise FetchError(status='http_401', message=msg, is_network=True)
+        code, challenge = response.status_code, response.headers.get('WWW-Authenticate', '')
+        if code == 401 or (code == 403 and _NO_SCOPE in challenge):
+            msg = f'the server refuses the {self._argument}, which may have expired or lack a scope'
+            raise FetchError(status=f'http_{code}', message=msg, is_network=True)
 
 
 def _is_text(given):

@@ -16,8 +16,9 @@ from astro_morph.cutouts.services.sia import Place, SiaClient, read_columns
 
 __all__ = ['RubinCutouts']
 
-# Lists of images around a place, and of the links to an image: small, unlike images.
+# Lists of the images around a place, and of the links to an image.
 _LISTS_KEPT = 1000
+_LINKS_KEPT = 200
 
 # The patches of two tracts that meet around a place; rarely more than four.
 _MOST_PATCHES = 9
@@ -127,7 +128,7 @@ class RubinCutouts(RemoteSource):
 
     @cached_property
     def _links(self):
-        return RecentDownloads(_LISTS_KEPT)
+        return RecentDownloads(_LINKS_KEPT)
 
 
 class _Client(SiaClient):
