@@ -39,7 +39,7 @@ class Conf(_config.ConfigNamespace):
     survey = _config.ConfigItem(
         '',
         "Where images come from when source='auto' and the table has no image-path column: "
-        'the name of a survey, or the path pattern of FITS mosaics.',
+        'the name of a survey, its TOML file, or the path pattern of FITS mosaics.',
         cfgtype='string',
     )
     cache_file = _config.ConfigItem(

@@ -48,8 +48,8 @@ class MorphologyClassifier(Learner, ClassPredictor, ClassifierMixin, BaseEstimat
     ----------
     source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
         Where a catalogue's cutouts come from: a source, the name of a survey such as
-        ``'legacy-dr10'``, the pattern of FITS mosaics, or ``'auto'`` for the table's column of
-        image paths, else the survey that ``astro_morph.conf.survey`` names.
+        ``'legacy-dr10'`` or its TOML file, the pattern of FITS mosaics, or ``'auto'`` for the
+        table's column of image paths, else the survey that ``astro_morph.conf.survey`` names.
     label_column : str, default='morphology'
         Column of the labels, used where ``y`` is not given.
     encoder : str or MorphologyEncoder, default='auto'
@@ -202,8 +202,9 @@ class MorphologyClassifier(Learner, ClassPredictor, ClassifierMixin, BaseEstimat
         if not holds_images(X):
             return self._fit_features(X, y, sample_weight, validation)
         labels, is_labelled, sample_weight = self._labels(X, y, sample_weight)
-        # Labels that can't be learnt are refused before hours go into images and pretraining.
+        # What can't be learnt is refused before hours go into images and pretraining.
         check_classes(labels[is_labelled])
+        self._lesson(X, labels, np.flatnonzero(is_labelled), sample_weight, validation)
 
         raw, clean, preprocessing = fetch_and_clean(self, X)
         rows = np.flatnonzero(is_labelled & clean.is_ok)

@@ -76,8 +76,8 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
     ----------
     source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
         Where a catalogue's cutouts come from: a source, the name of a survey such as
-        ``'legacy-dr10'``, the pattern of FITS mosaics, or ``'auto'`` for the table's column of
-        image paths, else the survey that ``astro_morph.conf.survey`` names.
+        ``'legacy-dr10'`` or its TOML file, the pattern of FITS mosaics, or ``'auto'`` for the
+        table's column of image paths, else the survey that ``astro_morph.conf.survey`` names.
     method : {'moco', 'moco-v3', 'autoencoder', 'supervised'}, default='moco'
         How the encoder is trained: ``'moco'`` by Momentum Contrast, version 2 with its queue
         (Chen et al. 2020, arXiv:2003.04297); ``'moco-v3'`` by version 3 without one (Chen, Xie &
@@ -365,6 +365,8 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
         ------
         FileExistsError
             If there is such a file and ``overwrite`` is false.
+        NotADirectoryError
+            If the folder is a file.
         ValueError
             If the encoder takes plain features.
         """

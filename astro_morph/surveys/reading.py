@@ -110,10 +110,12 @@ def _load(path):
 
 def _convert(path, key, value, bands):
     """Return the value of a key as `Survey` takes it."""
-    expected, convert = _KEYS[key]
+    if key == 'ids' and isinstance(value, dict):
+        return {name: _convert(path, f'ids.{name}', value[name], bands) for name in value}
+    expected, convert = _KEYS.get(key) or _IDS.get(key, _Key('', lambda value, bands: value))
     try:
         return convert(value, bands)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         msg = f'{path}: {key} is {value!r}, expected {expected}'
         raise ValueError(msg) from error
 
@@ -209,9 +211,25 @@ def _texts_of_bands(value, bands):
     return {band: _word(text, bands) for band, text in value.items()}
 
 
-def _names(value, bands):
+def _words(value, bands):
+    _check(isinstance(value, list))
+    return tuple(_word(word, bands) for word in value)
+
+
+def _two_words(value, bands):
+    _check(len(value) == 2)
+    return _words(value, bands)
+
+
+def _address(value, bands):
+    _check(0 < len(value) <= 2)
+    address, collection = (*_words(value, bands), None)[:2]
+    return address, collection
+
+
+def _table(value, bands):
     _check(isinstance(value, dict))
-    return {key: tuple(name) if isinstance(name, list) else name for key, name in value.items()}
+    return value
 
 
 def _regions(value, bands):
@@ -225,14 +243,18 @@ def _region(value):
 
 
 def _degrees(key, value):
-    return _number(value, ())
+    degrees = _number(value, ())
+    _check(np.isfinite(degrees) and (key != 'radius' or degrees > 0))
+    return degrees
 
 
 def _limits(key, value):
     if key == 'latitude':
-        return _number(value, ())
-    west, east = (_number(limit, ()) for limit in value)
-    return west, east
+        return _degrees(key, value)
+    lower, upper = (_degrees(key, limit) for limit in value)
+    # A range of right ascension may pass through zero.
+    _check(key == 'ra' or lower < upper)
+    return lower, upper
 
 
 class _Key(NamedTuple):
@@ -254,7 +276,7 @@ _KEYS = {
     'nonlinear': _Key('a list of some of the bands', _some_bands),
     'hips': _Key('a table with the identifiers of bands', _texts_of_bands),
     'hips_color': _Key('a text', _word),
-    'ids': _Key("a table, such as ids.sia = ['https://...', 'collection']", _names),
+    'ids': _Key("a table, such as ids.sia = ['https://...', 'collection']", _table),
     'coverage': _Key(
         'a list of tables with ra, dec and radius, or with dec = [south, north], '
         'ra = [west, east] and latitude, in degrees',
@@ -264,4 +286,22 @@ _KEYS = {
     'acknowledgement': _Key('a text', _text),
     'reference': _Key('a text', _text),
     'note': _Key('a text', _text),
+}
+
+# The names of a survey in the services of this package; those in others are passed as they are.
+_TWO_TEXTS = _Key('a list of two texts, see surveys.Survey', _two_words)
+_TEXT = _Key('a text', _word)
+_OF_BANDS = _Key('a table with the names of bands', _texts_of_bands)
+_IDS = {
+    'ids.sia': _Key('a list of the address of the service and a collection', _address),
+    'ids.esa': _TWO_TEXTS,
+    'ids.hsc': _TWO_TEXTS,
+    'ids.rubin': _TWO_TEXTS,
+    'ids.wfau': _TWO_TEXTS,
+    'ids.cloud': _TEXT,
+    'ids.legacy': _TEXT,
+    'ids.mast': _TEXT,
+    'ids.panstarrs': _TEXT,
+    'ids.dja': _OF_BANDS,
+    'ids.skyview': _OF_BANDS,
 }

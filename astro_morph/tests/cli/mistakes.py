@@ -55,6 +55,7 @@ MISTAKES = [
     Mistake('annotate survey.fits out.fits --model model.pt', 'pass --source the name of a survey'),
     Mistake('fit survey.fits out.pt --source legacy-dr99', '--source must be the name of a survey'),
     Mistake("fit survey.fits out.pt --source 'tile/*.fits'", 'which matches no file'),
+    Mistake('fetch survey.fits --survey none.toml', "there is no file 'none.toml' of a survey"),
     Mistake(f'fetch survey.fits --bands q {TILES}', "--bands names ['q']"),
     Mistake(f'fetch survey.fits --zero-point 22.5,22.5 {TILES}', '--zero-point has 2 values'),
     Mistake('fetch survey.fits --source legacy-dr10 --zero-point 22.5', '--zero-point is for FITS'),

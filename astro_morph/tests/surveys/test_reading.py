@@ -12,6 +12,7 @@ from astropy.table import Table
 from astro_morph import conf, cutouts, surveys
 from astro_morph.cli import main
 from astro_morph.cutouts import CutoutSet, SiaImages, as_source
+from astro_morph.learning.fitting import survey_of
 from astro_morph.simulation import SimulatedSurvey, serve
 from astro_morph.surveys import Circle, Patch
 
@@ -80,6 +81,20 @@ def test_all_keys_are_read(write):
     assert survey.acknowledgement.startswith('Based on')
 
 
+@pytest.mark.parametrize(
+    ('given', 'ids'),
+    [
+        ("sia = ['https://a.org']", {'sia': ('https://a.org', None)}),
+        ("wfau = ['VHSDR4', 'VHS']", {'wfau': ('VHSDR4', 'VHS')}),
+        ("legacy = 'ls-dr10'", {'legacy': 'ls-dr10'}),
+        ("dja = {g = 'f150w-clear'}", {'dja': {'g': 'f150w-clear'}}),
+        ('archive = [3, true]', {'archive': [3, True]}),
+    ],
+)
+def test_names_in_services_have_the_form_that_each_takes(write, given, ids):
+    assert surveys.read(write(SHORTEST | {'ids': f'{{{given}}}'})).ids == ids
+
+
 def test_unit_takes_the_place_of_the_zero_point(write):
     assert surveys.read(write(SHORTEST | {'unit': "'MJy / sr'"})).unit == 'MJy / sr'
 
@@ -120,6 +135,20 @@ def test_unit_takes_the_place_of_the_zero_point(write):
         ('hips', "'CDS/P/KiDS'", "'CDS/P/KiDS'", 'a table with the identifiers'),
         ('hips', "{y = 'CDS/P/KiDS'}", "{'y': 'CDS/P/KiDS'}", 'a table with the identifiers'),
         ('ids', "'sia'", "'sia'", 'a table, such as ids.sia'),
+        ('ids.sia', "'https://a.org'", "'https://a.org'", 'the address of the service'),
+        ('ids.sia', "['a', 'b', 'c']", "['a', 'b', 'c']", 'the address of the service'),
+        ('ids.wfau', "['VHSDR4']", "['VHSDR4']", 'a list of two texts'),
+        ('ids.mast', '3', '3', 'a text'),
+        ('ids.skyview', "{y = 'VHS Y'}", "{'y': 'VHS Y'}", 'a table with the names of bands'),
+        ('pixel_scale', '1' + '0' * 400, '1' + '0' * 400, 'a number of arcsec above 0'),
+        ('coverage', '[{dec = [5, -5]}]', "[{'dec': [5, -5]}]", 'a list of tables'),
+        ('coverage', '[{latitude = nan}]', "[{'latitude': nan}]", 'a list of tables'),
+        (
+            'coverage',
+            '[{ra = 1, dec = 2, radius = 0}]',
+            "[{'ra': 1, 'dec': 2, 'radius': 0}]",
+            'a list of tables',
+        ),
         ('coverage', '[]', '[]', 'a list of tables'),
         ('coverage', '{dec = [-5, 4]}', "{'dec': [-5, 4]}", 'a list of tables'),
         ('coverage', '[{dec = -5}]', "[{'dec': -5}]", 'a list of tables'),
@@ -131,7 +160,7 @@ def test_unit_takes_the_place_of_the_zero_point(write):
     ],
 )
 def test_message_names_the_key_what_came_and_what_was_expected(write, key, value, came, expected):
-    wanted = rf'mine\.toml: {key} is {re.escape(came)}, expected .*{re.escape(expected)}'
+    wanted = rf'mine\.toml: {re.escape(key)} is {re.escape(came)}, expected .*{re.escape(expected)}'
     with pytest.raises(ValueError, match=wanted):
         surveys.read(write(SHORTEST | {key: value}))
 
@@ -171,6 +200,7 @@ def test_path_is_the_name_of_a_survey(write, kind):
     source = as_source(path, Table({'ra': [1.0], 'dec': [2.0]}), bands='gr')
     assert isinstance(source, SiaImages)
     assert source.bands == ('g', 'r')
+    assert survey_of(path).name == survey_of(source).name == 'Mine'
 
 
 def test_service_that_there_is_not_is_refused_with_those_there_are(write):
