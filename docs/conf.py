@@ -70,6 +70,8 @@ if has_network():
         'flask': ('https://flask.palletsprojects.com/en/stable/', None),
         'pandas': ('https://pandas.pydata.org/docs/', None),
         'photutils': ('https://photutils.readthedocs.io/en/stable/', None),
+        'pyvo': ('https://pyvo.readthedocs.io/en/stable/', None),
+        'requests': ('https://requests.readthedocs.io/en/stable/', None),
         'sklearn': ('https://scikit-learn.org/stable/', None),
         'torch': ('https://docs.pytorch.org/docs/stable/', None),
     }

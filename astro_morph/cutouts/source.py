@@ -39,10 +39,14 @@ class CutoutSource(ABC):
     <CutoutSet: 2 cutouts of 1 bands (r), 8 x 8 pixels, flux, 0 without image>
     """
 
+    # Arguments, passed by keyword, that no settings may hold, such as a password.
+    _secrets = ()
+
     def __new__(cls, *args, **options):
         # Kept for `settings`, since not every source keeps its arguments under their names.
         source = super().__new__(cls)
-        object.__setattr__(source, '_arguments', ([*map(describe, args)], describe(options)))
+        kept = {name: value for name, value in options.items() if name not in cls._secrets}
+        object.__setattr__(source, '_arguments', ([*map(describe, args)], describe(kept)))
         return source
 
     @abstractmethod

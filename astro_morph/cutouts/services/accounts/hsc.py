@@ -62,10 +62,7 @@ class HscCutouts(RemoteSource):
     _has_pictures = False
     _has_planes = True
     _ids_key = 'hsc'
-
-    def __new__(cls, *args, account=None, **options):
-        # Arguments are kept as settings; the account is not.
-        return super().__new__(cls, *args, **options)
+    _secrets = ('account',)
 
     def __init__(self, survey='hsc-pdr3', *, account=None, **options):
         super().__init__(survey, **options)

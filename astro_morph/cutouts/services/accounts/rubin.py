@@ -38,8 +38,8 @@ class RubinCutouts(RemoteSource):
     """
     Cutouts of the coadded images of the Vera C. Rubin Observatory.
 
-    The Rubin Science Platform lists the images of a place by Simple Image Access, the services for
-    each image by DataLink, and cuts it by SODA; all of this by `pyvo`. Cutouts are north up, in
+    The Rubin Science Platform lists the images of a place by Simple Image Access and the services
+    for each image by DataLink, and cuts it by SODA; pyvo is the client. Cutouts are north up, in
     nanojansky per pixel, and NaN where there is no image.
 
     The platform asks for the data rights and a token of the user: create one with the scope
@@ -75,10 +75,7 @@ class RubinCutouts(RemoteSource):
     _has_pictures = False
     _has_planes = True
     _ids_key = 'rubin'
-
-    def __new__(cls, *args, token=None, **options):
-        # Arguments are kept as settings; the token is not.
-        return super().__new__(cls, *args, **options)
+    _secrets = ('token',)
 
     def __init__(self, survey='rubin-dp1', *, token=None, **options):
         super().__init__(survey, **options)
