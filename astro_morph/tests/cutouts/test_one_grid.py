@@ -9,9 +9,12 @@ from astropy.coordinates import SkyCoord
 
 from astro_morph import conf, surveys
 from astro_morph.cutouts import (
+    DjaCutouts,
     Hips2Fits,
     HscCutouts,
+    LegacyCutouts,
     MastCutouts,
+    PanStarrsCutouts,
     RubinCutouts,
     SdssFrames,
     SiaImages,
@@ -109,6 +112,24 @@ SERVICES = {
             account=ACCOUNT,
             pixel_scale=server.sky.pixel_scale,
             cache=cache,
+        ),
+    ),
+    'legacy': (
+        'gr',
+        lambda server, bands, cache: LegacyCutouts(
+            bands=bands, server=server.url, pixel_scale=server.sky.pixel_scale, cache=cache
+        ),
+    ),
+    'dja': (
+        ('F115W', 'F277W'),
+        lambda server, bands, cache: DjaCutouts(
+            bands=bands, server=server.url, pixel_scale=server.sky.pixel_scale, cache=cache
+        ),
+    ),
+    'panstarrs': (
+        'gr',
+        lambda server, bands, cache: PanStarrsCutouts(
+            bands=bands, server=server.url, pixel_scale=server.sky.pixel_scale, cache=cache
         ),
     ),
 }

@@ -17,12 +17,15 @@ from PIL import Image
 from astro_morph import CutoutSet, MorphologyClassifier, conf, decode_flags, plotting
 from astro_morph.cutouts import (
     CutoutSource,
+    DjaCutouts,
     FirstOf,
     Hips2Fits,
     HscCutouts,
     ImageFiles,
+    LegacyCutouts,
     MastCutouts,
     Mosaics,
+    PanStarrsCutouts,
     RubinCutouts,
     SdssFrames,
     SiaImages,
@@ -123,6 +126,9 @@ def services(url):
     yield RubinCutouts(bands='gr', server=f'{url}/api/sia/dp1/query', token=TOKEN, **plain)
     address = f'{url}/das_cutout/pdr3/cgi-bin/cutout'
     yield HscCutouts(bands='gr', server=address, account=ACCOUNT, **plain)
+    yield LegacyCutouts(bands='gr', server=url, **plain)
+    yield DjaCutouts(bands=['F115W', 'F277W'], server=url, **plain)
+    yield PanStarrsCutouts(bands='gr', server=url, **plain)
 
 
 @pytest.mark.parametrize('number', range(len(list(services('http://127.0.0.1')))))

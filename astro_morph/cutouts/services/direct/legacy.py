@@ -9,17 +9,11 @@ from astro_morph.cutouts.services.direct.source import DirectSource, make_image
 from astro_morph.cutouts.services.fields import share_fields
 from astro_morph.cutouts.services.reprojection import cut_for_request
 from astro_morph.images.errors import NotAnImageError
+from astro_morph.images.planes.finding import bad_bits
 from astro_morph.images.planes.plane import to_mask, to_variance
 from astro_morph.images.reading import read_pixels
 
 __all__ = ['LegacyCutouts']
-
-# Bits of a bad pixel of each band: it is saturated, or masked in all exposures. Other bits tell of
-# a bright star or a large galaxy nearby (https://www.legacysurvey.org/dr10/bitmasks/).
-_BAD_BITS = {
-    band: sum(1 << bit for bit in bits)
-    for band, bits in {'g': (2, 5), 'r': (3, 6), 'z': (4, 7), 'i': (14, 15)}.items()
-}
 
 # The server fails at a position outside the layer: it draws nothing.
 _NOTHING_THERE = ('http_404', 'http_500')
@@ -127,5 +121,5 @@ def _make_image(planes, i, band, header):
     if 'invvar' in planes:
         variance = to_variance(planes['invvar'][i], 'inverse')
     if 'maskbits' in planes:
-        mask = to_mask(planes['maskbits'][0], _BAD_BITS.get(band, 0))
+        mask = to_mask(planes['maskbits'][0], bad_bits(header, 'maskbits', band))
     return make_image(pixels, header, variance=variance, mask=mask)

@@ -10,6 +10,7 @@ from astro_morph.cutouts.fetching.downloads import RecentDownloads, fetch_bytes,
 from astro_morph.cutouts.fetching.failures import FetchError
 from astro_morph.cutouts.services.direct.source import DirectSource, make_image
 from astro_morph.cutouts.services.reprojection import MARGIN, cut_until_whole
+from astro_morph.images.planes.finding import bad_bits
 from astro_morph.images.planes.masked_image import MaskedImage
 from astro_morph.images.planes.plane import to_mask, to_variance
 from astro_morph.images.reading import read_pixels
@@ -19,7 +20,8 @@ __all__ = ['PanStarrsCutouts']
 # Kinds of files of a stack: its image, its variance, and its mask.
 _IMAGE, _VARIANCE, _MASK = 'stack', 'stack.wt', 'stack.mask'
 
-# All bits of a mask but those of pixels that are only suspected to be bad, or poor, or marked
+# Where the header of a mask does not name its bits: all but those of pixels that are only suspected
+# to be bad, or poor, or marked
 # (https://outerspace.stsci.edu/display/PANSTARRS/PS1+Pixel+flags+in+Image+Table+Data).
 _BAD_BITS = 0xFFFF & ~(0x0080 | 0x4000 | 0x8000)
 
@@ -124,8 +126,12 @@ class PanStarrsCutouts(DirectSource):
             _calibrate(image, 1),
             image.header,
             variance=None if variance is None else to_variance(_calibrate(variance, 2), 'variance'),
-            mask=None if mask is None else to_mask(read_pixels(mask), _BAD_BITS),
+            mask=None if mask is None else _read_mask(mask),
         )
+
+
+def _read_mask(hdu):
+    return to_mask(read_pixels(hdu), bad_bits(hdu.header) or _BAD_BITS)
 
 
 def _is_whole(part):

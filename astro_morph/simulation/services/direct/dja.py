@@ -55,13 +55,12 @@ def _cut(sky, band, params):
     if not np.isfinite(pixel).all():
         return []
     variance, is_bad = true_planes(sky, band)
-    # What is bad was not exposed.
-    exposed = np.where(is_bad, 0, sky.flux[sky.bands.index(band)] * _SCALE)
+    counts = sky.flux[sky.bands.index(band)] * _SCALE
     weights = np.where(is_bad, 0, 1 / (variance * _SCALE**2))
     try:
         cuts = [
             Cutout2D(plane.astype(np.float32), pixel, side, wcs, mode='partial', fill_value=0)
-            for plane in (exposed, weights)
+            for plane in (counts, weights)
         ]
     except NoOverlapError:
         return []

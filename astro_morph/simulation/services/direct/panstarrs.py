@@ -2,8 +2,8 @@
 """
 Imitate the image service of Pan-STARRS1: a list of the stacks at a position, and parts of stacks.
 
-Overlapping stacks cover the sky, the first on its pixels, each next rotated by a degree more. As in
-the archive (https://outerspace.stsci.edu/display/PANSTARRS/PS1+Image+Cutout+Service), the list
+Overlapping stacks cover the sky, the first on its pixels, others rotated by up to four degrees. As
+in the archive (https://outerspace.stsci.edu/display/PANSTARRS/PS1+Image+Cutout+Service), the list
 names the one stack that holds the position best, and the parts have linear counts with the zero
 point 25 + 2.5 log10(exposure time). What was not observed is NaN.
 """
@@ -22,8 +22,12 @@ from astro_morph.simulation.services.server import Answer
 
 __all__ = ['BITS', 'HANDLERS', 'STACK']
 
-#: Side of a stack, and overlap with the next one, in pixels.
-STACK, _OVERLAP = 200, 40
+#: Side of a stack, and overlap with the next one, in pixels. Those of the archive have 6240: a field
+#: that sources share lies on four at most.
+STACK, _OVERLAP = 320, 40
+
+# Stacks of so many angles.
+_N_ANGLES = 5
 
 #: Bits of a bad pixel, and of one that is only suspected
 #: (https://outerspace.stsci.edu/display/PANSTARRS/PS1+Pixel+flags+in+Image+Table+Data).
@@ -83,12 +87,13 @@ def _stacks(sky):
     ny, nx = sky.flux.shape[1:]
     step = STACK - _OVERLAP
     stacks = []
-    for y, x in product(range(0, ny, step), range(0, nx, step)):
+    first = -_OVERLAP // 2
+    for y, x in product(range(first, ny, step), range(first, nx, step)):
         centre = sky.wcs.deepcopy().pixel_to_world(x + (STACK - 1) / 2, y + (STACK - 1) / 2)
         wcs = sky.wcs.deepcopy()
         wcs.wcs.crval = centre.ra.deg, centre.dec.deg
         wcs.wcs.crpix = (STACK + 1) / 2, (STACK + 1) / 2
-        angle = np.radians(len(stacks))
+        angle = np.radians(len(stacks) % _N_ANGLES)
         wcs.wcs.pc = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
         stacks.append(_Stack(wcs, centre))
     return stacks
