@@ -9,13 +9,14 @@ from contextlib import contextmanager
 
 from astro_morph import conf
 from astro_morph.images.errors import (
+    ImageError,
     NetworkImageError,
     TooLargeImageError,
     TruncatedImageError,
     image_errors,
 )
 
-__all__ = ['find_store', 'open_in_blocks', 'read_ranges', 'remote_errors']
+__all__ = ['find_store', 'open_in_blocks', 'read_ranges', 'remote_errors', 'try_often']
 
 # Blocks kept per file: as much as a tile of 3000 x 3000 pixels.
 MAX_BLOCKS = 32
@@ -68,27 +69,58 @@ def read_ranges(url, starts, ends):
     ImageError
         If a range can't be read; a `NetworkImageError` if another call may be able to.
     """
-    with image_errors():
-        store, place = find_store(url)
-        parts = [None] * len(starts)
-        missing = range(len(parts))
-        for number in range(conf.tries):
-            if number:
-                time.sleep(BACK_OFF * 2 ** (number - 1) * random.uniform(0.5, 1))  # noqa: S311
-            wanted = [starts[i] for i in missing], [ends[i] for i in missing]
-            answers = store.cat_ranges([place] * len(missing), *wanted, on_error='return')
-            for i, answer in zip(missing, answers, strict=True):
-                parts[i] = answer if isinstance(answer, bytes) else _as_image_error(answer)
-            missing = [i for i in missing if getattr(parts[i], 'is_network', False)]
-            if not missing:
-                break
-        for part, start, end in zip(parts, starts, ends, strict=True):
-            if isinstance(part, Exception):
-                raise part
-            if len(part) != end - start:
-                msg = f'{url} has {len(part)} of the {end - start} bytes from {start}'
-                raise TruncatedImageError(msg)
+    store, place = find_store(url)
+    parts = [None] * len(starts)
+
+    def read_missing():
+        missing = [i for i, part in enumerate(parts) if part is None]
+        wanted = [starts[i] for i in missing], [ends[i] for i in missing]
+        answers = store.cat_ranges([place] * len(missing), *wanted, on_error='return')
+        failures = [answer for answer in answers if isinstance(answer, Exception)]
+        for i, answer in zip(missing, answers, strict=True):
+            parts[i] = None if isinstance(answer, Exception) else answer
+        if failures:
+            raise failures[0]
+
+    try_often(read_missing)
+    for part, start, end in zip(parts, starts, ends, strict=True):
+        if len(part) != end - start:
+            msg = f'{url} has {len(part)} of the {end - start} bytes from {start}'
+            raise TruncatedImageError(msg)
     return parts
+
+
+def try_often(action):
+    """
+    Return the result of an action on a file at a URL, after retries.
+
+    Parameters
+    ----------
+    action : callable
+        Called without arguments, ``astro_morph.conf.tries`` times while the network or the server
+        fails.
+
+    Returns
+    -------
+    result : object
+        What the action returns.
+
+    Raises
+    ------
+    ImageError
+        If the action fails; a `NetworkImageError` if another call may not.
+    """
+    for number in range(conf.tries):
+        if number:
+            time.sleep(BACK_OFF * 2 ** (number - 1) * random.uniform(0.5, 1))  # noqa: S311
+        try:
+            with remote_errors():
+                return action()
+        except ImageError as error:
+            failure = error
+            if not error.is_network:
+                break
+    raise failure
 
 
 @contextmanager
@@ -102,17 +134,20 @@ def remote_errors():
 
 
 def _as_image_error(error):
-    """Return the `NetworkImageError` of a failure that may pass; others unchanged."""
-    code = getattr(error, 'status', None)
-    text = str(error) or repr(error)
-    if isinstance(error, TimeoutError):
-        return NetworkImageError('timeout', text)
-    # An answer of a web server, in aiohttp and in most clients of object storage.
-    if isinstance(code, int) and code >= 400:
-        may_pass = code == 429 or code >= 500
-        return NetworkImageError(f'http_{code}', text, is_network=may_pass)
-    if isinstance(error, _broken_connections()):
-        return NetworkImageError('connection', text)
+    """Return the `NetworkImageError` that is, or caused, an error; others unchanged."""
+    cause = error
+    while cause is not None:
+        code, text = getattr(cause, 'status', None), str(cause) or repr(cause)
+        if isinstance(cause, TimeoutError):
+            return NetworkImageError('timeout', text)
+        # An answer of a web server, in aiohttp and in most clients of object storage.
+        if isinstance(code, int) and code >= 400 and code != 404:
+            may_pass = code == 429 or code >= 500
+            return NetworkImageError(f'http_{code}', text, is_network=may_pass)
+        if isinstance(cause, _broken_connections()):
+            return NetworkImageError('connection', text)
+        # fsspec finds no file for any of these.
+        cause = cause.__cause__
     return error
 
 

@@ -4,13 +4,14 @@
 import glob
 import os
 import warnings
+from functools import partial
 
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph.images.decoding.tiles import is_fragile
-from astro_morph.images.errors import ImageError, TruncatedImageError
+from astro_morph.images.errors import ImageError, NotAnImageError, TruncatedImageError
 from astro_morph.images.reading import read_pixels
 from astro_morph.images.remote.ranges import RangePixels
 from astro_morph.images.remote.stores import (
@@ -19,6 +20,7 @@ from astro_morph.images.remote.stores import (
     open_in_blocks,
     read_ranges,
     remote_errors,
+    try_often,
 )
 from astro_morph.images.tiles import SkyImage, find_layout
 from astro_morph.images.units import linearise
@@ -126,9 +128,7 @@ class RemoteImage(SkyImage):
 
     @staticmethod
     def _open(path):
-        file = open_in_blocks(path, _HEADER_BLOCK)
-        find_end(file)
-        return fits.open(file)
+        return try_often(partial(_open_fits, path))
 
     def _read_layout(self, hdu):
         info = hdu.fileinfo()
@@ -160,7 +160,7 @@ class RemoteImage(SkyImage):
             If the file can't be opened, or is truncated.
         """
         with remote_errors():
-            file = open_in_blocks(self.path, _BLOCK)
+            file = try_often(partial(open_in_blocks, self.path, _BLOCK))
             if file.size < self._end:
                 msg = 'the file ends before the last pixel'
                 raise TruncatedImageError(msg)
@@ -174,6 +174,17 @@ class RemoteImage(SkyImage):
                 if is_fragile(table.header):
                     return read_pixels(hdu).reshape(-1, *self.shape)
             return _RemotePixels(hdu, self.shape)
+
+
+def _open_fits(path):
+    """Open a FITS file, whose headers are then in its blocks."""
+    file = open_in_blocks(path, _HEADER_BLOCK)
+    start = file.read(6)
+    if start and start != b'SIMPLE':
+        msg = f'not a FITS file: it begins with {start!r}'
+        raise NotAnImageError(msg)
+    find_end(file)
+    return fits.open(file)
 
 
 class _Reader:

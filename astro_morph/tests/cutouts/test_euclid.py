@@ -45,7 +45,7 @@ def sky():
     """A sky of noise, two tiles wide and two high, in the four bands."""
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = 'RA---TAN', 'DEC--TAN'
-    wcs.wcs.crval = 60, -48
+    wcs.wcs.crval = 60.1, 0.1
     wcs.wcs.crpix = 200.5, 200.5
     wcs.wcs.cdelt = np.array([-1, 1]) * 0.1 / 3600
     flux = np.random.default_rng(0).normal(size=(4, 400, 400)).astype(np.float32)
@@ -203,7 +203,7 @@ def length_of(request):
 
 
 def places_of(source, coords):
-    _, places = source._start(Table({'ra': coords.ra, 'dec': coords.dec}), 32)
+    _, places = source._start(Table({'ra': coords.ra.deg, 'dec': coords.dec.deg}), 32)
     return places, source._layers
 
 
@@ -300,7 +300,7 @@ def test_faults(sky, server, make_source, way, step, fault):
     if step == 0 and fault in ('truncated', 'a page'):
         status = 'not_an_image'
     if way == 'in ranges' and step == 1:
-        others = {'404': 'not_found', 'a page': 'truncated', 'truncated': 'truncated'}
+        others = {'404': 'not_found'}
         status = others.get(fault, status)
     part = STEPS[way][step]
     server.faults = lambda request: answer if part in request.path else None

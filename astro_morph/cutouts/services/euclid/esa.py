@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import astropy.units as u
+import numpy as np
 
 from astro_morph import conf
 from astro_morph.cutouts.fetching.downloads import RecentDownloads
@@ -22,7 +23,8 @@ from astro_morph.images.reading import decode_fits_file, find_image_hdu
 
 __all__ = ['EsaEuclid']
 
-# The mosaics of one band that overlap a field.
+# What is asked of the mosaics of one band that overlap a field.
+_COLUMNS = ['file_path', 'file_name', 'tile_index', 'instrument_name']
 _QUERY = (
     'SELECT file_path, file_name, tile_index, instrument_name FROM sedm.mosaic_product '
     "WHERE product_type = '{product}' AND technique = 'IMAGE' AND filter_name = '{filter}' "
@@ -147,7 +149,12 @@ class _Client:
         )
         job = self._archive.launch_job(query)
         self._raise_failure(job)
-        return list(job.get_results())
+        mosaics = job.get_results()
+        # A page, or a part of the list, may be read as a table too.
+        if mosaics.colnames != _COLUMNS or any(np.ma.is_masked(mosaics[name]) for name in _COLUMNS):
+            msg = f'the archive lists {mosaics.colnames}, expected whole rows of {_COLUMNS}'
+            raise FetchError(status='not_an_image', message=msg)
+        return list(mosaics)
 
     def cut(self, mosaic, centre, size):
         """Return the square of a mosaic around a position as an image HDU, with a WCS."""

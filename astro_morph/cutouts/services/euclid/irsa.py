@@ -100,7 +100,7 @@ class EuclidMosaics(EuclidSource, SiaImages):
 
     def order(self, X):
         coords, status = read_positions(as_table(X), coord_columns=self.coord_columns)
-        ra, dec = (np.where(status == 'ok', angle, np.nan) for angle in (coords.ra, coords.dec))
+        ra, dec = (np.where(status == 'ok', angle.deg, np.nan) for angle in (coords.ra, coords.dec))
         return np.lexsort((dec, _cells(ra, dec)))
 
     def _make_client(self):
