@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -21,6 +22,10 @@ from astro_morph.cutouts.sizes import SAME_SCALE, framing_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.errors import ImageError, image_errors
 from astro_morph.images.orientation import orient, read_jacobian
+from astro_morph.images.planes.files import Siblings
+from astro_morph.images.planes.finding import bad_bits
+from astro_morph.images.planes.masked_image import MaskedImage
+from astro_morph.images.planes.plane import PlaneValues
 from astro_morph.images.reading import read_image
 from astro_morph.utils.messages import as_written, cut_list, for_caller
 
@@ -47,6 +52,10 @@ class ImageFiles(CutoutSource):
     another size gets ``'wrong_size'``, because its pixel scale probably differs. In `stream`, the
     first batch with an image determines them.
 
+    Variance and mask of flux are read from the extensions of its FITS file, or from files beside it
+    whose names differ by a word such as ``ivar``, ``rms`` or ``mask``: ``m31.mask.fits`` is the
+    mask of ``m31.fits``, true where it is not zero.
+
     Parameters
     ----------
     column : str, default=None
@@ -57,6 +66,8 @@ class ImageFiles(CutoutSource):
     bands : sequence of str, default=None
         Names of the bands. If None, ``('red', 'green', 'blue')`` or ``('grey',)`` for pictures, and
         ``('0', '1', ...)`` for flux.
+    planes : bool, default=True
+        Whether to read variance and mask where they are.
 
     Examples
     --------
@@ -74,10 +85,11 @@ class ImageFiles(CutoutSource):
     ['ok' 'not_found']
     """
 
-    def __init__(self, column=None, *, folder=None, bands=None):
+    def __init__(self, column=None, *, folder=None, bands=None, planes=True):
         self.column = column
         self.folder = folder
         self.bands = bands
+        self.planes = planes
 
     def __repr__(self):
         where = '' if self.folder is None else f' in {os.fspath(self.folder)}'
@@ -120,22 +132,27 @@ class ImageFiles(CutoutSource):
 
     def _read(self, table, column, size):
         """Return the `_File` of each row."""
-        paths = read_image_paths(table[column])
+        paths, siblings = read_image_paths(table[column]), Siblings()
         # Decoders release Python's lock, so that threads read several images at once.
         with ThreadPoolExecutor() as pool:
-            return list(pool.map(partial(self._read_one, size=size), paths))
+            return list(pool.map(partial(self._read_one, siblings, size=size), paths))
 
-    def _read_one(self, path, *, size):
+    def _read_one(self, siblings, path, *, size):
         if path is None:
             return _File('no_path')
         try:
             with image_errors():
-                image, header = read_image(self._locate(path))
+                path = self._locate(path)
+                image, header = read_image(path, with_planes=self.planes)
         except ImageError as error:
             return _File(error.status)
-        if not np.isfinite(image).any():
+        image = MaskedImage.of(image)
+        sort = _Sort.of(image.image)
+        if self.planes and sort.kind == 'flux':
+            image = _add_planes(image, siblings.find(str(path)))
+        if not np.isfinite(image.image).any():
             return _File('all_nan')
-        return _File('ok', _Sort.of(image), _keep_centre(image, size), header)
+        return _File('ok', sort, _keep_centre(image, size), header)
 
     def _locate(self, path):
         return locate_image(path, self.folder)
@@ -195,15 +212,20 @@ class ImageFiles(CutoutSource):
             n_bands = 1 if self.bands is None else len(self.bands)
             sort = _Sort('flux', n_bands, shape_of_nothing(size))
         size = check_size(size, sort.shape)
-        pixels = np.full((len(table), sort.n_bands, size, size), np.nan, np.float32)
-        status = np.full(len(table), 'ok', 'U20')
-        for row, file in enumerate(files):
-            status[row] = sort.judge(file)
-            if status[row] == 'ok':
-                pixels[row] = cut_centre(file.image, size)
+        status = np.array([sort.judge(file) for file in files], 'U20')
+        rows = np.flatnonzero(status == 'ok')
+        images = MaskedImage.blank(
+            (len(table), sort.n_bands, size, size),
+            has_variance=any(files[row].image.variance is not None for row in rows),
+            has_mask=any(files[row].image.mask is not None for row in rows),
+        )
+        for row in rows:
+            images[row] = files[row].image.each(partial(cut_centre, size=size))
         return as_cutout_set(
-            pixels,
+            images.image,
             status,
+            variance=images.variance,
+            mask=images.mask,
             bands=self._name_bands(sort),
             kind=sort.kind,
             table=table,
@@ -242,7 +264,7 @@ class _File(NamedTuple):
 
     status: str
     sort: _Sort | None = None
-    image: np.ndarray | None = None
+    image: MaskedImage | None = None
     header: fits.Header | None = None
 
 
@@ -251,7 +273,20 @@ def _keep_centre(image, size):
     size = size[0] if isinstance(size, tuple) else size
     if not isinstance(size, (int, np.integer)) or not 0 < size < min(image.shape[1:]):
         return image
-    return cut_centre(image, size).copy()
+    return image.each(lambda plane: cut_centre(plane, size).copy())
+
+
+def _add_planes(image, files):
+    """Return an image with the planes that it lacks, from files beside it that can be read."""
+    planes = {}
+    for form, path in files.items():
+        values = PlaneValues(form, bad_bits({}, path) if form == 'mask' else None)
+        if getattr(image, values.holds) is not None:
+            continue
+        with suppress(ImageError), image_errors():
+            pixels, _ = read_image(path)
+            planes[values.holds] = np.broadcast_to(values.convert(pixels), image.shape)
+    return replace(image, **planes).settle()
 
 
 def _find_places(headers, has_image, size, shape):
@@ -280,15 +315,21 @@ def cut_centre(images, size):
     return images[..., y : y + size, x : x + size]
 
 
-def as_cutout_set(pixels, status, **options):
-    """Return the cutout set of images of shape (n, band, y, x); NaN and inf are missing pixels."""
+def as_cutout_set(pixels, status, *, mask=None, **options):
+    """
+    Return the cutout set of images of shape (n, band, y, x).
+
+    NaN, inf and masked pixels are missing.
+    """
     is_missing = ~np.isfinite(pixels)
     pixels[is_missing] = np.nan
+    if mask is not None:
+        is_missing |= mask
     is_band_missing = is_missing.all(axis=(2, 3))
     has_gaps = (is_missing.any(axis=(2, 3)) & ~is_band_missing).any(axis=1)
     status[(status == 'ok') & is_band_missing.all(axis=1)] = 'all_nan'
     flags = has_gaps * BITS['missing_pixels'] | is_band_missing.any(axis=1) * BITS['missing_band']
-    return CutoutSet(pixels, status=status, flags=flags * (status == 'ok'), **options)
+    return CutoutSet(pixels, status=status, flags=flags * (status == 'ok'), mask=mask, **options)
 
 
 def shape_of_nothing(size):

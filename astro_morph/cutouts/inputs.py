@@ -290,6 +290,8 @@ def _keep_bands(cutouts, bands):
             bands=bands,
             kind='picture' if bands == PICTURE_BANDS else cutouts.kind,
             zero_point=None,
+            variance=None,
+            mask=None,
         )
     if bands == PICTURE_BANDS:
         cutouts = as_pictures(cutouts)

@@ -78,7 +78,7 @@ def as_pictures(cutouts):
         return cutouts
     flux = cutouts.select_bands(_find_bands(cutouts.bands))
     if flux.bands == tuple(EUCLID_FACTORS):
-        pictures = draw_euclid(*np.moveaxis(flux.images * _euclid_scales(flux), 1, 0))
+        pictures = draw_euclid(*np.moveaxis(flux.filled() * _euclid_scales(flux), 1, 0))
     else:
         pictures = _draw_as_sdss(flux)
     is_empty = np.isnan(pictures).all(axis=(1, 2, 3))
@@ -87,6 +87,8 @@ def as_pictures(cutouts):
         bands=PICTURE_BANDS,
         kind='picture',
         zero_point=None,
+        variance=None,
+        mask=None,
         flags=_flag_zeros(flux),
         status=np.where(flux.is_ok & is_empty, 'all_nan', flux.status),
     )
@@ -94,7 +96,7 @@ def as_pictures(cutouts):
 
 def _draw_as_sdss(flux):
     """Return pictures of shape (n, 3, y, x), NaN where a band has no pixel."""
-    images = flux.images * _scales(flux)
+    images = flux.filled() * _scales(flux)
     is_missing = np.isnan(images).any(axis=1)
     pictures = np.full(images.shape, np.nan, np.float32)
     for i in np.flatnonzero(flux.is_ok & ~is_missing.all(axis=(1, 2))):
@@ -106,7 +108,7 @@ def _draw_as_sdss(flux):
 def _flag_zeros(flux):
     """Return the flags of flux with that of missing pixels, which pictures show as sky."""
     is_covered = flux.is_ok & (flux.flags & BITS['partial_coverage'] == 0)
-    has_gaps = is_covered & find_missing(flux.images).any(axis=(1, 2, 3))
+    has_gaps = is_covered & find_missing(flux.filled()).any(axis=(1, 2, 3))
     return flux.flags | has_gaps * BITS['missing_pixels']
 
 

@@ -220,10 +220,10 @@ def measure_stretch(cutouts, spec):
         Scales flux to the brightness of the pictures on which the bundled encoder was trained;
         leaves pictures as they are, and records their mean and standard deviation.
     """
-    sample = _sample(cutouts)
+    sample, variance = _sample(cutouts), cutouts.variance
     if cutouts.kind == 'picture':
         return PictureStretch(*(f(sample / 255.0, axis=(0, 2, 3)) for f in (np.nanmean, np.nanstd)))
-    noise = border_noise(sample)
+    noise = border_noise(sample, None if variance is None else variance[:: _step(cutouts)])
     # The median over images, so that a defect in one image does not dim all galaxies.
     power = FluxStretch(noise)(torch.from_numpy(sample)).square().mean(dim=(1, 2, 3))
     gain = STRETCHED_RMS / max(float(power.median().sqrt()), 1e-6)
@@ -250,4 +250,8 @@ def known_brightness(cutouts):
 
 def _sample(cutouts):
     # Copied, since PyTorch takes no read-only or mirrored arrays.
-    return cutouts.images[:: max(1, len(cutouts) // MEASURED)].copy()
+    return cutouts[:: _step(cutouts)].filled().copy()
+
+
+def _step(cutouts):
+    return max(1, len(cutouts) // MEASURED)

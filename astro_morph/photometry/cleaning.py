@@ -26,7 +26,7 @@ from astro_morph.photometry.sky import GROWTH, measure_sky
 from astro_morph.photometry.structure import petrosian_radius
 from astro_morph.utils.cores import n_cores
 
-__all__ = ['Cleaner', 'preprocess']
+__all__ = ['Cleaner', 'preprocess', 'random_generator']
 
 # Cutouts per thread: few enough for the cache of a core, and many enough to keep threads busy.
 CHUNK = 32
@@ -107,14 +107,17 @@ class Cleaner:
         Returns
         -------
         cutouts : `~astro_morph.CutoutSet`
-            The same rows in the same order, with flags added.
+            The same rows in the same order, with flags added. They have no mask: masked pixels are
+            filled or NaN, as all missing ones. Their variance is that before the cleaning, on the
+            new pixels; none after a convolution.
 
         Raises
         ------
         ValueError
             If a setting does not apply to the cutouts.
         """
-        images, flags = cutouts.images.astype(np.float32), cutouts.flags.copy()
+        # Never the images themselves, which are changed.
+        images, flags = cutouts.filled().astype(np.float32), cutouts.flags.copy()
         frames = np.tile(_SAME_FRAME, (len(cutouts), 1))
         if self._sets_frame and cutouts.shape[2] != cutouts.shape[3]:
             msg = (
@@ -124,11 +127,15 @@ class Cleaner:
             raise ValueError(msg)
         clean = self._clean_flux if cutouts.kind == 'flux' else _clean_pictures
         radii, widths = self._radii(cutouts), self._psf_widths(cutouts)
-        half_light = self._half_light(cutouts)
+        half_light, variance = self._half_light(cutouts), cutouts.variance
 
         def work(rows):
             images[rows], found, frames[rows] = clean(
-                images[rows], radii[rows], widths[rows], half_light[rows]
+                images[rows],
+                None if variance is None else variance[rows],
+                radii[rows],
+                widths[rows],
+                half_light[rows],
             )
             flags[rows] = _add_flags(flags[rows], found)
 
@@ -140,6 +147,8 @@ class Cleaner:
             images=images,
             flags=flags,
             status=np.where(cutouts.is_ok & is_empty, 'all_nan', cutouts.status),
+            variance=None if self.psf_fwhm is not None else _resample_variance(variance, frames),
+            mask=None,
         )
         return _place(cleaned, frames, self.scale is not None) if self._sets_frame else cleaned
 
@@ -160,16 +169,17 @@ class Cleaner:
         segments = np.zeros((len(cutouts), *cutouts.shape[2:]), int)
         half_light = self._half_light(cutouts)
         for rows in _chunks(cutouts):
-            segments[rows] = self._prepare(cutouts.images[rows], half_light[rows])[2]
+            some = cutouts[rows]
+            segments[rows] = self._prepare(some.filled(), some.variance, half_light[rows])[2]
         return segments
 
     @property
     def _sets_frame(self):
         return self.recentre is not None or self.rotate or self.scale is not None
 
-    def _clean_flux(self, images, radii, widths, half_light):
+    def _clean_flux(self, images, variance, radii, widths, half_light):
         """Return clean images in flux, their flags, and their new frames."""
-        images, noise, segments, flags = self._prepare(images, half_light)
+        images, noise, segments, flags = self._prepare(images, variance, half_light)
         if self.neighbours:
             is_neighbour = grow(segments > 1, GROWTH) & (segments != 1)
             flags |= _flag('neighbour_removed', is_neighbour)
@@ -182,11 +192,11 @@ class Cleaner:
             return self._reframe(images, noise, segments, flags, radii)
         return images, flags, _SAME_FRAME
 
-    def _prepare(self, images, half_light):
+    def _prepare(self, images, variance, half_light):
         """Fill defects, subtract the sky, and return images, noise, segments and flags."""
         is_missing = find_missing(images)
         images = fill_small_holes(images, is_missing)
-        sky = measure_sky(images, half_light=half_light)
+        sky = measure_sky(images, half_light=half_light, variance=variance)
         light = _limit(images - sky.level, sky.noise)
         is_bright = light > BRIGHT * sky.noise[..., np.newaxis, np.newaxis]
         is_saturated = find_saturated(
@@ -214,7 +224,7 @@ class Cleaner:
         images = images.copy()
         for i in np.flatnonzero(is_neighbour.any(axis=(1, 2))):
             mask = is_neighbour[i]
-            random = _generator(images[i])
+            random = random_generator(images[i])
             normal = random.standard_normal((len(noise[i]), np.count_nonzero(mask)), np.float32)
             images[i][:, mask] = noise[i][:, np.newaxis] * normal
         centres = _centres(signal, segments[overlaps])
@@ -306,7 +316,8 @@ def preprocess(cutouts, settings):
 
 
 def _only_flag(cutouts):
-    """Return the cutouts as they are, with the flags of missing pixels."""
+    """Return the cutouts as they are, with NaN in masked pixels and the flags of missing ones."""
+    cutouts = cutouts.replace(images=cutouts.filled(), mask=None)
     find = find_missing if cutouts.kind == 'flux' else find_missing_in_pictures
     flags, status = cutouts.flags.copy(), cutouts.status.copy()
     for rows in _chunks(cutouts):
@@ -428,21 +439,39 @@ def _resample(image, noise, centre, angle, zoom):
     """Resample a square image about a centre (x, y), rotated and scaled, with noise outside it."""
     n_bands, side, _ = image.shape
     middle = (side - 1) / 2
-    sine, cosine = np.sin(angle), np.cos(angle)
-    jacobian = zoom * np.array([[cosine, -sine], [sine, cosine]])
+    jacobian = _jacobian(angle, zoom)
     resampled = resample_stamps(
         image, np.array([jacobian] * n_bands), np.array([centre] * n_bands), side
     )
     offsets = np.indices((side, side))[::-1] - middle
     old = np.tensordot(jacobian, offsets, axes=1) + np.reshape(centre, (2, 1, 1))
     is_outside = (np.abs(old - middle) > side / 2).any(axis=0)
-    random = _generator(image)
+    random = random_generator(image)
     normal = random.standard_normal((n_bands, np.count_nonzero(is_outside)))
     resampled[:, is_outside] = zoom * noise[:, np.newaxis] * normal
     return resampled
 
 
-def _generator(image):
+def _resample_variance(variance, frames):
+    """Return the variance of cutouts on new frames, None if there is none."""
+    if variance is None:
+        return None
+    variance, middle = variance.copy(), (np.array(variance.shape[:1:-1]) - 1) / 2
+    for i in np.flatnonzero((frames != _SAME_FRAME).any(axis=1)):
+        angle, zoom = frames[i, 2:]
+        jacobian = _jacobian(angle, zoom)[np.newaxis].repeat(len(variance[i]), axis=0)
+        centre = np.tile(middle + frames[i, :2], (len(variance[i]), 1))
+        # The linear spline keeps it positive.
+        variance[i] = resample_stamps(variance[i], jacobian, centre, variance.shape[3], order=1)
+    return variance
+
+
+def _jacobian(angle, zoom):
+    sine, cosine = np.sin(angle), np.cos(angle)
+    return zoom * np.array([[cosine, -sine], [sine, cosine]])
+
+
+def random_generator(image):
     """Return the generator of random numbers of an image: the same one in any unit of flux."""
     brightest = np.nan_to_num(image, nan=-np.inf).argmax(axis=-1)
     return np.random.default_rng(zlib.crc32(brightest.tobytes()))

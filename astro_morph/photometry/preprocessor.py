@@ -17,7 +17,8 @@ class Preprocessor(TransformerMixin, BaseEstimator):
     """
     Clean cutouts of galaxies: fill defects, subtract the sky, remove neighbours.
 
-    Small groups of missing pixels and cosmic rays are filled. The sky is measured and subtracted.
+    Small groups of missing or masked pixels and cosmic rays are filled. The sky is measured and
+    subtracted; its noise is taken from the variance of the cutouts if they have one.
     Neighbours are replaced by noise, with a random seed that depends only on the image, so that
     the same image always gives the same result. Optionally, galaxies are recentred, rotated and
     rescaled. Whatever is found is flagged, see `astro_morph.decode_flags`.

@@ -106,7 +106,7 @@ class Sky(NamedTuple):
     is_uncertain: np.ndarray
 
 
-def measure_sky(images, *, half_light=None):
+def measure_sky(images, *, half_light=None, variance=None):
     r"""
     Measure the level and the noise of the sky.
 
@@ -123,6 +123,10 @@ def measure_sky(images, *, half_light=None):
     A level smaller than its error is set to zero. A positive level that is uncertain is lowered by
     its standard error, so that the light of the galaxy is kept.
 
+    Where the variance of the pixels is known, the noise is that of a median sky pixel: pixels that
+    were resampled scatter less than sums of them, and in a cutout that a galaxy fills none shows
+    the noise.
+
     Parameters
     ----------
     images : array_like, shape (n, band, y, x)
@@ -130,6 +134,9 @@ def measure_sky(images, *, half_light=None):
     half_light : array_like, shape (n,), default=None
         Half-light radius of each galaxy in pixels, NaN where it is not known. It makes the sky
         around large galaxies more certain.
+    variance : array_like, shape (n, band, y, x), default=None
+        Variance of each pixel in the squared unit of the images, NaN where it is not known; None to
+        measure the noise from the scatter of the sky.
 
     Returns
     -------
@@ -148,7 +155,7 @@ def measure_sky(images, *, half_light=None):
     """
     images = np.asarray(images, np.float32)
     # In units of the noise, squares neither overflow nor vanish.
-    light, dark, unit, noise = _in_units_of_noise(images)
+    light, dark, unit, noise = _in_units_of_noise(images, variance)
     level = np.zeros_like(light)
     for n_fits in FITS:
         signal = smooth(signal_to_noise(light - level, noise))
@@ -158,10 +165,12 @@ def measure_sky(images, *, half_light=None):
         plane, halo, fitted_noise = _fit_plane(light - level, is_sky, n_fits)
         has_sky = is_sky.mean(axis=(2, 3)) > LEAST_FITTED
         noise = np.where(has_sky, fitted_noise, noise)
+        noise = _known_noise(variance, is_sky, otherwise=noise * unit) / unit
         level += plane * has_sky[..., np.newaxis, np.newaxis]
     wings = _measure_wings(light - level, halo, noise, signal, is_source, half_light)
     level += wings.sky.astype(np.float32)[..., np.newaxis, np.newaxis]
     noise = np.where(wings.noise > 0, wings.noise, noise)
+    noise = _known_noise(variance, is_sky, otherwise=noise * unit) / unit
     if min(images.shape[2:]) >= MESH_FROM:
         level = level + _measure_curve(light - level, noise, halo)
     fraction = 1 - is_covered.mean(axis=(1, 2))
@@ -184,7 +193,7 @@ def measure_sky(images, *, half_light=None):
     )
 
 
-def border_noise(images):
+def border_noise(images, variance=None):
     """
     Estimate the noise of each band from the border pixels of the cutouts.
 
@@ -192,12 +201,15 @@ def border_noise(images):
     ----------
     images : array_like, shape (n, band, y, x)
         Cutouts in flux; NaN where there is no pixel.
+    variance : array_like, shape (n, band, y, x), default=None
+        Variance of each pixel, NaN where it is not known.
 
     Returns
     -------
     noise : ndarray, shape (band,)
-        Median over the cutouts of the robust standard deviation (from the median absolute
-        deviation) of the border pixels; 1 for a band without noise.
+        Median over the cutouts of the noise of the border pixels: the root of their median
+        variance, or where it is not known their robust standard deviation (from the median absolute
+        deviation); 1 for a band without noise.
 
     Examples
     --------
@@ -212,25 +224,44 @@ def border_noise(images):
     with warnings.catch_warnings():
         # A band may have no pixels at the border of a cutout.
         warnings.filterwarnings('ignore', 'All-NaN slice', RuntimeWarning)
-        noise = np.nanmedian(mad_std(images[:, :, is_border], axis=2, ignore_nan=True), axis=0)
+        noise = mad_std(images[:, :, is_border], axis=2, ignore_nan=True)
+        noise = np.nanmedian(_known_noise(variance, is_border, otherwise=noise), axis=0)
     return np.where(noise > 0, noise, 1.0)
 
 
-def _first_estimate(images):
+def _known_noise(variance, is_used, *, otherwise):
+    """
+    Return the root of the median variance of some pixels, of shape (n, band).
+
+    Where none of them has a variance it is that of the darkest pixels, to which the light of the
+    galaxy adds the least noise, and ``otherwise`` where no pixel has one.
+    """
+    if variance is None:
+        return otherwise
+    known = np.where(np.isfinite(variance) & (variance > 0), variance, np.float32(np.nan))
+    shape = (*known.shape[:2], -1)
+    of_used = quantiles(np.where(is_used, known, np.float32(np.nan)).reshape(shape), [0.5])[0]
+    of_dark = quantiles(known.reshape(shape), [DARK])[0]
+    noise = np.sqrt(np.where(np.isnan(of_used), of_dark, of_used))
+    return np.where(np.isnan(noise), otherwise, noise)
+
+
+def _first_estimate(images, variance):
     """Estimate level and noise, both of shape (n, band), before any detection."""
     shape = (*images.shape[:2], -1)
     # Galaxies are smooth, so that nearby pixels differ by noise. A subset of the pairs is enough.
     with np.errstate(over='ignore'):
         difference = np.abs(images[..., ::2, LAG:] - images[..., ::2, :-LAG])[..., ::2]
     noise = quantiles(difference.reshape(shape), [0.5])[0] / np.float32(MEDIAN_DIFFERENCE)
+    noise = _known_noise(variance, np.isfinite(images), otherwise=noise)
     dark = quantiles(images.reshape(shape), [DARK])[0]
     level = dark - np.float32(DARK_SIGMA) * noise
     return level, noise
 
 
-def _in_units_of_noise(images):
+def _in_units_of_noise(images, variance):
     """Return the light above a first level in units of the noise, level, unit and noise."""
-    level, noise = _first_estimate(images)
+    level, noise = _first_estimate(images, variance)
     with np.errstate(over='ignore'):
         light = images - level[..., np.newaxis, np.newaxis]
         # Without noise, the brightest pixel is the unit.

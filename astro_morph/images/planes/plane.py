@@ -23,9 +23,14 @@ class PlaneValues(NamedTuple):
     form: str
     bits: int | None = None
 
+    @property
+    def holds(self):
+        """What they are converted to, 'variance' or 'mask'."""
+        return 'mask' if self.form == 'mask' else 'variance'
+
     def convert(self, values):
         """Return an array of values as variance or mask."""
-        if self.form == 'mask':
+        if self.holds == 'mask':
             return to_mask(values, self.bits)
         return to_variance(values, self.form)
 
@@ -51,7 +56,7 @@ class Plane(NamedTuple):
     @property
     def holds(self):
         """What it is read as, 'variance' or 'mask'."""
-        return 'mask' if self.values.form == 'mask' else 'variance'
+        return self.values.holds
 
     def convert(self, pixels):
         """Return pixels of the file as variance or mask; they are converted when sliced."""

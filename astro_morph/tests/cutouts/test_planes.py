@@ -9,7 +9,7 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph import CutoutSet, decode_flags
-from astro_morph.cutouts import CutoutCache, CutoutSource, FirstOf, Mosaics
+from astro_morph.cutouts import CutoutCache, CutoutSource, FirstOf, ImageFiles, Mosaics
 from astro_morph.cutouts.fetching.builder import CutoutBuilder
 from astro_morph.cutouts.fetching.cache import NO_COVERAGE, CutoutKey
 from astro_morph.cutouts.storage import write_batches
@@ -290,3 +290,64 @@ class TestMosaics:
         )
         assert np.isnan(cutouts.variance[1]).all()
         assert not cutouts.mask[1].any()
+
+
+class TestImageFiles:
+    VALUES = np.arange(64.0).reshape(8, 8) + 1
+    BAD = np.zeros((8, 8), np.int16)
+    BAD[3, 4] = 1
+
+    def fetch(self, folder, *names, **options):
+        return ImageFiles(folder=folder, **options).fetch(Table({'path': names}))
+
+    def write(self, path, **extensions):
+        hdus = [fits.ImageHDU(values, name=name) for name, values in extensions.items()]
+        fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
+
+    def test_extensions(self, tmp_path):
+        self.write(tmp_path / 'a.fits', SCI=self.VALUES, ERR=self.VALUES, DQ=self.BAD)
+        self.write(tmp_path / 'b.fits', SCI=self.VALUES + 1)
+        cutouts = self.fetch(tmp_path, 'a.fits', 'b.fits', 'no.fits')
+        np.testing.assert_array_equal(cutouts.variance[0, 0], self.VALUES**2)
+        np.testing.assert_array_equal(cutouts.mask[0, 0], self.BAD > 0)
+        assert np.isnan(cutouts.variance[1:]).all()
+        assert not cutouts.mask[1:].any()
+        assert decode_flags(cutouts.flags) == [['missing_pixels'], [], []]
+        assert self.fetch(tmp_path, 'a.fits', planes=False).variance is None
+
+    def test_cut_with_the_image(self, tmp_path):
+        self.write(tmp_path / 'a.fits', SCI=self.VALUES, VAR=self.VALUES)
+        cutouts = ImageFiles(folder=tmp_path).fetch(Table({'path': ['a.fits']}), size=4)
+        np.testing.assert_array_equal(cutouts.variance, cutouts.images)
+
+    @pytest.mark.parametrize('name', ['a.fits', 'a.npy'])
+    def test_files_beside(self, tmp_path, name):
+        write = fits.writeto if name.endswith('fits') else np.save
+        write(tmp_path / name, self.VALUES)
+        write(tmp_path / name.replace('.', '_ivar.'), 1 / self.VALUES)
+        write(tmp_path / name.replace('.', '-mask.'), self.BAD)
+        cutouts = self.fetch(tmp_path, name)
+        np.testing.assert_allclose(cutouts.variance[0, 0], self.VALUES, rtol=1e-6)
+        np.testing.assert_array_equal(cutouts.mask[0, 0], self.BAD > 0)
+
+    def test_planes_of_a_cube_may_be_those_of_all_bands(self, tmp_path):
+        cube = np.stack([self.VALUES, self.VALUES])
+        self.write(tmp_path / 'a.fits', SCI=cube, ERR=cube, MASK=self.BAD)
+        cutouts = self.fetch(tmp_path, 'a.fits')
+        np.testing.assert_array_equal(cutouts.mask[0], [self.BAD > 0] * 2)
+
+    @pytest.mark.parametrize('content', [b'no image', np.ones((3, 3))])
+    def test_what_is_no_plane_is_ignored(self, tmp_path, content):
+        np.save(tmp_path / 'a.npy', self.VALUES)
+        if isinstance(content, bytes):
+            (tmp_path / 'a_rms.npy').write_bytes(content)
+        else:
+            np.save(tmp_path / 'a_rms.npy', content)
+        cutouts = self.fetch(tmp_path, 'a.npy')
+        assert cutouts.is_ok.all()
+        assert cutouts.variance is None
+
+    def test_all_masked_is_no_image(self, tmp_path):
+        self.write(tmp_path / 'a.fits', SCI=self.VALUES, DQ=self.BAD + 1)
+        self.write(tmp_path / 'b.fits', SCI=self.VALUES)
+        assert list(self.fetch(tmp_path, 'a.fits', 'b.fits').status) == ['all_nan', 'ok']
