@@ -85,14 +85,15 @@ _DETAILS = {'cutout-sync': 'Image', 'cutout-sync-maskedimage': 'MaskedImage'}
 
 def ask_for_token(answer):
     """Return a handler that refuses requests without the token, and answers the others."""
+    # Not a closure: a server in another process is pickled.
+    return partial(_answer_with_token, answer)
 
-    def handler(sky, request):
-        if request.headers.get('authorization') != f'Bearer {TOKEN}':
-            challenge = {'WWW-Authenticate': 'Bearer realm="simulated"'}
-            return Answer('{"detail": "not authenticated"}', 'application/json', 401, challenge)
-        return answer(sky, request)
 
-    return handler
+def _answer_with_token(answer, sky, request):
+    if request.headers.get('authorization') != f'Bearer {TOKEN}':
+        challenge = {'WWW-Authenticate': 'Bearer realm="simulated"'}
+        return Answer('{"detail": "not authenticated"}', 'application/json', 401, challenge)
+    return answer(sky, request)
 
 
 def list_images(sky, request):
