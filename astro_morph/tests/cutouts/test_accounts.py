@@ -6,14 +6,17 @@ import json
 import logging
 import pickle
 
+import astropy.units as u
 import numpy as np
 import pytest
 import requests
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
 from pyvo.auth import AuthSession
 
-from astro_morph import MorphologyClassifier, conf
+from astro_morph import CutoutSet, MorphologyClassifier, conf
+from astro_morph.cli import main
 from astro_morph.cutouts import FetchError, HscCutouts, OutageError, RubinCutouts, as_source
 from astro_morph.cutouts.fetching import http
 from astro_morph.simulation import serve
@@ -206,6 +209,62 @@ def test_they_are_written_nowhere(service, way, sky, server, tmp_path, caplog):
     for name, text in texts.items():
         assert secret not in text, name
         assert header not in text, name
+
+
+def write_survey(path, service, server):
+    """Describe a survey of a service in a file, as users do for the command line."""
+    source_class, address, *_ = SERVICES[service]
+    name = {'rubin': rubin.KIND, 'hsc': 'pdr3_wide'}[service]
+    path.write_text(
+        f"service = '{source_class.__name__}'\nbands = ['g', 'r']\npixel_scale = 0.396\n"
+        f"ids.{service} = ['{server.url}{address}', '{name}']\n"
+    )
+
+
+@all_services
+def test_the_command_line(service, sky, server, monkeypatch, tmp_path, capsys):
+    """It names the variables, reads them, and writes them nowhere."""
+    monkeypatch.chdir(tmp_path)
+    coords = coords_at(sky, [100, 200], [150, 150])
+    Table({'ra': coords.ra.deg, 'dec': coords.dec.deg}).write('catalogue.csv')
+    write_survey(tmp_path / 'mine.toml', service, server)
+    command = ['fetch', 'catalogue.csv', '--survey', 'mine.toml', '--size', '20', '--quiet']
+    variables = SERVICES[service][5]
+    assert main(command) == 1
+    assert f'set {" and ".join(variables)} in the environment' in capsys.readouterr().err
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with conf.set_temp('cache_file', str(tmp_path / 'cache.sqlite')):
+        assert main([*command, '--debug']) == 0
+    assert CutoutSet.read('cutouts.h5').is_ok.all()
+    check_files(tmp_path, service)
+
+
+@all_services
+def test_a_run_of_a_model(service, sky, server, classifier, tmp_path):
+    """Neither the model nor what it annotates has them, nor the record of the run."""
+    coords = coords_at(sky, [100, 200], [150, 150])
+    Table({'ra': coords.ra.deg, 'dec': coords.dec.deg}).write(tmp_path / 'catalogue.csv')
+    model = copy.copy(classifier)
+    model.source = make_source(
+        service, server, as_it_is(service), bands='gr', pixel_scale=0.4 * u.arcsec
+    )
+    model.save(tmp_path / 'model.pt')
+    with pytest.warns(AstropyUserWarning, match='times that of the training'):
+        model.annotate_file(tmp_path / 'catalogue.csv', tmp_path / 'annotated.fits')
+    assert list(Table.read(tmp_path / 'annotated.fits')['morph_status']) == ['ok', 'ok']
+    check_files(tmp_path, service)
+
+
+def check_files(folder, service):
+    """Check that no file in a folder has a secret, in one of the ways to write it."""
+    secret, header = SERVICES[service][4], SERVICES[service][-1].split()[1]
+    paths = [path for path in folder.rglob('*') if path.is_file()]
+    assert len(paths) >= 3
+    for path in paths:
+        content = path.read_bytes()
+        assert secret.encode() not in content, path
+        assert header.encode() not in content, path
 
 
 @all_services

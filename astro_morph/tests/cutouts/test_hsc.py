@@ -150,6 +150,8 @@ def test_what_it_can_not_do():
         HscCutouts(bands='rgb')
     with pytest.raises(ValueError, match="no 'hsc' in its ids"):
         HscCutouts('sdss')
+    with pytest.raises(ValueError, match=r"has no \['x'\]"):
+        HscCutouts(bands='gx')
 
 
 @pytest.mark.remote_data

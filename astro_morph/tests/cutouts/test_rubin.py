@@ -219,6 +219,8 @@ def test_what_it_can_not_do():
         RubinCutouts(bands='rgb')
     with pytest.raises(ValueError, match="no 'rubin' in its ids"):
         RubinCutouts('sdss')
+    with pytest.raises(ValueError, match=r"has no \['x'\]"):
+        RubinCutouts(bands='gx')
 
 
 @pytest.mark.remote_data

@@ -12,6 +12,7 @@ from astro_morph.cutouts.services.fields import share_fields
 from astro_morph.cutouts.services.remote import RemoteSource
 from astro_morph.cutouts.services.reprojection import cut_for_request
 from astro_morph.cutouts.services.sia import Place
+from astro_morph.utils.messages import as_written
 
 __all__ = ['HscCutouts']
 
@@ -48,7 +49,7 @@ class HscCutouts(RemoteSource):
     Raises
     ------
     ValueError
-        If the survey is not in the service, or ``bands`` is ``'rgb'``.
+        If the survey is not in the service, or does not have one of the ``bands``.
     TypeError
         If ``account`` is neither a name and a password nor a session.
 
@@ -66,6 +67,13 @@ class HscCutouts(RemoteSource):
 
     def __init__(self, survey='hsc-pdr3', *, account=None, **options):
         super().__init__(survey, **options)
+        unknown = [band for band in self.bands if len(band) == 1 and band not in self.survey.bands]
+        if unknown:
+            msg = (
+                f'{as_written("bands")}: {self.survey.name} has no {unknown}; name some of '
+                f"{list(self.survey.bands)}, or filters such as 'NB0816'"
+            )
+            raise ValueError(msg)
         self._credentials = Credentials(account, 'account', ['SSP_PDR_USR', 'SSP_PDR_PWD'])
 
     @property

@@ -13,6 +13,7 @@ from astro_morph.cutouts.services.accounts.lsst_files import read_lsst_image
 from astro_morph.cutouts.services.remote import RemoteSource
 from astro_morph.cutouts.services.reprojection import cut_until_whole
 from astro_morph.cutouts.services.sia import Place, SiaClient, read_columns
+from astro_morph.utils.messages import as_written
 
 __all__ = ['RubinCutouts']
 
@@ -61,7 +62,7 @@ class RubinCutouts(RemoteSource):
     Raises
     ------
     ValueError
-        If the survey is not Rubin's, or ``bands`` is ``'rgb'``.
+        If the survey is not Rubin's, or does not have one of the ``bands``.
     TypeError
         If ``token`` is neither text nor a session.
 
@@ -79,6 +80,13 @@ class RubinCutouts(RemoteSource):
 
     def __init__(self, survey='rubin-dp1', *, token=None, **options):
         super().__init__(survey, **options)
+        unknown = [band for band in self.bands if band not in self.survey.bands]
+        if unknown:
+            msg = (
+                f'{as_written("bands")}: {self.survey.name} has no {unknown}, only '
+                f'{list(self.survey.bands)}; name these'
+            )
+            raise ValueError(msg)
         self._credentials = Credentials(token, 'token', ['RSP_TOKEN'])
 
     def _make_client(self):
@@ -97,7 +105,8 @@ class RubinCutouts(RemoteSource):
         """Yield the cutouts of a band around a field, from the nearest image first."""
         place = Place.around(request, self.survey)
         listed = self._lists.get(place, partial(client.list_images, place))
-        for image in [image for image in listed if image.band == request.band][:_MOST_PATCHES]:
+        offered = [image for image in listed if image.band == request.band.lower()]
+        for image in offered[:_MOST_PATCHES]:
             cutout = self._cut(image.url, place, client)
             if cutout is not None:
                 yield cutout
@@ -177,7 +186,7 @@ class _Client(SiaClient):
         """Return the part of an image around a place, None if there is none."""
         from pyvo.dal.adhoc import SodaQuery
 
-        service = links.get_adhocservice_by_id(_SERVICES[planes])
+        service = links.get_adhocservice_by_id(_SERVICES[bool(planes)])
         query = SodaQuery.from_resource(links, service, session=self._session)
         query.circle = (*place[:2], place.size / np.sqrt(2))
         answer = query.submit()
