@@ -139,6 +139,11 @@ SOURCE.add_argument(
     help='AB magnitude of a value of one in FITS mosaics: a number, or one for each band such as '
     '22.5,22.5,22.4 (default: from the unit in their headers)',
 )
+SOURCE.add_argument(
+    '--planes',
+    action='store_true',
+    help='request variance and mask from the service of a survey, too; files have them anyway',
+)
 
 CATALOG = _shared(SOURCE)
 CATALOG.add_argument(

@@ -117,7 +117,7 @@ def catalog_of(X):
     return None if isinstance(X, np.ndarray) else as_table(X)
 
 
-def as_source(source, table, *, bands=None, coord_columns=None, folder=None):
+def as_source(source, table, *, bands=None, coord_columns=None, folder=None, planes=False):
     """
     Return the source of a table's images.
 
@@ -138,6 +138,9 @@ def as_source(source, table, *, bands=None, coord_columns=None, folder=None):
         ``source`` is a `CutoutSource`.
     folder : path-like, default=None
         Folder from which relative image paths in the table start; the working folder if None.
+    planes : bool, default=False
+        Whether to request variance and mask from the service of a survey. Not used if ``source`` is
+        a `CutoutSource`; files have their planes with them.
 
     Returns
     -------
@@ -162,7 +165,9 @@ def as_source(source, table, *, bands=None, coord_columns=None, folder=None):
     """
     if isinstance(source, ImageFiles) and source.column is None:
         # For all batches of the table.
-        return ImageFiles(source.find_column(table), folder=source.folder, bands=source.bands)
+        column = source.find_column(table)
+        options = {name: getattr(source, name) for name in ('folder', 'bands', 'planes')}
+        return ImageFiles(column, **options)
     if isinstance(source, CutoutSource):
         return source
     if source == 'auto':
@@ -174,7 +179,8 @@ def as_source(source, table, *, bands=None, coord_columns=None, folder=None):
             return ImageColumns(columns)
         source = _configured(table)
     if surveys.is_known(source):
-        return _service_of(surveys.get(source), bands, coord_columns)
+        survey = surveys.get(source)
+        return _service_of(survey, bands, coord_columns=coord_columns, planes=planes)
     if find_files(os.fspath(source).replace('{band}', '*')):
         return Mosaics(source, coord_columns=coord_columns)
     msg = (
@@ -323,7 +329,7 @@ def find_services():
     }
 
 
-def _service_of(survey, bands, coord_columns):
+def _service_of(survey, bands, **options):
     """Return the default source of a survey."""
     services = find_services()
     if survey.service not in services:
@@ -337,7 +343,7 @@ def _service_of(survey, bands, coord_columns):
     # Many archives send flux only. CDS has pictures of their surveys.
     if is_picture and not service._has_pictures and survey.hips_color:
         service = services['Hips2Fits']
-    return service(survey, bands='rgb' if is_picture else bands, coord_columns=coord_columns)
+    return service(survey, bands='rgb' if is_picture else bands, **options)
 
 
 def _configured(table):

@@ -9,12 +9,20 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph import CutoutSet, decode_flags
-from astro_morph.cutouts import CutoutCache, CutoutSource, FirstOf, ImageFiles, Mosaics
+from astro_morph.cutouts import (
+    CutoutCache,
+    CutoutSource,
+    FirstOf,
+    ImageFiles,
+    Mosaics,
+    as_source,
+)
 from astro_morph.cutouts.fetching.builder import CutoutBuilder
 from astro_morph.cutouts.fetching.cache import NO_COVERAGE, CutoutKey
 from astro_morph.cutouts.storage import write_batches
 from astro_morph.images.planes.masked_image import MaskedImage
 from astro_morph.tests.cutouts.test_mosaics import CENTRE, make_wcs
+from astro_morph.tests.cutouts.test_remote import SIDE, Service, positions
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(4, 2, 6, 5)).astype(np.float32)
@@ -351,3 +359,58 @@ class TestImageFiles:
         self.write(tmp_path / 'a.fits', SCI=self.VALUES, DQ=self.BAD + 1)
         self.write(tmp_path / 'b.fits', SCI=self.VALUES)
         assert list(self.fetch(tmp_path, 'a.fits', 'b.fits').status) == ['all_nan', 'ok']
+
+
+class Planes(Service):
+    """A service that sends planes when it is asked for them: variance 4, and a masked row."""
+
+    _has_planes = True
+
+    def _answer(self, request, client):
+        if not self.planes:
+            return super()._answer(request, client)
+        self.asked.append(request)
+        image = self.draw(request)
+        mask = np.zeros(image.shape, bool)
+        mask[len(mask) // 2] = True
+        return request.cut(MaskedImage(image, np.full(image.shape, 4.0), mask))
+
+
+class TestServices:
+    @pytest.mark.parametrize('apart', [1.0, 0.003])
+    def test_planes_come_with_the_images(self, apart):
+        coords = positions(3, apart=apart)
+        cutouts = Planes(bands='gr', planes=True).fetch(coords, size=SIDE)
+        plain = Planes(bands='gr').fetch(coords, size=SIDE)
+        good = ~cutouts.mask
+        np.testing.assert_allclose(cutouts.images[good], plain.images[good], rtol=1e-6)
+        np.testing.assert_allclose(cutouts.variance, 4, rtol=1e-5)
+        assert (cutouts.mask.sum(axis=(2, 3)) == SIDE).all()
+        assert plain.variance is plain.mask is None
+
+    def test_cache_has_those_with_and_without(self, tmp_path):
+        cache = CutoutCache(tmp_path / 'cutouts.sqlite')
+        for planes in (False, True, False, True):
+            service = Planes(bands='r', planes=planes, cache=cache)
+            cutouts = service.fetch(positions(2), size=SIDE)
+            assert (cutouts.variance is not None) == planes
+        assert not service.asked
+
+    def test_plan_counts_their_bytes(self):
+        sizes = [Planes(planes=p).plan(positions(2), size=SIDE).megabytes for p in (False, True)]
+        assert sizes[1] == pytest.approx(3 * sizes[0])
+
+    def test_service_without_planes_is_refused(self):
+        with pytest.raises(ValueError, match='planes=True: Service has neither variance nor mask'):
+            Service(planes=True)
+        with pytest.raises(ValueError, match='planes=True: pictures have neither'):
+            Planes(bands='rgb', planes=True)
+
+    def test_settings_tell_them_apart(self):
+        assert Planes(planes=True).settings() != Planes().settings()
+
+
+@pytest.mark.parametrize('planes', [True, False])
+def test_choice_is_kept_where_the_source_is_completed(planes):
+    source = as_source(ImageFiles(planes=planes), Table({'path': ['a.fits']}))
+    assert source.planes == planes
