@@ -7,6 +7,8 @@ are alone on a thousand square degrees, the others lie in crowded fields. The de
 lifted; how long the same call takes with them is said by the plan.
 
     python benchmarks/fetch.py
+
+With ``--cloud``, it measures many sources on one mosaic in object storage instead, see `cloud`.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import astropy.units as u
+import cloud
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
@@ -32,6 +35,10 @@ SIZE = 64
 LATENCY = 0.05
 CROWDED_FIELD = 4 * u.arcmin  # across, with fifty positions
 PER_FIELD = 50
+
+# With --cloud: a mosaic of Euclid, and a small one for trying.
+LARGE = {'side': 19_200, 'n': 2000, 'batch_size': 200, 'n_by_hand': 20}
+SMALL = {'side': 2000, 'n': 100, 'batch_size': 50, 'n_by_hand': 3}
 
 
 def serve_noise(connection, n_requests):
@@ -185,7 +192,14 @@ def main():
     parser.add_argument('--bands', default='gri')
     parser.add_argument('--by-hand', type=int, default=2000, help='positions for the loop')
     parser.add_argument('--stream', type=int, default=20_000, help='cutouts for the memory')
+    parser.add_argument('--cloud', action='store_true', help='one mosaic in object storage')
+    parser.add_argument('--small', action='store_true', help='with --cloud: a small mosaic')
+    parser.add_argument('--size', type=int, default=256, help='with --cloud: side of the cutouts')
     args = parser.parse_args()
+    if args.cloud:
+        options = SMALL if args.small else LARGE
+        cloud.run(size=args.size // 4 if args.small else args.size, **options)
+        return
     rng = np.random.default_rng(0)
     table = make_positions(args.alone, args.crowded, rng)
     many = make_positions(args.stream, 0, rng)

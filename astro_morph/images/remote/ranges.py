@@ -5,8 +5,9 @@ import numpy as np
 
 __all__ = ['ConvertedPixels', 'RangePixels', 'merge_ranges']
 
-# Pixels that may be read for each pixel asked for, so that there are fewer requests.
-MOST_READ = 2
+# Pixels that may be read for each pixel asked for, so that there are fewer requests. With headers,
+# and the corners of boxes that are turned, these are twice the bytes.
+MOST_READ = 1.9
 
 # Bytes of a range at most, so that several are under way at any time.
 LONGEST = 2**22
@@ -82,8 +83,10 @@ class RangePixels:
         self.shape = shape if plane is None else shape[1:]
 
     def __getitem__(self, index):
-        if isinstance(index, (int, np.integer)):
-            return RangePixels(self._read, self._layout, self._whole, int(index))
+        if self._plane is None:
+            # Whoever iterates over the planes is told where they end.
+            plane = range(self._whole[0])[index]
+            return RangePixels(self._read, self._layout, self._whole, plane)
         rows, columns = (
             range(*part.indices(length)) for part, length in zip(index, self.shape, strict=True)
         )

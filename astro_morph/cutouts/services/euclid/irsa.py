@@ -21,6 +21,7 @@ from astro_morph.cutouts.services.reprojection import cut_until_whole
 from astro_morph.cutouts.services.sia import Place, SiaClient, SiaImages
 from astro_morph.images.errors import ImageError
 from astro_morph.images.planes.masked_image import MaskedImage
+from astro_morph.images.planes.plane import to_mask, to_variance
 from astro_morph.images.reading import read_pixels
 from astro_morph.images.remote.ranges import ConvertedPixels
 from astro_morph.images.remote.stores import read_ranges
@@ -36,7 +37,7 @@ _REGION = 'us-east-1'
 
 # Sources in a cell of the sky from which on the mosaics are read in ranges. With fewer, the cutout
 # service answers sooner: it needs one request for each band and source.
-_MANY = 20
+_MANY = 10
 
 # Degrees: the side of such a cell, about that of a mosaic.
 _CELL = 0.5
@@ -145,8 +146,8 @@ class EuclidMosaics(EuclidSource, SiaImages):
         )
         return MaskedImage(
             calibrated,
-            None if rms is None else _variance(rms, factor),
-            None if flags is None else _is_invalid(flags),
+            None if rms is None else to_variance(rms * factor, 'error'),
+            None if flags is None else to_mask(flags, _INVALID),
         )
 
     # From object storage.
@@ -287,8 +288,8 @@ class _Reader:
         factor = self._factor_of(tile.image.header)
         return MaskedImage(
             self._open(tile.image, lambda flux: flux * factor),
-            self._open(tile.variance, lambda rms: _variance(rms, factor)),
-            self._open(tile.mask, _is_invalid),
+            self._open(tile.variance, lambda rms: to_variance(rms * factor, 'error')),
+            self._open(tile.mask, partial(to_mask, bits=_INVALID)),
         )
 
     def _open(self, image, convert):
@@ -337,12 +338,3 @@ def _field_of(places):
     centre = SkyCoord(mean)
     reach = coords.separation(centre).deg.max() + places.side * places.scale.max() / 3600
     return Place(float(centre.ra.deg), float(centre.dec.deg), float(2 * reach))
-
-
-def _variance(rms, factor):
-    """Return the variance in the unit of the survey; NaN where the noise is not known."""
-    return np.where(rms > 0, (rms * factor) ** 2, np.nan).astype(np.float32)
-
-
-def _is_invalid(flags):
-    return np.nan_to_num(flags).astype(np.int64) & _INVALID > 0
