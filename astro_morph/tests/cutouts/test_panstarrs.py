@@ -117,6 +117,8 @@ def test_outside_the_survey(sky, server, tmp_path):
     source = make_source(server, cache=tmp_path / 'cutouts.sqlite', planes=True)
     cutouts = source.fetch(coords)
     assert cutouts.status.tolist() == ['ok', 'no_coverage']
+    # No neighbour is looked for where there is no stack.
+    assert paths(server).count('ps1filenames.py') == 2
     n_requests = len(server.requests)
     np.testing.assert_array_equal(source.fetch(coords).images, cutouts.images)
     assert len(server.requests) == n_requests

@@ -114,11 +114,10 @@ def _key(name):
 
 
 def _make_image(planes):
-    """Return an image in nanomaggies, in which what was not exposed is NaN."""
+    """Return an image in nanomaggies, and the variance if its weights are known."""
     header = planes['SCI'].header
     factor = _nanomaggies(header)
-    values = read_pixels(planes['SCI'])
-    pixels = np.where(values == 0, np.nan, values * factor)
+    pixels = read_pixels(planes['SCI']) * factor
     if 'WHT' not in planes:
         return make_image(pixels, header)
     # Pixels of no weight get an infinite variance, and are masked when they are cut.

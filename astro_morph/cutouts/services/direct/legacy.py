@@ -1,8 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Fetch cutouts of the Legacy Surveys from their own viewer."""
 
-import numpy as np
-
 from astro_morph.cutouts.fetching.downloads import fetch_fits
 from astro_morph.cutouts.fetching.failures import FetchError
 from astro_morph.cutouts.services.direct.source import DirectSource, make_image
@@ -115,11 +113,9 @@ def _read_bands(hdus, shape):
 
 
 def _make_image(planes, i, band, header):
-    # What was not observed is zero.
-    pixels = np.where(planes['image'][i] == 0, np.nan, planes['image'][i])
     variance = mask = None
     if 'invvar' in planes:
         variance = to_variance(planes['invvar'][i], 'inverse')
     if 'maskbits' in planes:
         mask = to_mask(planes['maskbits'][0], bad_bits(header, 'maskbits', band))
-    return make_image(pixels, header, variance=variance, mask=mask)
+    return make_image(planes['image'][i], header, variance=variance, mask=mask)

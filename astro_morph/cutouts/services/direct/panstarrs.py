@@ -82,17 +82,18 @@ class PanStarrsCutouts(DirectSource):
         """Yield the parts of the stacks that show a field: of one, unless that ends there."""
         width = max(request.shape) * request.scale * u.arcsec
         corners = request.centre.directional_offset_by(_DIAGONALS, width / np.sqrt(2))
-        seen = set()
+        names = set()
         for place in (request.centre, *corners):
             at = place.ra.deg, place.dec.deg
             files = self._lists.get(at, partial(self._list, at, client))
             name = files.get((request.band, _IMAGE))
-            is_new = name is not None and name not in seen
-            seen.add(name)
-            part = self._fetch(files, request, client) if is_new else None
-            if is_new:
+            if name is not None and name not in names:
+                names.add(name)
+                part = self._fetch(files, request, client)
                 yield part
-            if seen == {None} or (is_new and _is_whole(part)):
+                if _is_whole(part):
+                    return
+            elif not names:  # outside the survey
                 return
 
     @cached_property

@@ -53,7 +53,7 @@ def make_image(pixels, header, *, variance=None, mask=None):
     Parameters
     ----------
     pixels : `~numpy.ndarray`
-        Flux, NaN where there is none.
+        Flux, NaN or exactly zero where nothing was observed.
     header : `~astropy.io.fits.Header`
         The header with the WCS.
     variance, mask : `~numpy.ndarray`, default=None
@@ -62,10 +62,11 @@ def make_image(pixels, header, *, variance=None, mask=None):
     Returns
     -------
     image : HDU or `~astro_morph.images.planes.masked_image.MaskedImage`
-        The image alone if it has no planes.
+        With NaN in place of zero; the image alone if it has no planes.
     """
     header = header.copy()
     # The pixels are linear, whatever the file has.
     header.remove('BSOFTEN', ignore_missing=True)
-    hdu = fits.ImageHDU(pixels.astype(np.float32), header)
+    pixels = np.where(pixels == 0, np.nan, pixels).astype(np.float32)
+    hdu = fits.ImageHDU(pixels, header)
     return hdu if variance is mask is None else MaskedImage(hdu, variance, mask)
