@@ -30,8 +30,8 @@ SERVICES = {
 SURVEY_HEADER = (
     'Survey',
     'Bands, depth',
-    'Pixel',
-    'Seeing',
+    'Pixel, arcsec',
+    'Seeing, arcsec',
     'Linear',
     'Services',
     'Asks for',
@@ -57,7 +57,7 @@ def survey_rows():
         (
             f'``{survey.name}`` {survey.title}',
             ', '.join(_with_depths(survey)),
-            f'{survey.pixel_scale.to_value(u.arcsec):.4g}"',
+            f'{survey.pixel_scale.to_value(u.arcsec):.4g}',
             _range(survey.psf_fwhm),
             _linear(survey),
             ', '.join(map(_link, services_of(survey))),
@@ -95,7 +95,7 @@ def _range(angles):
     if angles is None:
         return ''
     ends = dict.fromkeys(f'{end.to_value(u.arcsec):.2g}' for end in (angles.min(), angles.max()))
-    return f'{" to ".join(ends)}"'
+    return ' to '.join(ends)
 
 
 def _linear(survey):

@@ -35,9 +35,9 @@ def test_each_survey_has_a_row_with_each_band_and_all_services(tables):
     [
         ('legacy-dr10', {'Bands, depth': 'g 24.0, r 23.4, i 23.0, z 22.5', 'Linear': 'yes'}),
         ('candels', {'Bands, depth': 'F606W, F814W, F125W, F160W 27.6'}),
-        ('rubin-dp1', {'Asks for': 'token', 'Pixel': '0.2"', 'Seeing': '1 to 1.5"'}),
+        ('rubin-dp1', {'Asks for': 'token', 'Pixel, arcsec': '0.2', 'Seeing, arcsec': '1 to 1.5'}),
         ('unwise', {'Asks for': 'nothing', 'Tried live': 'never'}),
-        ('dss2', {'Linear': 'no', 'Seeing': ''}),
+        ('dss2', {'Linear': 'no', 'Seeing, arcsec': ''}),
         ('panstarrs-dr1', {'Linear': 'not r, i, z, y of `~astro_morph.cutouts.Hips2Fits`'}),
     ],
 )
