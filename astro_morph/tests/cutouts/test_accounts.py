@@ -5,6 +5,7 @@ import copy
 import json
 import logging
 import pickle
+from contextlib import nullcontext
 
 import astropy.units as u
 import numpy as np
@@ -145,12 +146,44 @@ def test_nothing_is_an_error_that_names_the_variables(service, sky, server):
 
 
 @all_services
-@pytest.mark.parametrize('given', [7, b'secret', ('secret',), ['secret', 7], ''])
+@pytest.mark.parametrize('given', [7, b'secret', ('secret',), ['secret', 7], '', {'secret': 1}])
 def test_other_types_are_refused_without_their_value(service, given):
     source_class, _, argument, *_ = SERVICES[service]
     with pytest.raises(TypeError, match=f'{argument} is of type') as info:
         source_class(**{argument: given})
     assert 'secret' not in str(info.value)
+
+
+# Where what the environment has may go to, of Rubin and of HSC.
+RUBIN_HOST, HSC_HOST = 'data.lsst.cloud', 'hsc-release.mtk.nao.ac.jp'
+
+
+@pytest.mark.parametrize(
+    ('service', 'address', 'message'),
+    [
+        ('rubin', f'https://{RUBIN_HOST}/x', ''),
+        ('rubin', f'https://{RUBIN_HOST}:443/x', ''),
+        ('rubin', f'http://{RUBIN_HOST}/x', 'expected https'),
+        ('rubin', f'https://{RUBIN_HOST}.example.org/x', 'not sent to'),
+        ('rubin', 'https://notlsst.cloud/x', 'not sent to'),
+        ('rubin', f'https://{RUBIN_HOST}@example.org/x', 'not sent to example.org'),
+        ('rubin', f'https://{HSC_HOST}/x', 'not sent to'),
+        ('hsc', f'https://{HSC_HOST}/x', ''),
+        ('hsc', f'http://{HSC_HOST}/x', 'expected https'),
+        ('hsc', f'https://{RUBIN_HOST}/x', 'not sent to'),
+    ],
+)
+def test_the_environment_is_for_its_own_servers(service, address, message, monkeypatch):
+    """The file of a survey may be that of anybody, and name any server."""
+    source_class, _, argument, given, _, variables, _ = SERVICES[service]
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=message) if message else nullcontext():
+        source_class(server=address)._make_client()
+    # What is handed over may go to any server, if nobody can listen.
+    is_open = address.startswith('http:')
+    with pytest.raises(ValueError, match=message) if is_open else nullcontext():
+        source_class(server=address, **{argument: given})._make_client()
 
 
 @all_services

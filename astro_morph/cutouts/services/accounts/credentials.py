@@ -12,6 +12,9 @@ __all__ = ['Credentials']
 # The answer to a token that is valid, but not for this (https://www.rfc-editor.org/rfc/rfc6750).
 _NO_SCOPE = 'insufficient_scope'
 
+# This machine, to which secrets may go in plain text: there is no network between.
+_LOOPBACK = ('127.0.0.1', '::1', 'localhost')
+
 # Ports that an address need not name.
 _PORTS = {'http': 80, 'https': 443}
 
@@ -20,8 +23,9 @@ class Credentials:
     """
     What the user hands over to be let in by a service.
 
-    They are sent to the server of the service alone, not to where it redirects, and are in no
-    representation, copy on disk or pickle: a process that unpickles them reads its environment.
+    They are sent to the server of the service alone, encrypted, and not to where it redirects.
+    They are in no representation, copy on disk or pickle: a process that unpickles them reads its
+    environment. What is in the environment goes to one domain, whatever the file of a survey says.
 
     Parameters
     ----------
@@ -31,6 +35,8 @@ class Credentials:
         The argument of the source that has them, for messages.
     variables : sequence of str
         The environment variables: that of a token, or those of a name and a password.
+    domain : str
+        Whose servers what is in the environment is for.
 
     Raises
     ------
@@ -40,14 +46,15 @@ class Credentials:
     Examples
     --------
     >>> from astro_morph.cutouts.services.accounts.credentials import Credentials
-    >>> Credentials('gt-secret', 'token', ['RSP_TOKEN'])
+    >>> Credentials('gt-secret', 'token', ['RSP_TOKEN'], 'lsst.cloud')
     <Credentials: token>
     """
 
-    def __init__(self, given, argument, variables):
-        self._given, self._argument, self._variables = given, argument, tuple(variables)
+    def __init__(self, given, argument, variables, domain):
+        self._given, self._argument = given, argument
+        self._variables, self._domain = tuple(variables), domain
         is_text = _is_text(given) if len(self._variables) == 1 else _is_pair(given)
-        if not (given is None or is_text or hasattr(given, 'get')):
+        if not (given is None or is_text or _is_session(given)):
             expected = 'a token' if len(self._variables) == 1 else 'a name and a password'
             # Not the value, which may be a secret.
             msg = (
@@ -60,7 +67,7 @@ class Credentials:
         return f'<Credentials: {self._argument}>'
 
     def __reduce__(self):
-        return Credentials, (None, self._argument, self._variables)
+        return Credentials, (None, self._argument, self._variables, self._domain)
 
     def __copy__(self):
         return self
@@ -82,9 +89,11 @@ class Credentials:
         Raises
         ------
         ValueError
-            If nothing was handed over, and the environment has nothing.
+            If nothing was handed over, and the environment has nothing for this server; or if the
+            address is not encrypted.
         """
         server, owner = _server_of(address), self._make_session()
+        self._check(*server)
 
         def add_headers(request):
             if _server_of(request.url) == server:
@@ -99,7 +108,7 @@ class Credentials:
         import requests
 
         given = self._read_environment() if self._given is None else self._given
-        if hasattr(given, 'get'):
+        if _is_session(given):
             return given
         session = requests.Session()
         session.trust_env = False  # .netrc may have other credentials
@@ -108,6 +117,25 @@ class Credentials:
         else:
             session.auth = tuple(given)
         return session
+
+    def _check(self, scheme, host, port):
+        """Refuse a server that must not have the credentials."""
+        if host in _LOOPBACK:
+            return
+        if scheme != 'https':
+            msg = (
+                f'the address of {host} begins with {scheme}:, expected https: since others can read '
+                f'the {self._argument} on the way; change the address'
+            )
+            raise ValueError(msg)
+        if self._given is None and not f'.{host}'.endswith(f'.{self._domain}'):
+            msg = (
+                f'{" and ".join(self._variables)} of the environment is for {self._domain}, and is '
+                f'not sent to {host}; '
+                + for_caller(f'pass {self._argument}=', 'use Python, and pass it')
+                + ' if you trust that server'
+            )
+            raise ValueError(msg)
 
     def _read_environment(self):
         found = [os.environ.get(name, '').strip() for name in self._variables]
@@ -133,6 +161,10 @@ def _is_text(given):
 
 def _is_pair(given):
     return isinstance(given, (list, tuple)) and len(given) == 2 and all(map(_is_text, given))
+
+
+def _is_session(given):
+    return hasattr(given, 'prepare_request') or hasattr(given, 'credentials')
 
 
 def _headers_of(session, url):

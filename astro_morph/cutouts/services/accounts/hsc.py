@@ -32,8 +32,9 @@ class HscCutouts(RemoteSource):
 
     The service asks for an account, which everybody gets at https://hsc-release.mtk.nao.ac.jp. Hand
     over its name and password, or set ``SSP_PDR_USR`` and ``SSP_PDR_PWD`` in the environment. They
-    are sent to the service alone. No file, cache, log, representation or pickle has them: processes
-    to which a source is sent read their environment.
+    are sent to the service alone, those in the environment only to servers of mtk.nao.ac.jp. No
+    file, cache, log, representation or pickle has them: processes to which a source is sent read
+    their environment.
 
     Parameters
     ----------
@@ -74,7 +75,8 @@ class HscCutouts(RemoteSource):
                 f"{list(self.survey.bands)}, or filters such as 'NB0816'"
             )
             raise ValueError(msg)
-        self._credentials = Credentials(account, 'account', ['SSP_PDR_USR', 'SSP_PDR_PWD'])
+        variables = ['SSP_PDR_USR', 'SSP_PDR_PWD']
+        self._credentials = Credentials(account, 'account', variables, 'mtk.nao.ac.jp')
 
     @property
     def _address(self):

@@ -45,8 +45,9 @@ class RubinCutouts(RemoteSource):
 
     The platform asks for the data rights and a token of the user: create one with the scope
     ``read:image`` in its settings, and hand it over, or set ``RSP_TOKEN`` in the environment. It is
-    sent to the platform alone. No file, cache, log, representation or pickle has it: processes to
-    which a source is sent read their environment.
+    sent to the platform alone, that in the environment only to servers of lsst.cloud. No file,
+    cache, log, representation or pickle has it: processes to which a source is sent read their
+    environment.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ class RubinCutouts(RemoteSource):
                 f'{list(self.survey.bands)}; name these'
             )
             raise ValueError(msg)
-        self._credentials = Credentials(token, 'token', ['RSP_TOKEN'])
+        self._credentials = Credentials(token, 'token', ['RSP_TOKEN'], 'lsst.cloud')
 
     def _make_client(self):
         address, kind = self.survey.ids['rubin']
