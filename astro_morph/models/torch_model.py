@@ -16,7 +16,7 @@ from astro_morph.models.networks import MorphologyNetwork, classification_head
 from astro_morph.models.novelty import Novelty
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.stretch import PictureStretch, flux_stretch
-from astro_morph.models.weights import bundled_path
+from astro_morph.models.weights import bundled_path, holds_safetensors
 from astro_morph.models.weights.files import (
     is_safetensors,
     load_archive,
@@ -301,7 +301,7 @@ def _read(name):
         msg = f'there is no file {name!r}; check its name and folder'
         raise FileNotFoundError(msg)
     try:
-        if is_safetensors(name):
+        if holds_safetensors(name):
             weights, state = read_safetensors(name)
             state = {**state, 'weights': weights}
         else:

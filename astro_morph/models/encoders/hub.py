@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Load encoders that others publish as models of this package. No code in their files is run."""
 
+import contextlib
 import functools
 import os
 from pathlib import Path
@@ -18,13 +19,20 @@ from astro_morph.models.torch_model import (
     build_network,
     fill_network,
 )
-from astro_morph.models.weights.files import is_safetensors, load_archive, read_safetensors
+from astro_morph.models.weights import holds_safetensors
+from astro_morph.models.weights.files import load_archive, read_safetensors
 from astro_morph.utils.messages import in_one_line, naming_packages
 
 __all__ = ['load_encoder']
 
 CONFIG = 'config.json'
 WEIGHTS = ('model.safetensors', 'pytorch_model.bin')
+
+# Where checkpoints of trainings hold the weights.
+CHECKPOINT_KEYS = ('state_dict', 'model')
+
+# What PyTorch's wrappers of networks put before the names: torch.compile, DistributedDataParallel.
+WRAPPERS = ('_orig_mod.', 'module.')
 
 
 def load_encoder(name, *, device='cpu'):
@@ -34,10 +42,12 @@ def load_encoder(name, *, device='cpu'):
     Parameters
     ----------
     name : path-like
-        ``'hf-hub:owner/name'`` for a repository on huggingface.co, ``'local-dir:folder'`` for a
-        folder with the files of one, ``'timm:name'`` for weights of timm; a model file of this
-        package; or a file of weights by name, of a ResNet of torchvision, or of a network of timm
-        that the file is named for, as ``convnext_nano.pth``.
+        ``'hf-hub:owner/name'`` or ``'hf-hub:owner/name@revision'`` for a repository on
+        huggingface.co, ``'local-dir:folder'`` for a folder with the files of one, ``'timm:name'``
+        for weights of timm; a model file of this package; or a file of weights by name, of a ResNet
+        of torchvision, or of a network of timm that the file is named for, as
+        ``convnext_nano.pth``. A checkpoint may hold the weights as ``'state_dict'`` or ``'model'``,
+        and their names may begin with ``'module.'``.
     device : `torch.device`, default='cpu'
         Where the model runs.
 
@@ -50,7 +60,9 @@ def load_encoder(name, *, device='cpu'):
     Raises
     ------
     FileNotFoundError
-        If there is no such file or repository.
+        If there is no such file or folder.
+    OSError
+        If a repository cannot be fetched.
     ModuleNotFoundError
         If a package is not installed; the message names the command that installs it.
     ValueError
@@ -77,7 +89,10 @@ def _load_file(path, device):
     architecture = _architecture_of(weights) or TIMM + Path(path).name.split('.')[0]
     try:
         configuration = Configuration.of_weights(
-            architecture, _n_bands(weights), name=path, classifier=_last_layers(architecture)
+            architecture,
+            _n_bands(weights, architecture),
+            name=path,
+            classifier=tuple(f'{name}.' for name in _layers(architecture, 'classifier')),
         )
         return _build(configuration, weights, device)
     except (ModuleNotFoundError, ValueError) as error:
@@ -91,7 +106,8 @@ def _load_file(path, device):
 
 def _find(folder):
     """Return the paths of the configuration and the weights in a folder."""
-    folder = Path(folder)
+    # The shell has not done it: the path follows a colon.
+    folder = Path(folder).expanduser()
     if not folder.is_dir():
         msg = f'there is no folder {os.fspath(folder)!r}; check its name'
         raise FileNotFoundError(msg)
@@ -105,26 +121,35 @@ def _find(folder):
     return folder / CONFIG, found[0]
 
 
-def _download(repository):
+def _download(place):
     """Return the paths of the configuration and the weights of a repository, in a cache."""
     with naming_packages():
         import huggingface_hub as hub
+    repository, _, revision = place.partition('@')
     try:
-        config = hub.hf_hub_download(repository, CONFIG)
+        config = _fetch(hub, repository, CONFIG, revision)
         for name in WEIGHTS:
-            try:
-                return config, hub.hf_hub_download(repository, name)
-            except hub.errors.EntryNotFoundError:
-                continue
-    except (OSError, ValueError) as error:
-        # Also what has no name on the service, and what is not in the cache without a connection.
+            with contextlib.suppress(hub.errors.EntryNotFoundError):
+                return config, _fetch(hub, repository, name, revision)
+    # Of many types: versions of huggingface_hub use other packages for their requests.
+    except Exception as error:
         msg = (
-            f'{repository!r} cannot be fetched from huggingface.co: {in_one_line(error)}; check '
-            "its name and the connection, or download its files and pass 'local-dir:' and a folder"
+            f'{place!r} cannot be fetched from huggingface.co: {in_one_line(error)}; check its '
+            "name and the connection, or download its files and pass 'local-dir:' and a folder"
         )
         raise OSError(msg) from error
-    msg = f'the repository {repository!r} has none of {WEIGHTS}; pass one of an encoder of timm'
+    msg = f'the repository {place!r} has none of {WEIGHTS}; pass one of an encoder of timm'
     raise FileNotFoundError(msg)
+
+
+def _fetch(hub, repository, name, revision):
+    """Return the path of a file of a repository in the cache; download it if it is not there."""
+    file = {'repo_id': repository, 'filename': name, 'revision': revision or None}
+    with contextlib.suppress(hub.errors.LocalEntryNotFoundError):
+        return hub.hf_hub_download(**file, local_files_only=True)
+    # Without a connection, this fails at once, and the download after half a minute.
+    hub.get_hf_file_metadata(hub.hf_hub_url(**file))
+    return hub.hf_hub_download(**file)
 
 
 def _download_of_timm(name):
@@ -142,7 +167,7 @@ def _download_of_timm(name):
 def _read(path):
     """Read the weights in a file, or what else it holds."""
     try:
-        if is_safetensors(path):
+        if holds_safetensors(path):
             weights, metadata = read_safetensors(path)
             return None if 'spec' in metadata else weights
         content = load_archive(path)
@@ -155,7 +180,18 @@ def _read(path):
             'is damaged; name one that save or fit wrote, or weights of torchvision or timm'
         )
         raise ValueError(msg) from error
-    return content.get('state_dict', content) if isinstance(content, dict) else content
+    return _unwrap(content)
+
+
+def _unwrap(content):
+    """Return the weights in a checkpoint by the names that they have in the network."""
+    for key in CHECKPOINT_KEYS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    for prefix in WRAPPERS:
+        if _are_named(content) and all(name.startswith(prefix) for name in content):
+            content = {name.removeprefix(prefix): tensor for name, tensor in content.items()}
+    return content
 
 
 def _are_named(weights):
@@ -182,20 +218,21 @@ def _architecture_of(weights):
     return None
 
 
-def _last_layers(architecture):
-    """Return what the names of the layers after the features begin with."""
+def _layers(architecture, part):
+    """Return the names of the layers that take the bands ('first_conv') or follow the features."""
     if not architecture.startswith(TIMM):
-        return ('fc.',)
+        return {'first_conv': ['conv1'], 'classifier': ['fc']}[part]
     with naming_packages():
         import timm
     name = architecture.removeprefix(TIMM)
-    found = timm.get_pretrained_cfg_value(name, 'classifier') if timm.is_model(name) else None
-    return tuple(f'{layer}.' for layer in ([found] if isinstance(found, str) else found or []))
+    found = timm.get_pretrained_cfg_value(name, part) if timm.is_model(name) else None
+    return [found] if isinstance(found, str) else list(found or [])
 
 
-def _n_bands(weights):
+def _n_bands(weights, architecture):
     """Return the number of bands that the first filters take."""
-    return next((tensor.shape[1] for tensor in weights.values() if tensor.ndim == 4), 3)
+    first = (f'{name}.weight' for name in _layers(architecture, 'first_conv'))
+    return next((weights[name].shape[1] for name in first if name in weights), 3)
 
 
 def _build(configuration, weights, device):

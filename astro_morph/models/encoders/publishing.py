@@ -64,6 +64,8 @@ def write_hub_folder(model, folder, *, overwrite=False):
     ------
     FileExistsError
         If there is such a file and ``overwrite`` is false.
+    NotADirectoryError
+        If the folder is a file.
     ValueError
         If the model takes plain features.
     """
@@ -71,6 +73,9 @@ def write_hub_folder(model, folder, *, overwrite=False):
         msg = 'this encoder takes plain features, and timm has networks of images; save it'
         raise ValueError(msg)
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        msg = f'folder is {str(folder)!r}, which is a file; name a folder'
+        raise NotADirectoryError(msg)
     weights, config, card = (folder / name for name in (WEIGHTS[0], CONFIG, CARD))
     for path in (weights, config, card):
         check_new(path, overwrite=overwrite)

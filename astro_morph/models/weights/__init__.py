@@ -1,9 +1,9 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Find the models that come with the package."""
+"""Find the models that come with the package, and tell formats of files of weights."""
 
 from pathlib import Path
 
-__all__ = ['DEFAULT_ENCODER', 'bundled_names', 'bundled_path']
+__all__ = ['DEFAULT_ENCODER', 'bundled_names', 'bundled_path', 'holds_safetensors']
 
 #: The bundled encoder from which a fit starts by default.
 DEFAULT_ENCODER = 'sdss-moco-resnet18'
@@ -39,3 +39,10 @@ def bundled_path(name):
         msg = f'there is no bundled model {name!r}; pass one of {bundled_names()}'
         raise ValueError(msg)
     return FOLDER / f'{name}.pt'
+
+
+def holds_safetensors(path):
+    """Check whether a file is one of safetensors, whatever its name."""
+    with open(path, 'rb') as file:
+        # The length of the header in eight bytes, and the header, a dictionary in JSON.
+        return file.read(9)[8:] == b'{'

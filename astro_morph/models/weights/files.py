@@ -13,7 +13,7 @@ __all__ = ['is_safetensors', 'load_archive', 'read_safetensors', 'write_safetens
 
 
 def is_safetensors(path):
-    """Check whether the name of a file is that of safetensors."""
+    """Check whether the name of a file is that of safetensors, as it is to be written."""
     return Path(path).suffix.lower() == '.safetensors'
 
 
@@ -43,7 +43,9 @@ def load_archive(path):
     if sum(member.file_size for member in members) > os.path.getsize(path):
         msg = 'the archive is compressed'
         raise ValueError(msg)
-    return torch.load(path, map_location='cpu', weights_only=True)
+    # Given an open file, PyTorch does not read another format than this if the name ends so.
+    with open(path, 'rb') as file:
+        return torch.load(file, map_location='cpu', weights_only=True)
 
 
 def read_safetensors(path):

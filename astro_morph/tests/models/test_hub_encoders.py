@@ -3,7 +3,11 @@
 
 import dataclasses
 import json
+import os
+import socket
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -194,6 +198,38 @@ def test_weights_of_timm_on_disk_are_named_for_their_architecture(tmp_path):
         load_encoder(tmp_path / 'mine.pth')
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda weights: {'state_dict': weights, 'epoch': 3},
+        lambda weights: {'model': weights, 'optimizer': {'lr': 0.1}},
+        lambda weights: {f'module.{name}': tensor for name, tensor in weights.items()},
+        lambda weights: {'model': {f'module.{n}': tensor for n, tensor in weights.items()}},
+        lambda weights: {f'_orig_mod.{name}': tensor for name, tensor in weights.items()},
+    ],
+)
+def test_weights_in_a_checkpoint(tmp_path, wrap):
+    with torch.random.fork_rng():
+        network = timm.create_model('test_convnext', num_classes=0).eval()
+    torch.save(wrap(network.state_dict()), tmp_path / 'test_convnext.pth')
+    encoder = load_encoder(tmp_path / 'test_convnext.pth').network.encoder
+    images = random_images(1, 3, 64, 64)
+    torch.testing.assert_close(encoder(images), network(images))
+
+
+def test_format_of_a_file_is_told_by_its_content(tmp_path, convnext):
+    network = timm.create_model('test_convnext', num_classes=0)
+    for made, named in (('a.safetensors', 'test_convnext.pt'), ('a.pt', 'a.safetensors')):
+        write(network.state_dict(), tmp_path / made)
+        (tmp_path / made).rename(tmp_path / 'test_convnext.any')
+        encoder = load_encoder(tmp_path / 'test_convnext.any').network.encoder
+        torch.testing.assert_close(encoder.network.state_dict(), network.state_dict())
+        load_encoder(convnext).save(tmp_path / made)
+        (tmp_path / made).rename(tmp_path / named)
+        assert TorchModel.load(tmp_path / named).spec.architecture == 'timm:test_convnext'
+
+
 def write(weights, path):
     if path.suffix == '.safetensors':
         from safetensors.torch import save_file
@@ -272,6 +308,11 @@ class TestToHub:
         with pytest.raises(FileExistsError, match=r'model\.safetensors'):
             encoder.to_hub(tmp_path)
         encoder.to_hub(tmp_path, overwrite=True)
+
+    def test_a_file_is_no_folder(self, tmp_path, convnext):
+        (tmp_path / 'mine').touch()
+        with pytest.raises(NotADirectoryError, match=r'mine.*which is a file; name a folder'):
+            MorphologyEncoder.from_pretrained(convnext).to_hub(tmp_path / 'mine')
 
     def test_plain_features_are_refused(self, tmp_path):
         encoder = MorphologyEncoder(verbose=0).fit(np.random.default_rng(0).normal(size=(9, 3)))
@@ -395,6 +436,54 @@ def test_folder_without_files(tmp_path):
         load_encoder(f'local-dir:{tmp_path / "none"}')
     with pytest.raises(FileNotFoundError, match=r'lacks config\.json'):
         load_encoder(f'local-dir:{tmp_path}')
+
+
+def test_folder_in_the_home_folder(convnext, monkeypatch):
+    home, folder = os.path.split(convnext.removeprefix('local-dir:'))
+    monkeypatch.setenv('HOME', home)
+    monkeypatch.setenv('USERPROFILE', home)
+    assert load_encoder(f'local-dir:~/{folder}').spec == load_encoder(convnext).spec
+
+
+class TestHub:
+    """Repositories of huggingface.co, without a connection to it."""
+
+    @pytest.fixture
+    def hub(self, tmp_path, monkeypatch):
+        hub = pytest.importorskip('huggingface_hub')
+        monkeypatch.setattr(hub.constants, 'HF_HUB_CACHE', str(tmp_path))
+        monkeypatch.setattr(time, 'sleep', lambda _: pytest.fail('it tries again'))
+        return hub
+
+    @pytest.mark.parametrize(
+        ('name', 'revision'), [('owner/convnext', None), ('owner/convnext@v2', 'v2')]
+    )
+    @pytest.mark.parametrize('is_cached', [True, False])
+    def test_files_are_fetched_once(self, hub, convnext, monkeypatch, name, revision, is_cached):
+        folder, asked = Path(convnext.removeprefix('local-dir:')), []
+
+        def download(repo_id, filename, *, revision, local_files_only=False):
+            asked.append((repo_id, filename, revision, local_files_only))
+            if local_files_only > is_cached:
+                raise hub.errors.LocalEntryNotFoundError(filename)
+            return folder / filename
+
+        monkeypatch.setattr(hub, 'hf_hub_download', download)
+        monkeypatch.setattr(hub, 'get_hf_file_metadata', lambda url: None)
+        model = load_encoder(f'hf-hub:{name}')
+        assert model.spec.architecture == 'timm:test_convnext'
+        assert {(repository, version) for repository, _, version, _ in asked} == {
+            ('owner/convnext', revision)
+        }
+        assert len(asked) == 2 if is_cached else 4
+
+    def test_without_a_connection_it_fails_at_once(self, hub, monkeypatch):
+        with socket.create_server(('127.0.0.1', 0)) as closed:
+            port = closed.getsockname()[1]
+        address = f'http://127.0.0.1:{port}/' + '{repo_id}/{revision}/{filename}'
+        monkeypatch.setattr(hub.constants, 'HUGGINGFACE_CO_URL_TEMPLATE', address)
+        with pytest.raises(OSError, match=r"'owner/name@v2' cannot be fetched .* pass 'loc"):
+            load_encoder('hf-hub:owner/name@v2')
 
 
 @pytest.mark.parametrize('value', [True, 'avg', 64, [1, 2, 3, 4], None])
