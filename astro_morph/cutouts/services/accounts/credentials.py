@@ -124,8 +124,8 @@ class Credentials:
             return
         if scheme != 'https':
             msg = (
-                f'the address of {host} begins with {scheme}:, expected https: since others can read '
-                f'the {self._argument} on the way; change the address'
+                f'the address of {host} begins with {scheme}:, expected https:, because others can '
+                f'read the {self._argument} on the way; change the address'
             )
             raise ValueError(msg)
         if self._given is None and not f'.{host}'.endswith(f'.{self._domain}'):
