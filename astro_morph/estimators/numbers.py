@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Methods that all fitted models of numbers share: predict, predict_interval, score, evaluate."""
 
+import astropy.units as u
 import numpy as np
 
 from astro_morph.estimators.predictor import Predictor
@@ -102,18 +103,27 @@ class NumberPredictor(Predictor):
         Returns
         -------
         r2 : float
-            1 for perfect predictions, 0 for the mean; the mean over several numbers.
+            1 for perfect predictions, 0 for the mean; the mean over several numbers that are known.
+
+        Raises
+        ------
+        ValueError
+            If no row has both a number and an image.
         """
         from sklearn.metrics import r2_score
 
+        from astro_morph.evaluation.numbers import check_any_known
+
         true, predicted = self._true_numbers(X, y), self.predict(X).reshape(len(X), -1)
         is_known = np.isfinite(true) & np.isfinite(predicted)
+        check_any_known(is_known)
         weights = np.zeros(len(true))
         rows = np.flatnonzero(is_known.any(axis=1))
         weights[rows] = weights_of(sample_weight, X, rows)
         scores = [
             r2_score(true[known, k], predicted[known, k], sample_weight=weights[known])
             for k, known in enumerate(is_known.T)
+            if known.any()
         ]
         return float(np.mean(scores))
 
@@ -161,12 +171,20 @@ class NumberPredictor(Predictor):
         if set(table.colnames) == set(self.model_.spec.classes):
             table = table[[*self.model_.spec.classes]]
         columns = zip(table.itercols(), self.units_, strict=True)
-        return np.column_stack(
-            [
-                np.array(column if unit is None or column.unit is None else column.to(unit))
-                for column, unit in columns
-            ]
+        return np.column_stack([_in_unit(column, unit) for column, unit in columns])
+
+
+def _in_unit(column, unit):
+    """Return the values of a column in a unit; numbers without a unit stay as they are."""
+    if unit is None or column.unit is None:
+        return np.array(column)
+    if not column.unit.is_equivalent(unit):
+        msg = (
+            f'the numbers {column.name!r} have the unit {str(column.unit)!r}, the model predicts '
+            f'them in {str(unit)!r}; pass the same quantity'
         )
+        raise u.UnitConversionError(msg)
+    return np.array(column.to(unit))
 
 
 def _squeeze(numbers):

@@ -77,7 +77,8 @@ class MorphologyRegressor(Learner, NumberPredictor, RegressorMixin, BaseEstimato
     >>> from astro_morph import MorphologyRegressor
     >>> from astro_morph.simulation import SimulatedSurvey
     >>> survey = SimulatedSurvey(n_galaxies=60, random_state=0)
-    >>> regressor = MorphologyRegressor('axis_ratio', survey, verbose=0).fit(survey.catalogue)
+    >>> regressor = MorphologyRegressor('axis_ratio', survey, size=32, verbose=0)
+    >>> regressor = regressor.fit(survey.catalogue)
     >>> low, high = regressor.predict_interval(survey.catalogue)
     >>> bool((low < high).all())
     True
@@ -135,7 +136,7 @@ class MorphologyRegressor(Learner, NumberPredictor, RegressorMixin, BaseEstimato
             The numbers; masked and infinite ones are not known. If None, those of the columns
             ``target``.
         sample_weight : array_like, shape (n,), default=None
-            Weight of each row; equal weights if None.
+            Weight of each row, at least 0; equal weights if None.
         validation : array_like of bool, shape (n,), default=None
             Rows whose numbers are not learnt, but used for the intervals and, when fine-tuning, to
             select the epoch whose weights are kept. If None, some are held out for a part of the
@@ -149,8 +150,8 @@ class MorphologyRegressor(Learner, NumberPredictor, RegressorMixin, BaseEstimato
         Raises
         ------
         ValueError
-            If there are no numbers in two rows, or no images; or if the rows to validate on leave
-            none to learn from.
+            If there are no numbers in two rows, or no images; if a weight is negative; or if the
+            rows to validate on leave none to learn from.
         """
         self._validate_params()
         if not holds_images(X):
@@ -158,8 +159,11 @@ class MorphologyRegressor(Learner, NumberPredictor, RegressorMixin, BaseEstimato
         numbers = numbers_of(X, y, self.target)
         values = np.column_stack([*numbers.itercols()])
         is_labelled = np.isfinite(values).any(axis=1)
-        # Numbers that can't be learnt are refused before hours go into images and pretraining.
+        # What can't be learnt is refused before hours go into images and pretraining.
         _refuse_few(is_labelled, numbers.colnames)
+        rows = np.flatnonzero(is_labelled)
+        weights_of(sample_weight, X, rows)
+        _held_out(validation_of(validation, len(X), rows))
         images = None
         if holds_images(X):
             images = fetch_and_clean(self, X)

@@ -356,7 +356,9 @@ class Evaluation:
     def __str__(self):
         lines = [self._count()]
         for table in self._tables():
-            lines += ['', *table.pformat(align='<' if 'figure' in table.colnames else None)]
+            align = '<' if 'figure' in table.colnames else None
+            # All columns, also where the output is no terminal.
+            lines += ['', *table.pformat(align=align, max_lines=-1, max_width=-1)]
         return '\n'.join(lines)
 
     def _repr_html_(self):

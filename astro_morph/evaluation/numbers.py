@@ -6,7 +6,7 @@ from astropy.stats import mad_std
 from astropy.table import Column, Table
 from sklearn.metrics import r2_score
 
-__all__ = ['compare_numbers']
+__all__ = ['check_any_known', 'compare_numbers']
 
 # Errors beyond this many NMAD are outliers, as usual for photometric redshifts.
 OUTLIER = 5
@@ -54,12 +54,7 @@ def compare_numbers(names, true, predicted, intervals, *, units=None):
     bulge   3  0.5        1
     """
     is_known = np.isfinite(true) & np.isfinite(predicted)
-    if not is_known.any():
-        msg = (
-            'no galaxy has both a known number and a prediction; annotate X to see why, in the '
-            'column morph_status'
-        )
-        raise ValueError(msg)
+    check_any_known(is_known)
     low, high = intervals
     rows = [
         _compare(*(values[known, k] for values in (true, predicted, low, high)))
@@ -71,6 +66,28 @@ def compare_numbers(names, true, predicted, intervals, *, units=None):
     for column in table.columns[3:].values():
         column.format = '.3g'
     return table
+
+
+def check_any_known(is_known):
+    """
+    Check that there is anything to compare.
+
+    Parameters
+    ----------
+    is_known : ndarray of bool
+        Whether both a true and a predicted number are known.
+
+    Raises
+    ------
+    ValueError
+        If none are.
+    """
+    if not is_known.any():
+        msg = (
+            'no galaxy has both a known number and a prediction; check that the true numbers are '
+            'not all masked, and annotate X to see in the column morph_status who has no image'
+        )
+        raise ValueError(msg)
 
 
 def _compare(true, predicted, low, high):

@@ -20,6 +20,10 @@ __all__ = ['encode_labels', 'labels_of', 'numbers_of', 'validation_of', 'weights
 # this, a user may well be at the first label of each class.
 FEW_LABELS = 20
 
+# The squares of ten thousand millions of larger numbers overflow, and those of numbers below its
+# inverse are zero.
+LARGEST_NUMBER = 1e145
+
 
 def has_labels(X, label_column):
     """Return whether X is a table, or has one, with the column of labels."""
@@ -142,7 +146,21 @@ def numbers_of(X, y, target):
         raise ValueError(msg)
     values = read_numbers(table, names, 'target')
     values = np.where(np.isfinite(values), values, np.nan)
+    _refuse_extremes(values, names)
     return Table(values, names=names, units=[getattr(table[name], 'unit', None) for name in names])
+
+
+def _refuse_extremes(values, names):
+    """Raise a ValueError if double precision cannot hold the squares of a column's numbers."""
+    largest = np.max(np.abs(values), axis=0, where=np.isfinite(values), initial=0)
+    for name, number in zip(names, largest, strict=True):
+        if number > LARGEST_NUMBER or 0 < number < 1 / LARGEST_NUMBER:
+            msg = (
+                f'the numbers {name!r} go up to {number:.2g}, expected between '
+                f'{1 / LARGEST_NUMBER:g} and {LARGEST_NUMBER:g}, since their squares are summed; '
+                'change the unit, or mask what is not measured'
+            )
+            raise ValueError(msg)
 
 
 def _as_columns(y, names):
@@ -190,7 +208,8 @@ def validation_of(validation, n, rows):
     """
     if validation is None:
         return None
-    validation = np.asarray(validation)
+    # A comparison with a masked column is masked there.
+    validation = np.ma.filled(np.ma.asarray(validation), False)
     if validation.dtype != bool or validation.shape != (n,):
         msg = (
             f'validation must be an array of {n} bool, one a row of X, got {validation.dtype} of '
@@ -221,7 +240,7 @@ def weights_of(sample_weight, X, rows):
     Raises
     ------
     ValueError
-        If there are not n weights, or that of a labelled row is masked or not finite.
+        If there are not n weights, or that of a labelled row is masked, not finite or negative.
     """
     if sample_weight is None:
         return np.ones(len(rows))
@@ -233,6 +252,13 @@ def weights_of(sample_weight, X, rows):
         msg = (
             f'sample_weight has the shape {weights.shape}, expected ({len(X)},); pass one weight '
             'a row'
+        )
+        raise ValueError(msg)
+    n_negative = np.sum(weights[rows] < 0)
+    if n_negative:
+        msg = (
+            f'sample_weight is negative in {n_negative} of {len(rows)} rows with a label, expected '
+            'weights of at least 0; pass 0 for rows that are not to count'
         )
         raise ValueError(msg)
     return _check_sample_weight(weights[rows], rows)

@@ -70,7 +70,8 @@ class Numbers:
         self.n_outputs = 2 * len(self.names)
         self.mean = np.nanmean(values, axis=0)
         std = np.nanstd(values, axis=0)
-        self.std = np.where(std > 0, std, 1.0)
+        # Equal numbers are predicted as they are, whatever the outputs.
+        self.std = np.where(std > 0, std, np.finfo(float).tiny)
 
     def standardised(self, values):
         """Return numbers in standard deviations from the mean."""

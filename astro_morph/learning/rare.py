@@ -33,6 +33,11 @@ def add_weak_negatives(labels, is_labelled):
     weight : ndarray, shape (n,)
         Their weights.
 
+    Raises
+    ------
+    ValueError
+        If no label names a kind, or one differs from ``'other'`` by capitals only.
+
     Examples
     --------
     >>> import numpy as np
@@ -43,8 +48,26 @@ def add_weak_negatives(labels, is_labelled):
     (['ring', 'other', 'other', 'other', 'other', 'other'], [1.0, 1.0, 0.25, 0.25, 0.25, 0.25])
     """
     labels = np.where(is_labelled, np.asarray(labels).astype(str), OTHER)
+    _refuse_unclear(np.unique(labels[is_labelled]).tolist())
     n_examples = np.sum(labels != OTHER)
     return labels, np.where(is_labelled, 1.0, n_examples / max(1, np.sum(~is_labelled)))
+
+
+def _refuse_unclear(kinds):
+    """Raise a ValueError if no label names a kind, or one is spelt almost as ``'other'``."""
+    nearly = [kind for kind in kinds if kind != OTHER == kind.strip().casefold()]
+    if nearly:
+        msg = (
+            f'the labels hold {nearly[0]!r}, and {as_written("strategy", "rare")} calls galaxies '
+            f'of no kind {OTHER!r}; write {OTHER!r} if it means the same, or another name'
+        )
+        raise ValueError(msg)
+    if {*kinds} <= {OTHER}:
+        msg = (
+            f'the labels hold the classes {kinds}, expected examples of the kind to search for; '
+            f'label five or more, {OTHER!r} is for galaxies of no kind'
+        )
+        raise ValueError(msg)
 
 
 def find_positive(positive, classes):

@@ -141,9 +141,7 @@ def prediction_sets(probabilities, held_out, *, coverage=0.9):
     array([[ True,  True, False],
            [ True, False, False]])
     """
-    if not 0 < coverage < 1:
-        msg = f'coverage must be between 0 and 1, got {coverage}'
-        raise ValueError(msg)
+    _check_coverage(coverage)
     if len(held_out) == 0:
         msg = (
             'the model has no scores of galaxies held out, from which the sets are computed; fit '
@@ -244,14 +242,19 @@ def interval_factors(held_out, *, coverage=0.9):
     >>> interval_factors(np.arange(-9, 11), coverage=0.8)
     (-8.0, 9.0)
     """
-    if not 0 < coverage < 1:
-        msg = f'coverage must be between 0 and 1, got {coverage}'
-        raise ValueError(msg)
+    _check_coverage(coverage)
     held_out = np.sort(np.asarray(held_out, float))
     rank = int(np.ceil((len(held_out) + 1) * (1 + coverage) / 2))
     if rank > len(held_out):
         return -np.inf, np.inf
     return float(held_out[-rank]), float(held_out[rank - 1])
+
+
+def _check_coverage(coverage):
+    is_number = np.ndim(coverage) == 0 and np.asarray(coverage).dtype.kind in 'iufb'
+    if not is_number or not 0 < coverage < 1:
+        msg = f'coverage must be between 0 and 1, got {coverage!r}; pass a number such as 0.9'
+        raise ValueError(msg)
 
 
 def reliability(confidence, is_right, *, n_bins=N_BINS):

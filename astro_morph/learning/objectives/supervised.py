@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Supervised training: encoder and head learn classes or numbers together."""
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -48,7 +50,9 @@ def number_loss(outputs, target):
     log-likelihood of a Laplace distribution for its scale :math:`b`:
     :math:`H(y - \mu) + \ln b + |y - \mu| / b`. The scale does not change the gradient of the
     prediction: otherwise numbers that are badly predicted at first would hardly be learnt
-    (Seitzer et al. 2022, arXiv:2203.09168).
+    (Seitzer et al. 2022, arXiv:2203.09168). Beyond :math:`e` scales, :math:`|y - \mu| / b` is
+    replaced by its tangent in :math:`\ln b`: a scale that is much too small has a bounded gradient
+    then. Without it, a training on equal numbers diverges.
 
     Parameters
     ----------
@@ -70,7 +74,9 @@ def number_loss(outputs, target):
     target = torch.where(is_known, target, predicted.detach())
     errors = (target - predicted).detach().abs()
     losses = functional.huber_loss(predicted, target, reduction='none')
-    losses = losses + log_scale + errors * (-log_scale).exp()
+    log_ratio = errors.log() - log_scale
+    beyond = (log_ratio - 1).clamp(min=0)
+    losses = losses + log_scale + log_ratio.clamp(max=1).exp() + math.e * beyond
     n_known = is_known.sum(1).clamp(min=1)
     is_right = (errors < RIGHT_WITHIN) & is_known
     accuracy = is_right.sum() / is_known.sum().clamp(min=1)

@@ -270,6 +270,22 @@ class TestSwapOfTheBackbone:
         assert max(rates) == pytest.approx(0.3)
 
 
+def test_cluster_annotates_as_one_process_does(names, tmp_path):
+    lsdb = pytest.importorskip('lsdb', exc_type=ImportError)
+    from astro_morph.prediction.lsdb import annotate
+
+    survey = SimulatedSurvey(n_galaxies=8, kinds=['edge_on', 'round'], random_state=0)
+    classifier = make(names['convnext'], source=survey, size=32).fit(survey.catalogue)
+    classifier.save(tmp_path / 'model.pt')
+    positions = survey.catalogue['ra', 'dec']
+    annotated = annotate(lsdb.from_astropy(positions), tmp_path / 'model.pt', source=survey)
+    came = annotated.compute(progress_bar=False).sort_values('ra')
+    expected = classifier.annotate(positions)
+    expected.sort('ra')
+    assert came['morph_class'].tolist() == expected['morph_class'].tolist()
+    np.testing.assert_allclose(came['morph_p_round'], expected['morph_p_round'], atol=1e-4)
+
+
 def has_momentum(part):
     return isinstance(part, nn.BatchNorm2d)
 

@@ -8,7 +8,8 @@ import pytest
 from astropy.table import MaskedColumn, QTable, Table
 from astropy.utils.exceptions import AstropyUserWarning
 
-from astro_morph import MorphologyRegressor
+from astro_morph import MorphologyRegressor, OnnxRegressor
+from astro_morph.estimators import regressor as regressor_module
 from astro_morph.learning import strategies
 from astro_morph.tests.helpers import make_blobs
 
@@ -96,7 +97,7 @@ class TestIntervals:
         with pytest.raises(ValueError, match='no scores of galaxies held out'):
             regressor.predict_interval(X)
 
-    @pytest.mark.parametrize('coverage', [0, 1, -1, 1.5])
+    @pytest.mark.parametrize('coverage', [0, 1, -1, 1.5, np.nan, 'a', None, [0.5, 0.9]])
     def test_coverage_is_between_zero_and_one(self, coverage):
         X, y = make_numbers(40)
         with pytest.raises(ValueError, match='coverage must be between 0 and 1'):
@@ -168,15 +169,68 @@ class TestNumbers:
             (np.full(40, 'a'), {}, 'expected numbers'),
             (np.full(40, np.nan), {}, 'numbers in 0 samples, expected at least 2'),
             (Y, {'validation': np.ones(40, bool)}, 'validation holds out 40 of 40'),
+            (Y, {'validation': np.zeros(40, bool)}, 'validation holds out 0 of 40'),
+            (Y, {'validation': np.arange(40) % 2}, 'must be an array of 40 bool'),
             (Y, {'sample_weight': np.arange(40) == 3}, 'numbers in 1 sample with a weight'),
+            (Y, {'sample_weight': np.arange(40) - 2}, 'sample_weight is negative in 2 of 40 rows'),
+            (1e300 * Y, {}, "the numbers 'number' go up to 2.9e.301, expected between"),
+            (1e-300 * Y, {}, 'change the unit, or mask what is not measured'),
         ],
     )
     def test_wrong_ones_are_refused(self, y, options, message):
         with pytest.raises(ValueError, match=message):
             make().fit(X, y, **options)
 
+    def test_masked_rows_are_not_validated_on(self):
+        validation = np.ma.array(np.arange(40) < 20, mask=np.arange(40) >= 15)
+        came = make().fit(X, Y, validation=validation)
+        expected = make().fit(X, Y, validation=np.arange(40) < 15)
+        np.testing.assert_array_equal(came.predict(X), expected.predict(X))
+
+    @pytest.mark.parametrize(
+        ('y', 'message'),
+        [
+            (np.full(40, np.nan), 'no galaxy has both a known number and a prediction; check that'),
+            (Y * u.mag, "the numbers 'number' have the unit 'mag', the model predicts .* 'kpc'"),
+            (1e200 * Y * u.kpc, "the numbers 'number' go up to"),
+        ],
+    )
+    def test_true_ones_that_cannot_be_compared_are_refused(self, y, message):
+        regressor = make().fit(X, Y * u.kpc)
+        for compare in (regressor.score, regressor.evaluate):
+            with pytest.raises(ValueError, match=message):
+                compare(X, y)
+
+    def test_score_is_that_of_the_known_ones(self):
+        regressor = make().fit(X, np.column_stack([Y, -Y]))
+        one_unknown = np.column_stack([Y, np.full(40, np.nan)])
+        assert regressor.score(X, one_unknown) == pytest.approx(make().fit(X, Y).score(X, Y))
+
+    def test_equal_ones_are_predicted_as_they_are(self):
+        regressor = make().fit(X, np.full(40, 5.0))
+        np.testing.assert_array_equal(regressor.predict(X), 5)
+        np.testing.assert_array_equal(regressor.predict_interval(X, 0.5), 5)
+
 
 class TestImages:
+    def test_rows_are_checked_before_images_are_fetched(self, blobs, monkeypatch):
+        monkeypatch.setattr(regressor_module, 'fetch_and_clean', lambda *_: pytest.fail('fetched'))
+        for options, message in (
+            ({'validation': np.zeros(24, bool)}, 'validation holds out 0'),
+            ({'sample_weight': -np.ones(24)}, 'sample_weight is negative'),
+        ):
+            with pytest.raises(ValueError, match=message):
+                make('radius').fit(blobs, **options)
+
+    def test_equal_numbers_do_not_spoil_the_training(self, blobs):
+        table = blobs.table.copy()
+        table['same'] = 5.0
+        cutouts = blobs.replace(table=table)
+        options = {'strategy': 'fine-tune', 'epochs': 3, 'batch_size': 8}
+        regressor = make(['radius', 'same'], **options).fit(cutouts)
+        np.testing.assert_array_equal(regressor.predict(cutouts)[:, 1], 5)
+        assert regressor.history_[-1]['loss'] < 100
+
     def test_columns_are_learnt_and_loaded_again(self, blobs, tmp_path):
         regressor = make(['elongation', 'radius']).fit(blobs)
         assert regressor.score(blobs) > 0.8
@@ -202,6 +256,11 @@ class TestImages:
         cost = regressor.to_onnx(tmp_path / 'numbers.onnx', blobs, precision='float16')
         assert 'a number changes by' in str(cost)
         assert 'standard deviations at most' in str(cost)
+        # Of both numbers, though their units differ.
+        light = OnnxRegressor(tmp_path / 'numbers.onnx', verbose=0)
+        change = np.abs(light.predict(blobs) - regressor.predict(blobs))
+        std = [number['std'] for number in regressor.model_.spec.numbers.values()]
+        assert cost.largest_change == pytest.approx((change / std).max(), rel=0.01)
 
     @pytest.mark.parametrize(('rate', 'is_frozen'), [(100.0, True), (0.06, None)])
     def test_auto_keeps_the_better_one(self, blobs, monkeypatch, rate, is_frozen):

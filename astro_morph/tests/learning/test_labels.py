@@ -167,6 +167,17 @@ class TestClasses:
             labels_of(FEATURES, np.resize(TRUTH, shape), 'morphology')
 
 
+TREE = {'edge_on': {'answers': {'yes': 'n_yes', 'no': 'n_no'}}}
+
+
+@pytest.mark.parametrize(
+    ('estimator', 'y'), [(make(), TRUTH), (MorphologyVotes(TREE, verbose=0), np.full((N, 2), 3))]
+)
+def test_negative_weights_are_refused(estimator, y):
+    with pytest.raises(ValueError, match='sample_weight is negative in 2 of 40 rows with a label'):
+        estimator.fit(FEATURES, y, sample_weight=np.arange(N) - 2)
+
+
 class TestUnknownLabels:
     CLASSES = ('edge_on', 'spiral')
 

@@ -152,6 +152,18 @@ def test_unclear_class_is_refused(positive, classes):
         find_positive(positive, classes)
 
 
-def test_examples_are_needed(features):
-    with pytest.raises(ValueError, match='class'):
-        MorphologyClassifier(strategy='rare', verbose=0).fit(features, np.ma.masked_all(N, '<U5'))
+@pytest.mark.parametrize(
+    ('kinds', 'message'),
+    [
+        ([], r'the labels hold the classes \[\], expected examples of the kind'),
+        (['other'], r"hold the classes \['other'\], expected examples of the kind to search for"),
+        (['Other'], "hold 'Other', and strategy='rare' calls galaxies of no kind 'other'; write"),
+        (['ring', 'OTHER'], "the labels hold 'OTHER'"),
+    ],
+)
+def test_examples_of_a_kind_are_needed(features, kinds, message):
+    labels = np.ma.masked_all(N, '<U5')
+    for row, kind in enumerate(kinds):
+        labels[5 * row : 5 * row + 5] = kind
+    with pytest.raises(ValueError, match=message):
+        MorphologyClassifier(strategy='rare', verbose=0).fit(features, labels)
