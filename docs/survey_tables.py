@@ -48,6 +48,9 @@ def services_of(survey):
         names.append('Hips2Fits')
     if survey.name == 'sdss-dr9':
         names.append('SdssFrames')
+    if survey.service == 'EuclidMosaics':
+        # The list of images has those of other telescopes too, on the same grid.
+        names.remove('SiaImages')
     return list(dict.fromkeys(names))
 
 
@@ -100,7 +103,7 @@ def _range(angles):
 
 def _linear(survey):
     """Return in which services a survey is not linear in flux."""
-    odd = {service: bands for service, bands in survey.nonlinear.items() if bands}
+    odd = survey.nonlinear
     if not odd:
         return 'yes'
     if all(set(bands) == set(survey.bands) for bands in odd.values()):

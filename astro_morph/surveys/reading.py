@@ -125,7 +125,8 @@ def _build(path, values):
     bands, depth = values['bands'], values.pop('depth', None)
     values.setdefault('title', values['name'])
     values.setdefault('rgb', (bands[-1], bands[len(bands) // 2], bands[0]))
-    values['nonlinear'] = {values['service']: values.pop('nonlinear', ())}
+    if 'nonlinear' in values:
+        values['nonlinear'] = {values['service']: values['nonlinear']}
     if depth is not None:
         if 'psf_fwhm' not in values:
             msg = f'{path}: depth needs psf_fwhm, of the same bands; add it'
@@ -181,7 +182,9 @@ def _number(value, bands):
 
 def _each_band(value, bands):
     _check(isinstance(value, list) and len(value) == len(bands))
-    return np.array([_number(of_band, bands) for of_band in value])
+    numbers = np.array([_number(of_band, bands) for of_band in value])
+    _check(not np.any(np.isinf(numbers)))
+    return numbers
 
 
 def _all_or_each_band(value, bands):

@@ -53,6 +53,7 @@ def test_three_lines_are_enough(write):
     assert (survey.bands, survey.rgb) == (('g', 'r', 'i'), ('i', 'r', 'g'))
     assert survey.pixel_scale == 0.2 * u.arcsec
     assert survey.zero_point is survey.psf_fwhm is survey.sky_noise is survey.hips_color is None
+    assert survey.nonlinear == survey.hips == survey.ids == {}
     assert survey.covers(SkyCoord(1, 2, unit='deg'))
 
 
@@ -127,6 +128,7 @@ def test_unit_takes_the_place_of_the_zero_point(write):
         ('psf_fwhm', '[0.9, 0.8]', '[0.9, 0.8]', 'a number of arcsec above 0 a band'),
         ('psf_fwhm', '[0.9, 0.8, 0]', '[0.9, 0.8, 0]', 'a number of arcsec above 0 a band'),
         ('depth', "['deep', 2, 3]", "['deep', 2, 3]", 'an AB magnitude a band'),
+        ('depth', '[25, 24, inf]', '[25, 24, inf]', 'an AB magnitude a band'),
         ('rgb', "['i', 'g']", "['i', 'g']", 'three of the bands'),
         ('rgb', "['z', 'r', 'g']", "['z', 'r', 'g']", 'three of the bands'),
         ('rgb', "'irg'", "'irg'", 'three of the bands'),

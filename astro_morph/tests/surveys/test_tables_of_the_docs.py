@@ -52,5 +52,15 @@ def test_each_service_has_a_row_and_a_survey(tables):
     names = [row[0].partition('`:')[0].rpartition('.')[2] for row in rows]
     assert set(names) == set(cutouts.inputs.find_services()) >= {'Hips2Fits', 'SiaImages'}
     assert all(row[-1] for row in rows)
-    of_sdss = tables['services_of'](SURVEYS['sdss-dr9'])
-    assert of_sdss == ['Hips2Fits', 'SkyView', 'SdssFrames']
+
+
+@pytest.mark.parametrize(
+    ('name', 'services'),
+    [
+        ('sdss-dr9', ['Hips2Fits', 'SkyView', 'SdssFrames']),
+        ('euclid-q1', ['EuclidMosaics', 'EsaEuclid']),
+        ('allwise', ['SiaImages', 'SkyView', 'Hips2Fits']),
+    ],
+)
+def test_default_service_is_the_first(tables, name, services):
+    assert tables['services_of'](SURVEYS[name]) == services
