@@ -137,11 +137,10 @@ def _as_image_error(error):
     """Return the `NetworkImageError` that is, or caused, an error; others unchanged."""
     cause = error
     while cause is not None:
-        code, text = getattr(cause, 'status', None), str(cause) or repr(cause)
+        code, text = _code_of(cause), str(cause) or repr(cause)
         if isinstance(cause, TimeoutError):
             return NetworkImageError('timeout', text)
-        # An answer of a web server, in aiohttp and in most clients of object storage.
-        if isinstance(code, int) and code >= 400 and code != 404:
+        if code is not None and code >= 300 and code != 404:
             may_pass = code == 429 or code >= 500
             return NetworkImageError(f'http_{code}', text, is_network=may_pass)
         if isinstance(cause, _broken_connections()):
@@ -149,6 +148,14 @@ def _as_image_error(error):
         # fsspec finds no file for any of these.
         cause = cause.__cause__
     return error
+
+
+def _code_of(error):
+    """Return the code of the answer of a web server, None if it is not known."""
+    # Of redirections that lead nowhere, aiohttp tells only the history.
+    answers = (error, *reversed(getattr(error, 'history', None) or ()))
+    codes = [getattr(answer, 'status', None) for answer in answers]
+    return next((code for code in codes if isinstance(code, int) and code), None)
 
 
 @functools.cache

@@ -18,6 +18,8 @@ from urllib3.connection import HTTPConnection
 from astro_morph import conf, surveys
 from astro_morph.cutouts import (
     DjaCutouts,
+    EsaEuclid,
+    EuclidMosaics,
     FetchError,
     Hips2Fits,
     HscCutouts,
@@ -64,6 +66,8 @@ SERVICES = {
     'SDSS': lambda url: SdssFrames(bands='r', server=url, cache=False),
     'SIA 1': lambda url: _sia(f'{url}/sia1'),
     'SIA 2': lambda url: _sia(f'{url}/SIA'),
+    'Euclid': lambda url: EuclidMosaics(bands=['VIS'], server=f'{url}/euclid/SIA', cache=False),
+    'Euclid of ESA': lambda url: EsaEuclid(bands=['VIS'], server=url, cache=False),
     'UKIDSS': lambda url: WfauImages('ukidss-las', bands='K', server=f'{url}/wsa', cache=False),
     'VISTA': lambda url: WfauImages('vhs', bands=['Ks'], server=f'{url}/vdfs', cache=False),
     'Legacy Surveys': lambda url: LegacyCutouts(bands='r', server=url, cache=False, planes=True),
@@ -259,6 +263,7 @@ TABLE = (
 TABLES = [
     ('SIA 1', '/sia1'),
     ('SIA 2', '/SIA'),
+    ('Euclid', '/euclid/SIA'),
     ('Rubin', '/api/sia/dp1/query'),
     ('Rubin', '/api/datalink/links'),
 ]

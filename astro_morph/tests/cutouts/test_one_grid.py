@@ -10,6 +10,8 @@ from astropy.coordinates import SkyCoord
 from astro_morph import conf, surveys
 from astro_morph.cutouts import (
     DjaCutouts,
+    EsaEuclid,
+    EuclidMosaics,
     Hips2Fits,
     HscCutouts,
     LegacyCutouts,
@@ -94,6 +96,21 @@ SERVICES = {
         ),
     ),
     'sia': ('gr', sia),
+    'euclid': (
+        ('VIS', 'Y'),
+        lambda server, bands, cache: EuclidMosaics(
+            bands=bands,
+            server=f'{server.url}/euclid/SIA',
+            pixel_scale=server.sky.pixel_scale,
+            cache=cache,
+        ),
+    ),
+    'euclid of ESA': (
+        ('VIS', 'Y'),
+        lambda server, bands, cache: EsaEuclid(
+            bands=bands, server=server.url, pixel_scale=server.sky.pixel_scale, cache=cache
+        ),
+    ),
     'rubin': (
         'gr',
         lambda server, bands, cache: RubinCutouts(

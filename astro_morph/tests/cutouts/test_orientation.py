@@ -18,6 +18,8 @@ from astro_morph import CutoutSet, MorphologyClassifier, conf, decode_flags, plo
 from astro_morph.cutouts import (
     CutoutSource,
     DjaCutouts,
+    EsaEuclid,
+    EuclidMosaics,
     FirstOf,
     Hips2Fits,
     HscCutouts,
@@ -121,6 +123,8 @@ def services(url):
     )
     yield SkyView(survey, server=f'{url}/current/cgi/basicform.pl', cache=False)
     yield SiaImages(survey, server=f'{url}/SIA', cache=False)
+    yield EuclidMosaics(bands=['VIS', 'Y'], server=f'{url}/euclid/SIA', **plain)
+    yield EsaEuclid(bands=['VIS', 'Y'], server=url, **plain)
     yield MastCutouts('hst-hap', bands=['F475W', 'F606W'], server=url, **plain)
     yield WfauImages('ukidss-las', bands=['Y', 'J'], server=f'{url}/wsa', **plain)
     yield RubinCutouts(bands='gr', server=f'{url}/api/sia/dp1/query', token=TOKEN, **plain)
