@@ -73,8 +73,11 @@ def main(arguments):
         model.target = arguments.target
         check_numbers(X, model.target or model.model_.spec.classes)
     model.source = find_source(arguments, X, bands=model.model_.spec.bands)
-    if arguments.report is None:
-        print(model.evaluate(X))
-    else:
+    if arguments.report is not None:
         make_folder(arguments.report)
         print(model.report(X, arguments.report, overwrite=arguments.overwrite))
+    elif predicts == 'numbers':
+        # All columns, also where the output is no terminal.
+        print(*model.evaluate(X).pformat(max_lines=-1, max_width=-1), sep='\n')
+    else:
+        print(model.evaluate(X))

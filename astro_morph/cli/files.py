@@ -10,7 +10,7 @@ from math import inf, prod
 from pathlib import Path
 
 from astro_morph.models.encoders.names import SCHEMES, split_name
-from astro_morph.models.weights import bundled_names, bundled_path
+from astro_morph.models.weights import bundled_names, bundled_path, holds_safetensors
 from astro_morph.utils.files import check_new
 from astro_morph.utils.messages import as_written, cut_list
 
@@ -156,6 +156,7 @@ def find_source(arguments, X, *, bands=None):
         bands=bands or None,
         coord_columns=arguments.coord_columns,
         folder=arguments.X.parent,
+        planes=arguments.planes,
     )
     if arguments.zero_point is not None:
         if not isinstance(source, Mosaics):
@@ -234,8 +235,8 @@ def check_model(path):
             f'{bundled_names()}'
         )
         raise FileNotFoundError(msg)
-    is_torch = zipfile.is_zipfile(check_exists(path))
-    if path.suffix not in ('.onnx', '.safetensors') and not is_torch:
+    is_torch = zipfile.is_zipfile(check_exists(path)) or holds_safetensors(path)
+    if path.suffix != '.onnx' and not is_torch:
         msg = f'{str(path)!r} is no model of astro_morph; name a file that fit or export wrote'
         raise ValueError(msg)
     return path

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from astro_morph.catalog.vote_tree import VoteTree, galaxy_zoo
+from astro_morph.catalog.vote_tree import GALAXY_ZOO, VoteTree, galaxy_zoo
 from astro_morph.cli import options
 from astro_morph.cli.files import (
     MODEL_ENDINGS,
@@ -41,8 +41,9 @@ def add_arguments(command):
     command.add_argument(
         '--tree',
         metavar='PROJECT',
-        help='project of volunteers whose votes to learn in place of labels: gz2, decals-dr12, '
-        'decals-dr5, decals-dr8, desi, hubble, candels, ukidss, cosmic-dawn, jwst, ceers or euclid',
+        choices=[*GALAXY_ZOO],
+        help='project of volunteers whose votes to learn in place of labels: '
+        + ', '.join(GALAXY_ZOO),
     )
     command.add_argument(
         '--voters',
@@ -54,8 +55,9 @@ def add_arguments(command):
         '--encoder',
         default='auto',
         help="encoder to start from: 'auto' for the bundled one, 'moco' to pretrain one on this "
-        "catalogue first, 'auto+moco' to continue the bundled one on it, 'random', the file of one, or a published one as 'hf-hub:OWNER/NAME', "
-        "'local-dir:FOLDER' or 'timm:NAME' (default: auto)",
+        "catalogue first, 'auto+moco' to continue the bundled one on it, 'random', the file of "
+        "one, or a published one as 'hf-hub:OWNER/NAME', 'local-dir:FOLDER' or 'timm:NAME' "
+        '(default: auto)',
     )
     command.add_argument(
         '--strategy',
@@ -72,6 +74,7 @@ def main(arguments):
     if arguments.target is not None and arguments.tree is not None:
         msg = '--target learns numbers and --tree votes; give one of them'
         raise ValueError(msg)
+    check_strategy(arguments)
     X = read_catalog(arguments.X)
     if arguments.target is not None:
         check_numbers(X, arguments.target)
@@ -95,6 +98,19 @@ def main(arguments):
     if is_first():
         make_folder(arguments.output)
         estimator.save(arguments.output, overwrite=arguments.overwrite)
+
+
+def check_strategy(arguments):
+    """Check that numbers and votes are to be learnt in a way that there is for them."""
+    if arguments.target is not None and arguments.strategy not in ('auto', 'linear', 'fine-tune'):
+        msg = (
+            f'--strategy {arguments.strategy} is for classes; with --target, pass auto, linear or '
+            'fine-tune'
+        )
+        raise ValueError(msg)
+    if arguments.tree is not None and (arguments.strategy, arguments.epochs) != ('auto', 'auto'):
+        msg = 'votes are learnt in one way; with --tree, leave out --strategy and --epochs'
+        raise ValueError(msg)
 
 
 def _make_estimator(arguments, **parameters):

@@ -1,8 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """The trees of questions of the Galaxy Zoo projects, with the column names of their tables."""
 
-from astro_morph.utils.messages import as_written
-
 __all__ = ['GALAXY_ZOO', 'galaxy_zoo', 'galaxy_zoo_2']
 
 
@@ -47,7 +45,7 @@ def galaxy_zoo(survey, columns=None):
     {'yes': 'disk-edge-on_yes_fraction', 'no': 'disk-edge-on_no_fraction'}
     """
     if survey not in GALAXY_ZOO:
-        msg = f'{as_written("survey")} is {survey!r}, expected one of {sorted(GALAXY_ZOO)}'
+        msg = f'survey is {survey!r}, expected one of {sorted(GALAXY_ZOO)}'
         raise ValueError(msg)
     if columns is None:
         return {

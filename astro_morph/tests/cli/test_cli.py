@@ -441,6 +441,17 @@ class TestAnnotate:
         done(f'evaluate {command} --target ra,dec')
 
     @pytest.mark.usefixtures('of_numbers')
+    def test_a_table_is_whole_without_a_terminal(self, done, monkeypatch):
+        monkeypatch.setenv('COLUMNS', '40')
+        said = done('evaluate survey.fits --model n.pt --source sdss-{band}.fits')
+        assert said.split()[:10] == [
+            *('name', 'unit', 'n', 'bias', 'rms', 'nmad', 'outliers', 'r2', 'coverage', 'width')
+        ]
+        assert ' ... ' not in done(
+            'evaluate survey.fits --model model.pt --source sdss-{band}.fits'
+        )
+
+    @pytest.mark.usefixtures('of_numbers')
     @pytest.mark.parametrize(
         ('command', 'message'),
         [
