@@ -37,7 +37,7 @@ CROWDED_FIELD = 4 * u.arcmin  # across, with fifty positions
 PER_FIELD = 50
 
 # With --cloud: a mosaic of Euclid, and a small one for trying.
-LARGE = {'side': 19_200, 'n': 2000, 'batch_size': 200, 'n_by_hand': 20}
+LARGE = {'side': 19_200, 'n': 2000, 'batch_size': 156, 'n_by_hand': 20}
 SMALL = {'side': 2000, 'n': 100, 'batch_size': 50, 'n_by_hand': 3}
 
 

@@ -17,7 +17,7 @@ from astro_morph.catalog import as_table, read_positions
 from astro_morph.cutouts.fetching.downloads import RecentDownloads
 from astro_morph.cutouts.services.euclid.source import EuclidSource
 from astro_morph.cutouts.services.fields import Places, share_fields
-from astro_morph.cutouts.services.reprojection import cut_until_whole
+from astro_morph.cutouts.services.reprojection import MARGIN, cut_until_whole
 from astro_morph.cutouts.services.sia import Place, SiaClient, SiaImages
 from astro_morph.images.errors import ImageError
 from astro_morph.images.planes.masked_image import MaskedImage
@@ -42,7 +42,7 @@ _MANY = 10
 # Degrees: the side of such a cell, about that of a mosaic.
 _CELL = 0.5
 
-# Pixels of the cutouts of one band that are read together, which limits the memory of a thread.
+# Pixels of one band that are read together, as many as `cut_tiles` resamples at a time.
 _MOST_PIXELS = 4_000_000
 
 # Headers of mosaics to keep, those of some 50 mosaics with their planes.
@@ -117,7 +117,7 @@ class EuclidMosaics(EuclidSource, SiaImages):
                 continue
             cell = places.select(rows[np.argsort(places.dec[rows], kind='stable')])
             field = _field_of(cell)
-            length = max(1, _MOST_PIXELS // places.side**2)
+            length = max(1, _MOST_PIXELS // (places.side + 2 * MARGIN + 4) ** 2)
             for start in range(0, len(cell), length):
                 part = cell.select(slice(start, start + length))
                 requests += [_ManyRequest(layer, part, field) for layer in layers]
