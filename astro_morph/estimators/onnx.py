@@ -84,7 +84,7 @@ class OnnxClassifier(_OnnxPredictor, ClassPredictor):
     >>> from astro_morph import MorphologyClassifier, OnnxClassifier
     >>> from astro_morph.simulation import SimulatedSurvey
     >>> survey = SimulatedSurvey(n_galaxies=40, random_state=0)
-    >>> classifier = MorphologyClassifier(survey, strategy='linear', verbose=0)
+    >>> classifier = MorphologyClassifier(survey, size=32, strategy='linear', verbose=0)
     >>> path = f'{tempfile.mkdtemp()}/morphology.onnx'
     >>> cost = classifier.fit(survey.catalogue).to_onnx(path)
     >>> bool((OnnxClassifier(path, survey).predict(survey.catalogue)
@@ -138,7 +138,7 @@ class OnnxVotes(_OnnxPredictor, VotePredictor):
     >>> catalogue['n_no'] = 40 - catalogue['n_yes']
     >>> tree = {'edge_on': {'answers': {'yes': 'n_yes', 'no': 'n_no'}}}
     >>> path = f'{tempfile.mkdtemp()}/votes.onnx'
-    >>> cost = MorphologyVotes(tree, survey, verbose=0).fit(catalogue).to_onnx(path)
+    >>> cost = MorphologyVotes(tree, survey, size=32, verbose=0).fit(catalogue).to_onnx(path)
     >>> OnnxVotes(path, survey, verbose=0).predict(catalogue).shape
     (40, 2)
     """
@@ -186,8 +186,8 @@ class OnnxRegressor(_OnnxPredictor, NumberPredictor):
     >>> from astro_morph.simulation import SimulatedSurvey
     >>> survey = SimulatedSurvey(n_galaxies=40, random_state=0)
     >>> path = f'{tempfile.mkdtemp()}/numbers.onnx'
-    >>> regressor = MorphologyRegressor('axis_ratio', survey, verbose=0).fit(survey.catalogue)
-    >>> cost = regressor.to_onnx(path)
+    >>> regressor = MorphologyRegressor('axis_ratio', survey, size=32, verbose=0)
+    >>> cost = regressor.fit(survey.catalogue).to_onnx(path)
     >>> OnnxRegressor(path, survey, verbose=0).predict(survey.catalogue).shape
     (40,)
     """

@@ -94,7 +94,7 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
     >>> catalogue['n_yes'] = 36 * (catalogue['morphology'] == 'edge_on') + 2
     >>> catalogue['n_no'] = 40 - catalogue['n_yes']
     >>> tree = {'edge_on': {'answers': {'yes': 'n_yes', 'no': 'n_no'}}}
-    >>> votes = MorphologyVotes(tree, survey, verbose=0).fit(catalogue)
+    >>> votes = MorphologyVotes(tree, survey, size=32, verbose=0).fit(catalogue)
     >>> votes.predict(catalogue).shape
     (40, 2)
     >>> votes.annotate(catalogue).colnames[-4:]

@@ -4,8 +4,17 @@
 import pytest
 
 from astro_morph import MorphologyClassifier, MorphologyEncoder
+from astro_morph.models import networks
 from astro_morph.tests.browser import open_browser
 from astro_morph.tests.helpers import keep_out_of_the_users_cache, make_blobs  # noqa: F401
+
+
+@pytest.fixture(autouse=True, scope='session')
+def see_small_images_as_they_are():
+    """Networks that the tests build do not enlarge images, which would take twice as long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, 'ENLARGEMENT', 1.0)
+        yield
 
 
 @pytest.fixture(scope='session')

@@ -29,7 +29,8 @@ def classifier():
     classifier = MorphologyClassifier(
         encoder='random', strategy='linear', random_state=0, device='cpu', verbose=0
     )
-    return classifier.fit(make_blobs(24, size=SIZE))
+    classifier.fit(make_blobs(24, size=SIZE)).model_.network.views = 1
+    return classifier
 
 
 @pytest.fixture(scope='module')

@@ -143,7 +143,7 @@ class TestNovelty:
         adapted = classifier.adapt(smooth[:200])
         before, after = (c.annotate(smooth[200:])['morph_novelty'] for c in (classifier, adapted))
         assert np.mean(before < 0.01) > 0.5
-        assert np.mean(after < 0.01) < 0.04
+        assert np.mean(after < 0.01) < 0.05
         assert np.mean(after < 0.5) == pytest.approx(0.5, abs=0.15)
         random = np.random.default_rng(0)
         noise = random.normal(0, smooth.images[:, :, :4].std(), (20, *smooth.shape[1:]))
