@@ -127,8 +127,20 @@ def test_only_images_of_the_kind_are_used(sky, server):
         surveys.get('rubin-dp1'), ids={'rubin': (f'{server.url}/api/sia/dp1/query', 'lsst.raw')}
     )
     source = RubinCutouts(survey, bands='r', token=rubin.TOKEN, cache=False)
-    source.fetch(at_corners(sky, (100, 90)), size=16)
+    cutouts = source.fetch(at_corners(sky, (100, 90)), size=16)
+    assert cutouts.status.tolist() == ['no_coverage']
     assert server.requests[0].params['DPSUBTYPE'] == 'lsst.raw'
+
+
+def test_the_list_may_have_other_kinds(sky, server, monkeypatch):
+    """Of a server that does not know the parameter."""
+    monkeypatch.setattr(server, 'handlers', dict(server.handlers))
+    server.handlers['/api/sia/dp1/query'] = lambda sky, request: rubin.list_images(
+        sky, replace(request, lists={'POS': request.lists['POS']})
+    )
+    source = make_source(sky, server, bands='r')
+    assert source.fetch(at_corners(sky, (100, 90)), size=16).is_ok.all()
+    assert counts(server)['cutout'] == 1
 
 
 def test_links_that_expire_are_asked_for_again(sky, server, monkeypatch):

@@ -26,8 +26,10 @@ __all__ = ['HANDLERS', 'KIND', 'LIFETIME', 'NANOMAGGY', 'TOKEN']
 #: The token that is let in.
 TOKEN = 'gt-simulated.token'  # noqa: S105
 
-#: The kind of images that are cut, beside which others are listed.
+#: The kind of images that cutouts are for.
 KIND = 'lsst.deep_coadd'
+
+_KINDS = (KIND, 'lsst.template_coadd')
 
 #: Nanojanskys in a nanomaggy.
 NANOMAGGY = 3631.0
@@ -97,9 +99,8 @@ def _answer_with_token(answer, sky, request):
 
 
 def list_images(sky, request):
-    """List the images of a kind in a circle, in all bands."""
+    """List the images in a circle, in all bands, and of one kind if the request says which."""
     _, ra, dec, radius = request.params['POS'].split()
-    kind = request.params.get('DPSUBTYPE', KIND)
     rows = [
         (
             f'{request.url}{_LINKS}?ID=butler://dp1/{band}/{name}',
@@ -111,6 +112,8 @@ def list_images(sky, request):
         )
         for name, ra, dec in find_tiles(sky, ra, dec, radius)
         for band in sky.bands
+        for kind in _KINDS
+        if request.params.get('DPSUBTYPE') in (None, kind)
     ]
     names = 'access_url', 'access_format', 'dataproduct_subtype', 's_ra', 's_dec'
     return send_table(rows, (*names, 'em_min', 'em_max'))
