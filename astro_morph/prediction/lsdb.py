@@ -85,7 +85,7 @@ def annotate(
     >>> from astro_morph.simulation import SimulatedSurvey
     >>> folder = getfixture('tmp_path')
     >>> survey = SimulatedSurvey(n_galaxies=20)
-    >>> classifier = MorphologyClassifier(survey, strategy='linear', verbose=0)
+    >>> classifier = MorphologyClassifier(survey, size=32, strategy='linear', verbose=0)
     >>> cost = classifier.fit(survey.catalogue).to_onnx(folder / 'morphology.onnx')
     >>> catalog = lsdb.from_astropy(survey.catalogue['ra', 'dec'])
     >>> annotated = annotate(catalog, folder / 'morphology.onnx', source=survey)
