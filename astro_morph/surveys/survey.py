@@ -117,7 +117,9 @@ class Survey:
     ids : dict, default={}
         Names of the survey in other services: ``'skyview'``, the survey of each band; ``'mast'``,
         the beginning of the names of its cutout surveys, or ``'hap'``; ``'wfau'``, the database and
-        the programme; ``'sia'``, the address of the service and the collection; ``'esa'``, the
+        the programme; ``'sia'``, the address of the service and the collection; ``'cloud'``, the
+        pattern of addresses in object storage with ``{bucket_name}``, ``{region}`` and ``{key}``,
+        where that service lists places in it but they are not Amazon's; ``'esa'``, the
         environment and the product in ESA's archive of Euclid; ``'rubin'``, the address of the
         image list and the kind of its images; ``'hsc'``, the address and the rerun; ``'legacy'``,
         the layer of the viewer of the Legacy Surveys; ``'panstarrs'``, the kind of images;
