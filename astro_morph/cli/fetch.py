@@ -1,8 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Fetch the images of a catalogue, and write them to a file of cutouts."""
+"""Fetch the images of a catalogue, and write them to a file or folder of cutouts."""
 
 import argparse
-import tempfile
 from pathlib import Path
 
 from astro_morph.cli import options
@@ -29,7 +28,10 @@ BATCH = 256
 def add_arguments(command):
     """Add the arguments of this task."""
     command.add_argument(
-        '--output', type=hdf5_file, default='cutouts.h5', help='HDF5 file (default: cutouts.h5)'
+        '--output',
+        type=cutout_path,
+        default='cutouts.h5',
+        help='HDF5 file (.h5), or folder of Zarr (.zarr) or HATS (.hats) (default: cutouts.h5)',
     )
     command.add_argument('--plan', action='store_true', help='print the planned requests and exit')
 
@@ -38,10 +40,11 @@ def main(arguments):
     """Run the task."""
     from astro_morph.cutouts import RemoteSource, catalog_of, stream_cutouts
     from astro_morph.cutouts.outcome import Outcome
-    from astro_morph.cutouts.storage import write_batches
+    from astro_morph.cutouts.storage import FOLDERS, check_catalog, write_batches
 
     if not arguments.plan:
-        check_output(arguments.output, overwrite=arguments.overwrite)
+        may_be_folder = arguments.output.suffix in FOLDERS
+        check_output(arguments.output, overwrite=arguments.overwrite, may_be_folder=may_be_folder)
     catalog = catalog_of(read_catalog(arguments.X))
     if catalog is None:
         msg = f'{str(arguments.X)!r} holds images without a catalogue; name a catalogue'
@@ -53,7 +56,7 @@ def main(arguments):
         plan = source.plan(catalog, size=arguments.size) if is_remote else 'the images are local'
         print(plan)
         return
-    rehearse(catalog, arguments.output)
+    check_catalog(catalog, arguments.output)
     make_folder(arguments.output)
     outcome = Outcome()
     batches = stream_cutouts(
@@ -77,20 +80,15 @@ def main(arguments):
     report_counts(outcome.counts, 'an image')
 
 
-def hdf5_file(text):
-    """Read the path of an HDF5 file."""
-    if not text.endswith(('.h5', '.hdf5')):
-        msg = f'{text!r} must end in .h5 or .hdf5'
+def cutout_path(text):
+    """Read the path of a file or folder of cutouts."""
+    from astro_morph.cutouts.storage import ENDINGS
+
+    path = Path(text)
+    if path.suffix not in ENDINGS:
+        msg = f'{text!r} must end in {", ".join(ENDINGS[:-1])} or {ENDINGS[-1]}'
         raise argparse.ArgumentTypeError(msg)
-    return Path(text)
-
-
-def rehearse(catalog, output):
-    """Check before the work that HDF5 can hold the catalogue."""
-    from astro_morph.catalog.io.tables import write_table
-
-    with tempfile.TemporaryDirectory() as folder:
-        write_table(catalog, Path(folder) / output.name)
+    return path
 
 
 def count(batches, bar, outcome):

@@ -61,12 +61,12 @@ def check_exists(path):
     return path
 
 
-def check_output(path, *, endings=(), overwrite=False):
+def check_output(path, *, endings=(), overwrite=False, may_be_folder=False):
     """Check before the work that a file can be written, and may be."""
     if endings and not path.name.lower().endswith(endings):
         msg = f'the output {str(path)!r} must end in {" or ".join(endings)}'
         raise ValueError(msg)
-    if path.is_dir():
+    if path.is_dir() and not may_be_folder:
         msg = f'the output {str(path)!r} is a folder; name a file in it'
         raise IsADirectoryError(msg)
     check_new(path, overwrite=overwrite)
@@ -89,10 +89,12 @@ def check_table_output(path, *, overwrite=False):
 
 
 def is_cutout_file(path):
-    """Return whether an existing file holds cutouts, not a catalogue."""
-    check_exists(path)
-    from astro_morph.cutouts.storage import ENDINGS, holds_cutouts
+    """Return whether an existing file holds cutouts, not a catalogue; or a folder in its format."""
+    from astro_morph.cutouts.storage import ENDINGS, holds_cutouts, is_folder
 
+    if is_folder(path):
+        return True
+    check_exists(path)
     return path.suffix in ENDINGS and holds_cutouts(path)
 
 
@@ -269,6 +271,9 @@ def load_estimator(path, *, label_column, verbose):
 def name_beside(path, word):
     """Return the path of a file beside a catalogue, with a word in its name."""
     plain = path.with_suffix('') if path.suffix == '.gz' else path
+    if path.is_dir():
+        # The folder of cutouts is none of a table.
+        plain = path.with_suffix('.parquet')
     return plain.with_stem(f'{plain.stem}-{word}')
 
 

@@ -8,6 +8,7 @@ from astropy.io.registry import UnifiedReadWrite, UnifiedReadWriteMethod
 from astro_morph.catalog import read_positions
 from astro_morph.cutouts.sizes import framing_of
 from astro_morph.images.orientation import tangential_wcs
+from astro_morph.images.planes.lazy import LazyArray, ReadWhenUsed
 from astro_morph.utils.messages import as_written, for_caller
 
 __all__ = ['PICTURE_BANDS', 'PLANES', 'CutoutSet']
@@ -23,20 +24,20 @@ PLANES = {'variance': np.float32(np.nan), 'mask': np.False_}
 
 class _Read(UnifiedReadWrite):
     """
-    Read cutouts from a file that `write` has written.
+    Read cutouts from a file or folder that `write` has written.
 
     Parameters
     ----------
     path : path-like
-        An HDF5 file.
+        An HDF5 file, or a folder of Zarr or HATS.
     format : str, default=None
         The format; detected if None.
 
     Returns
     -------
     cutouts : `CutoutSet`
-        The cutouts, with their table. The images are mapped into memory, and read when they are
-        used.
+        The cutouts, with their table. The pixels are read when they are used; those of a batch,
+        such as ``cutouts[:100]``, without the others.
     """
 
     def __init__(self, instance, cls):
@@ -48,16 +49,18 @@ class _Read(UnifiedReadWrite):
 
 class _Write(UnifiedReadWrite):
     """
-    Write the cutouts and their table to a file, atomically.
+    Write the cutouts and their table to a file or folder, atomically.
 
     Parameters
     ----------
     path : path-like
-        An HDF5 file.
-    format : str, default=None
-        The format; that of the file's suffix if None.
+        An HDF5 file (``.h5`` or ``.hdf5``), or a folder of Zarr (``.zarr``) or HATS (``.hats``).
+        HATS is an image catalogue in partitions of the sky, which LSDB opens; its rows are in the
+        order of their positions.
+    format : {'hdf5', 'zarr', 'hats'}, default=None
+        The format; that of the suffix if None.
     overwrite : bool, default=False
-        Whether a file of that name may be replaced.
+        Whether a file of that name, or a folder of cutouts, may be replaced.
     """
 
     def __init__(self, instance, cls):
@@ -140,6 +143,9 @@ class CutoutSet:
     read = UnifiedReadWriteMethod(_Read)
     write = UnifiedReadWriteMethod(_Write)
 
+    # A set that is read from a folder has its pixels on disk until they are used.
+    images, variance, mask = ReadWhenUsed(), ReadWhenUsed(), ReadWhenUsed()
+
     def __init__(
         self,
         images,
@@ -159,7 +165,7 @@ class CutoutSet:
         mask=None,
     ):
         is_bytes = kind == 'picture' and getattr(images, 'dtype', None) == np.uint8
-        images = np.asarray(images, dtype=None if is_bytes else np.float32)
+        images = _as_pixels(images, np.uint8 if is_bytes else np.float32)
         if images.ndim != 4:
             msg = (
                 f'images must have the axes (n, band, y, x), got an array of shape {images.shape}; '
@@ -202,7 +208,7 @@ class CutoutSet:
             raise ValueError(msg)
 
     def __len__(self):
-        return len(self.images)
+        return len(self.status)
 
     def __repr__(self):
         ny, nx = self.shape[2:]
@@ -224,8 +230,10 @@ class CutoutSet:
         if np.ndim(rows) == 0 and not isinstance(rows, slice):
             rows = [rows]
         has_one_scale = np.ndim(self.pixel_scale) == 0
+        # Pixels that are not read yet stay so.
+        pixels = {name: vars(self)[name] for name in ('images', *PLANES)}
         return self.replace(
-            images=self.images[rows],
+            **{name: None if plane is None else plane[rows] for name, plane in pixels.items()},
             pixel_scale=self.pixel_scale if has_one_scale else self.pixel_scale[rows],
             status=self.status[rows],
             flags=self.flags[rows],
@@ -233,14 +241,12 @@ class CutoutSet:
             rotation=self.rotation[rows],
             parity=self.parity[rows],
             centers=self.centers[rows],
-            variance=None if self.variance is None else self.variance[rows],
-            mask=None if self.mask is None else self.mask[rows],
         )
 
     @property
     def shape(self):
         """Shape of the images, (n, band, y, x)."""
-        return self.images.shape
+        return vars(self)['images'].shape
 
     @property
     def is_ok(self):
@@ -373,11 +379,16 @@ def _each_row(name, value, n):
     return np.broadcast_to(value, n)
 
 
+def _as_pixels(values, dtype):
+    """Return values as an array of a type; those on disk stay there."""
+    return values if isinstance(values, LazyArray) else np.asarray(values, dtype)
+
+
 def _each_pixel(name, plane, shape):
     """Return a plane of the images as an array, None if there is none."""
     if plane is None:
         return None
-    plane = np.asarray(plane, PLANES[name].dtype)
+    plane = _as_pixels(plane, PLANES[name].dtype)
     if plane.shape != shape:
         msg = (
             f'{name} has the shape {plane.shape}, the images have {shape}; pass one value for each '

@@ -36,9 +36,10 @@ from astro_morph.utils.threads import draw_ahead
 
 __all__ = ['annotate_file']
 
-# Rows that are read and sorted together: the more there are, the more of them share an image. With
-# a thousand numbers a row they take 65 MB.
+# Rows that are read and sorted together, and the bytes that they may take, which fewer rows take
+# if the catalogue has images in its columns. The more rows, the more of them share an image.
 WINDOW = 8192
+WINDOW_BYTES = 2**26
 
 # Rows whose predictions are kept together: a killed run loses some seconds of work.
 PART = 2048
@@ -131,7 +132,7 @@ def annotate_file(
 
 def _annotate(model, path, parts, added, *, source, verbose):
     """Annotate a catalogue that no other run annotates, and write the table beside its parts."""
-    windows, n_rows = _open_catalogue(path)
+    windows, n_rows, window = _open_catalogue(path)
     images = _find_source(source, windows[0], path.parent, model.spec)
     add = partial(add_columns, model.spec, **added)
 
@@ -142,9 +143,9 @@ def _annotate(model, path, parts, added, *, source, verbose):
     representatives = add(representatives, nothing, provenance=provenance(model.spec))
     _check_format_takes(representatives, parts.complete.name)
 
-    identify = partial(_identify, model, path, images, added, n_rows)
+    identify = partial(_identify, model, path, images, added, (n_rows, window, PART))
     made_by = parts.start(identify(), provenance(model.spec), overwrite=added['overwrite'])
-    missing = parts.missing(_plan(n_rows))
+    missing = parts.missing(_plan(n_rows, window))
     n_done = n_rows - sum(part.n_rows for part in missing)
     with progress_bar(n_rows, 'annotating', unit='rows', done=n_done, verbose=verbose) as bar:
         brightness, outcome = _predict(model, images, windows, missing, parts, bar)
@@ -154,7 +155,7 @@ def _annotate(model, path, parts, added, *, source, verbose):
 
     parts.begin()  # of a catalogue without rows, no part is written
     counts = Counter()
-    predictions = _count(parts.read_all(_plan(n_rows), model.spec), counts)
+    predictions = _count(parts.read_all(_plan(n_rows, window), model.spec), counts)
     tables = (
         add(table_of(window), its_predictions, provenance=made_by)
         for window, its_predictions in zip(windows, predictions, strict=True)
@@ -165,7 +166,7 @@ def _annotate(model, path, parts, added, *, source, verbose):
     return counts, outcome
 
 
-def _identify(model, path, source, added, n_rows):
+def _identify(model, path, source, added, rows):
     """Return what decides the predictions of each part, as JSON has it."""
     about = path.stat()
     settings = {
@@ -174,7 +175,7 @@ def _identify(model, path, source, added, n_rows):
         'model': fingerprint(model.spec.to_json()),
         'source': describe(source),
         'prefix': added['prefix'],
-        'rows': [n_rows, WINDOW, PART],
+        'rows': rows,
     }
     return json.loads(json.dumps(settings))
 
@@ -233,29 +234,30 @@ def _count(predictions, counts):
         yield of_window
 
 
-def _plan(n_rows):
+def _plan(n_rows, window):
     """Yield the parts of each window."""
     # A catalogue without rows is one empty window.
-    for window in range(max(1, -(-n_rows // WINDOW))):
-        n_in_window = min(WINDOW, n_rows - window * WINDOW)
+    for number in range(max(1, -(-n_rows // window))):
+        n_in_window = min(window, n_rows - number * window)
         yield [
-            Part(window, start, min(start + PART, n_in_window))
+            Part(number, start, min(start + PART, n_in_window))
             for start in range(0, n_in_window, PART)
         ]
 
 
 def _open_catalogue(path):
-    """Return the windows of a catalogue or of cutouts, and its number of rows."""
-    if not path.is_file():
+    """Return the windows of a catalogue or of cutouts, its number of rows, and that of a window."""
+    is_of_cutouts = path.suffix in ENDINGS and path.exists() and holds_cutouts(path)
+    if not path.is_file() and not is_of_cutouts:
         msg = f'there is no file {str(path)!r}; check its name and folder'
         raise FileNotFoundError(msg)
-    if path.suffix in ENDINGS and holds_cutouts(path):
+    if is_of_cutouts:
         cutouts = CutoutSet.read(path)
         cutouts = cutouts.replace(table=table_of(cutouts))
         starts = range(0, max(1, len(cutouts)), WINDOW)
-        return [cutouts[start : start + WINDOW] for start in starts], len(cutouts)
-    windows = TableChunks(path, WINDOW)
-    return windows, windows.n_rows
+        return [cutouts[start : start + WINDOW] for start in starts], len(cutouts), WINDOW
+    windows = TableChunks(path, WINDOW, most_bytes=WINDOW_BYTES)
+    return windows, windows.n_rows, windows.size
 
 
 def _find_source(source, X, folder, spec):

@@ -1,9 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Write files atomically, one run at a time: a file has its name only when it is complete."""
+"""Write files and folders atomically, one run at a time: they are named when complete."""
 
 import contextlib
 import os
 import secrets
+import shutil
 import warnings
 from pathlib import Path
 
@@ -18,7 +19,7 @@ except ImportError:  # on Windows
 
     fcntl = None
 
-__all__ = ['atomic_file', 'check_new', 'locked']
+__all__ = ['atomic_file', 'atomic_folder', 'check_new', 'locked']
 
 
 def check_new(path, *, overwrite=False):
@@ -87,6 +88,65 @@ def atomic_file(path, *, overwrite=False):
             _name_new(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path, *, overwrite=False, may_replace):
+    """
+    Write a folder atomically: under another name beside it, renamed when it is complete.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder to be written.
+    overwrite : bool, default=False
+        Whether a folder of that name may be replaced.
+    may_replace : callable
+        Returns whether what has the name is a folder that may be replaced with all its files.
+
+    Yields
+    ------
+    aside : `pathlib.Path`
+        An empty folder to write to. If the block raises, it is removed.
+
+    Raises
+    ------
+    FileExistsError
+        If there is a file or folder of that name and ``overwrite`` is false, or if it must not be
+        replaced.
+
+    Examples
+    --------
+    >>> from astro_morph.utils.files import atomic_folder
+    >>> path = getfixture('tmp_path') / 'notes'
+    >>> with atomic_folder(path, may_replace=lambda: False) as aside:
+    ...     written = (aside / 'notes.txt').write_text('complete')
+    >>> [file.name for file in path.iterdir()]
+    ['notes.txt']
+    """
+    path = Path(path).resolve()
+
+    def check():
+        check_new(path, overwrite=overwrite)
+        if path.exists() and not may_replace():
+            msg = (
+                f'{path} exists already, and is no folder of cutouts, which '
+                f'{as_written("overwrite", True)} would replace; choose another name'
+            )
+            raise FileExistsError(msg)
+
+    check()
+    aside, replaced = (path.with_name(f'.{secrets.token_hex(4)}-{path.name}') for _ in range(2))
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        check()
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(replaced)
+        aside.rename(path)
+    finally:
+        for folder in (aside, replaced):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Read and write tables of any length in chunks that fit into memory."""
 
+import copy
 import tempfile
 from pathlib import Path
 
@@ -45,6 +46,9 @@ class TableChunks:
         The file, in a format that `~astro_morph.catalog.io.tables.read_table` knows.
     size : int
         Rows in a chunk; the last one may have fewer. A table without rows is one empty chunk.
+    most_bytes : int, default=None
+        Memory that the values of a chunk may take, about. Chunks have fewer rows if these take
+        more, but at least one.
 
     Raises
     ------
@@ -62,28 +66,30 @@ class TableChunks:
     """
 
     @naming_packages()
-    def __init__(self, path, size):
+    def __init__(self, path, size, *, most_bytes=None):
         file_format = find_format(path)
         reader_class, _ = _STREAMED.get(file_format, (_WholeReader, None))
         self._path = Path(path)
-        self._size = size
+        self.size = size
         if reader_class is _WholeReader:
             self._reader = _WholeReader(path)
             return
         with refuse_damage(path):
             check_content(path, file_format)
             self._reader = reader_class(self._path)
+            if most_bytes is not None:
+                self.size = max(1, min(size, int(most_bytes / _bytes_of_row(self._reader))))
 
     def __len__(self):
-        return max(1, -(-self.n_rows // self._size))
+        return max(1, -(-self.n_rows // self.size))
 
     def __getitem__(self, number):
         if not 0 <= number < len(self):
             msg = f'there is no chunk {number}, there are {len(self)}'
             raise IndexError(msg)
-        start = number * self._size
+        start = number * self.size
         with refuse_damage(self._path):
-            chunk = self._reader.read(start, min(start + self._size, self.n_rows))
+            chunk = self._reader.read(start, min(start + self.size, self.n_rows))
             if not isinstance(self._reader, FitsReader):
                 decode_text(chunk)
         return chunk
@@ -130,12 +136,12 @@ def find_representatives(tables):
     # The first row of all shows the names and types of the columns.
     best = {}
     for table in tables:
-        best.setdefault('first', (0, table[:1]))
+        best.setdefault('first', (0, _take(table, 0)))
         for name, column in table.columns.items():
             for what, values in _measure(column).items():
                 row = int(np.argmax(values))
                 if values[row] > best.get((name, what), (0,))[0]:
-                    best[name, what] = values[row], table[row : row + 1]
+                    best[name, what] = values[row], _take(table, row)
     return _stack([row for _, row in best.values()])
 
 
@@ -187,6 +193,14 @@ def write_chunks(tables, path, *, n_rows, representatives, overwrite=False):
         join(files, aside, n_rows=n_rows, n_skip=len(representatives))
 
 
+def _bytes_of_row(reader):
+    """Return the memory that the values of a row take, at least 1."""
+    if hasattr(reader, 'row_bytes'):
+        return max(1, reader.row_bytes)
+    row = reader.read(0, min(1, reader.n_rows))
+    return max(1, sum(getattr(column, 'nbytes', 0) for column in row.columns.values()))
+
+
 class _WholeReader:
     """Rows of a file that is read whole."""
 
@@ -212,6 +226,16 @@ def _write_small(tables, representatives, path):
             raise ValueError(msg)
         write_table(table, path, overwrite=True)
         yield path
+
+
+def _take(table, row):
+    """Return a row as a table of its own, which does not keep the others in memory; or no row."""
+    taken = table[row : row + 1].copy()
+    for column in taken.columns.values():
+        if kind_of(column) == 'O':
+            objects = np.asarray(column)
+            objects[:] = copy.deepcopy(objects)
+    return taken
 
 
 def _measure(column):

@@ -11,14 +11,23 @@ from astropy.utils.data_info import serialize_context_as
 from astro_morph.catalog.cells import decode, kind_of
 from astro_morph.catalog.io.arrow import ARROW_TYPE, from_arrow, to_arrow
 
-__all__ = ['ParquetReader', 'join_parquet', 'read_parquet', 'write_parquet']
+__all__ = [
+    'ParquetReader',
+    'join_parquet',
+    'read_parquet',
+    'rows_from_table',
+    'table_from_rows',
+    'write_parquet',
+]
 
 # Where Astropy keeps units, descriptions and other metadata, and the length of text.
 META = 'table_meta_yaml'
 LENGTH = 'table::len::'
 
-# Rows that are decoded together, and bytes of each column that are read from the file together.
+# Rows that are decoded together, at most, and the bytes that they take, about; and bytes of each
+# column that are read from the file together.
 BATCH = 1024
+BATCH_BYTES = 2**24
 BUFFER = 2**18
 
 
@@ -27,13 +36,19 @@ def read_parquet(path):
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
-        return _to_table(file.read())
+        return table_from_rows(file.read())
 
 
 def write_parquet(table, path):
     """Write a table to a Parquet file as Astropy does, and its times and objects with nulls."""
-    import pyarrow as pa
     from pyarrow import parquet
+
+    parquet.write_table(rows_from_table(table), path)
+
+
+def rows_from_table(table):
+    """Convert a table to one of Arrow, whose metadata have all that Astropy knows of columns."""
+    import pyarrow as pa
 
     table = table.copy(copy_data=False)
     for column in table.columns.values():
@@ -49,7 +64,7 @@ def write_parquet(table, path):
             metadata[f'{LENGTH}{name}'] = str(column.dtype.itemsize // 4)
     arrays = [to_arrow(column) for column in table.columns.values()]
     rows = pa.table(arrays, names=table.colnames)
-    parquet.write_table(rows.replace_schema_metadata(metadata), path)
+    return rows.replace_schema_metadata(metadata)
 
 
 class ParquetReader:
@@ -59,7 +74,11 @@ class ParquetReader:
         from pyarrow import parquet
 
         self._file = parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
-        self.n_rows = self._file.metadata.num_rows
+        about = self._file.metadata
+        self.n_rows = about.num_rows
+        groups = map(about.row_group, range(about.num_row_groups))
+        self.row_bytes = sum(group.total_byte_size for group in groups) / max(1, self.n_rows)
+        self._batch_size = max(1, min(BATCH, int(BATCH_BYTES / max(1, self.row_bytes))))
         self._position = None
 
     def read(self, start, stop):
@@ -72,7 +91,7 @@ class ParquetReader:
         while len(self._ready) < stop - start:
             batch = pyarrow.Table.from_batches([next(self._batches)])
             self._ready = pyarrow.concat_tables([self._ready, batch])
-        table = _to_table(self._ready.slice(0, stop - start))
+        table = table_from_rows(self._ready.slice(0, stop - start))
         self._ready = self._ready.slice(stop - start)
         self._position = stop
         _release_memory()
@@ -85,7 +104,7 @@ class ParquetReader:
             if row >= n_rows:
                 row -= n_rows
                 continue
-            for batch in self._file.iter_batches(BATCH, row_groups=[group]):
+            for batch in self._file.iter_batches(self._batch_size, row_groups=[group]):
                 yield batch.slice(min(row, len(batch)))
                 row = max(0, row - len(batch))
 
@@ -112,7 +131,7 @@ def _has_null_rows(column):
     return bool((mask.any(axis=1) == mask.all(axis=1)).all())
 
 
-def _to_table(rows):
+def table_from_rows(rows):
     """Convert rows to a table, with what Astropy has written of its columns."""
     metadata = rows.schema.metadata or {}
     table = from_arrow(rows)

@@ -274,16 +274,38 @@ class TestFetch:
         assert exit_.value.code == 2
         assert "'cutouts.fits' must end in .h5" in capsys.readouterr().err
 
-    def test_cutouts_stand_for_the_catalogue(self, done, folder):
-        done('fetch survey.fits --source sdss-{band}.fits --size 24 --quiet --output survey.h5')
-        done('fit survey.h5 stored.pt --encoder random --strategy linear --quiet')
-        said = done('annotate survey.h5 stored.ecsv --model stored.pt --coord-columns x y')
+    @pytest.mark.parametrize(
+        ('ending', 'package'), [('.h5', 'h5py'), ('.zarr', 'zarr'), ('.hats', 'lsdb')]
+    )
+    def test_cutouts_stand_for_the_catalogue(self, done, folder, ending, package):
+        pytest.importorskip(package, exc_type=ImportError)
+        file = f'survey{ending}'
+        done(f'fetch survey.fits --source sdss-{{band}}.fits --size 24 --quiet --output {file}')
+        done(f'fit {file} stored.pt --encoder random --strategy linear --quiet --overwrite')
+        said = done(
+            f'annotate {file} stored.ecsv --model stored.pt --coord-columns x y --overwrite'
+        )
         assert said == '24 of 24 galaxies have a class\n'
-        done('annotate survey.fits direct.ecsv --model model.pt --source sdss-{band}.fits')
+        command = 'annotate survey.fits direct.ecsv --model model.pt --overwrite'
+        done(f'{command} --source sdss-{{band}}.fits')
         stored, direct = (read_table(folder / f'{name}.ecsv') for name in ('stored', 'direct'))
+        if ending == '.hats':
+            # The rows are in the order of the sky; the model has seen them in another.
+            direct = direct[stored['cutout_row']]
+            stored.remove_column('cutout_row')
+        else:
+            np.testing.assert_allclose(stored['morph_p_round'], direct['morph_p_round'], atol=1e-5)
         assert stored.colnames == direct.colnames
-        np.testing.assert_allclose(stored['morph_p_round'], direct['morph_p_round'], atol=1e-5)
-        assert done('evaluate survey.h5 --model stored.pt').startswith('18 galaxies\n')
+        np.testing.assert_array_equal(stored['ra'], direct['ra'])
+        assert done(f'evaluate {file} --model stored.pt').startswith('18 galaxies\n')
+
+    def test_folders_are_named_beside_and_replaced_if_asked(self, done, folder):
+        pytest.importorskip('zarr')
+        command = 'fetch survey.fits --source sdss-{band}.fits --size 24 --quiet --output b.zarr'
+        done(command)
+        done(f'{command} --overwrite')
+        done('annotate b.zarr --model model.pt --quiet')
+        assert len(read_table(folder / 'b-annotated.parquet')) == 24
 
 
 class TestFit:

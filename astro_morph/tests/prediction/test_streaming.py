@@ -18,6 +18,7 @@ from astropy.table import MaskedColumn, Table
 from astropy.wcs import WCS
 
 from astro_morph import CutoutSet
+from astro_morph.catalog import nested
 from astro_morph.catalog.io.tables import read_table, write_table
 from astro_morph.cutouts import CutoutSource, Mosaics
 from astro_morph.images.tiles import SkyImage
@@ -103,6 +104,53 @@ def test_file_is_that_of_annotate(folder, tiles, small_windows, tmp_path, ending
     assert sorted(os.listdir(tmp_path)) == sorted(
         f'{n}{ending}' for n in ('survey', 'out', 'whole')
     )
+
+
+def image_columns(cutouts, form):
+    """Return the images of cutouts as columns of a table, as Parquet files have them."""
+    images = [
+        image if is_ok else None for image, is_ok in zip(cutouts.images, cutouts.is_ok, strict=True)
+    ]
+    if form == 'tensors':
+        masks = ~cutouts.is_ok[:, np.newaxis, np.newaxis] & np.ones(cutouts.shape[2:], bool)
+        bands = enumerate(cutouts.bands)
+        return {band: MaskedColumn(cutouts.images[:, i], mask=masks) for i, band in bands}
+    structures = np.empty(len(cutouts), object)
+    bands = list(cutouts.bands)
+    structures[:] = [image if image is None else {'band': bands, 'flux': image} for image in images]
+    return {'image': structures}
+
+
+@pytest.mark.parametrize('form', ['tensors', 'structures'])
+def test_images_in_the_catalogue(folder, tiles, tmp_path, monkeypatch, form):
+    arrow = pytest.importorskip('pyarrow')
+    parquet = pytest.importorskip('pyarrow.parquet')
+    table = read_table(folder / 'survey.fits')['id', 'ra', 'dec']
+    cutouts = tiles.fetch(table, size=8)
+    for name, column in image_columns(cutouts, form).items():
+        table[name] = column
+    path = tmp_path / 'images.parquet'
+    if form == 'tensors':
+        write_table(table, path)
+    else:
+        plane = arrow.list_(arrow.list_(arrow.list_(arrow.float32())))
+        kind = arrow.struct({'band': arrow.list_(arrow.string()), 'flux': plane})
+        arrays = {name: arrow.array(table[name].tolist()) for name in ('id', 'ra', 'dec')}
+        image = nested.write_objects(table['image'], kind)
+        parquet.write_table(arrow.table({**arrays, 'image': image}), path)
+    # A window has a few rows, since the images fill it.
+    monkeypatch.setattr(streaming, 'WINDOW_BYTES', 8 * 2 * 8 * 8 * 4)
+    monkeypatch.setattr(streaming, 'PART', 3)
+    counts = annotate_file(MODEL, path, tmp_path / 'out.parquet', verbose=False)
+    assert counts == {'ok': 57, 'all_nan': 3}
+    expected = annotate(MODEL, cutouts)
+    found = read_table(tmp_path / 'out.parquet')
+    for name in ('morph_class', 'morph_p_bright', 'morph_confidence'):
+        assert found[name].tolist() == expected[name].tolist()
+    before, after = map(parquet.read_table, (path, tmp_path / 'out.parquet'))
+    for name in {*before.column_names} - {'ra', 'dec'}:
+        assert after[name].type == before[name].type
+        assert after[name].to_pylist() == before[name].to_pylist()
 
 
 def test_mosaics_are_opened_once_a_part(folder, tiles, tmp_path, monkeypatch):
@@ -491,13 +539,20 @@ class TestLength:
         assert (counts.total(), len(found), found.colnames[-1]) == (0, 0, 'morph_status')
 
 
-def test_file_of_cutouts(folder, tiles, tmp_path, small_windows):
-    pytest.importorskip('h5py')
+@pytest.mark.parametrize('ending', ['.h5', '.zarr', '.hats'])
+def test_file_of_cutouts(folder, tiles, tmp_path, small_windows, ending):
+    for package in {'.h5': ['h5py'], '.zarr': ['zarr'], '.hats': ['lsdb']}[ending]:
+        pytest.importorskip(package, exc_type=ImportError)
     catalogue = read_table(folder / 'survey.fits')
+    catalogue = catalogue[np.isfinite(catalogue['ra'])]
     cutouts = tiles.fetch(catalogue, size=8)
-    cutouts.write(tmp_path / 'cutouts.h5')
-    annotate_file(MODEL, tmp_path / 'cutouts.h5', tmp_path / 'out.ecsv', verbose=False)
-    found, expected = read_table(tmp_path / 'out.ecsv'), annotate(MODEL, cutouts)
+    path = tmp_path / f'cutouts{ending}'
+    cutouts.write(path)
+    annotate_file(MODEL, path, tmp_path / 'out.ecsv', verbose=False)
+    expected = annotate(MODEL, CutoutSet.read(path))
+    found = read_table(tmp_path / 'out.ecsv')
     assert found.colnames == expected.colnames
     assert found['morph_class'].tolist() == expected['morph_class'].tolist()
-    assert found['id'].tolist() == catalogue['id'].tolist()
+    assert sorted(found['id']) == sorted(catalogue['id'])
+    if ending != '.hats':
+        assert found['id'].tolist() == catalogue['id'].tolist()

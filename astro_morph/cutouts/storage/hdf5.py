@@ -1,28 +1,33 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Write cutouts to HDF5 files and read them, behind `CutoutSet.write` and `CutoutSet.read`."""
+"""Write cutouts to HDF5 files and read them."""
 
 import contextlib
 import os
 
 import astropy.units as u
 import numpy as np
-from astropy.io import registry
 from astropy.table import QTable, Table
 
 from astro_morph.catalog.io.formats import fit_columns
 from astro_morph.catalog.io.hdf5 import Hdf5Reader
 from astro_morph.catalog.io.tables import decode_text
 from astro_morph.cutouts.cutout_set import PLANES, CutoutSet
+from astro_morph.cutouts.storage.rows import rehearse
 from astro_morph.utils.files import atomic_file
 from astro_morph.utils.hdf5 import Hdf5File, create_hdf5, is_hdf5
 from astro_morph.utils.messages import in_one_line, naming_packages
 
-__all__ = ['holds_cutouts', 'read_cutouts', 'write_batches', 'write_cutouts']
+__all__ = [
+    'check_catalog',
+    'holds_cutouts',
+    'looks_like',
+    'read_cutouts',
+    'write_batches',
+    'write_cutouts',
+]
 
 # The attribute that marks these files among other HDF5 files.
 FORMAT = 'astro_morph cutouts 1'
-
-ENDINGS = ('.h5', '.hdf5')
 
 # Datasets with a value for each row: the types that it may have, and its shape.
 _ROWS = {
@@ -36,39 +41,21 @@ _ROWS = {
 
 
 def holds_cutouts(path):
-    """
-    Check whether a file holds cutouts.
-
-    Parameters
-    ----------
-    path : path-like
-        A file of any format.
-
-    Returns
-    -------
-    holds_cutouts : bool
-        Whether `~astro_morph.CutoutSet.write` wrote it.
-
-    Raises
-    ------
-    ValueError
-        If it is an HDF5 file that is damaged.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from astro_morph.cutouts import holds_cutouts
-    >>> from astro_morph.simulation import SimulatedSurvey
-    >>> survey = SimulatedSurvey(n_galaxies=4)
-    >>> path = f'{tempfile.mkdtemp()}/cutouts.h5'
-    >>> survey.fetch(survey.catalogue).write(path)
-    >>> holds_cutouts(path)
-    True
-    """
+    """Check whether a file is an HDF5 file of cutouts; a ValueError names one that is damaged."""
     if not is_hdf5(path):
         return False
     with _naming(path):
         return Hdf5File(path).attributes.get('format') == FORMAT
+
+
+def looks_like(path):
+    """Check whether a file has the format, whatever it holds."""
+    return is_hdf5(path)
+
+
+def check_catalog(table):
+    """Raise a ValueError if HDF5 cannot hold a column of a catalogue."""
+    rehearse(table, '.h5')
 
 
 @naming_packages()
@@ -268,15 +255,3 @@ def _naming(path):
         what = f'{error} is missing' if isinstance(error, KeyError) else in_one_line(error)
         msg = f'the HDF5 file {os.fspath(path)!r} cannot be read: {what}; write or copy it again'
         raise ValueError(msg) from error
-
-
-def _is_hdf5(origin, filepath, fileobj, *args, **kwargs):
-    """Check whether a file is HDF5; of a file to be written, check the name."""
-    if origin == 'write' or filepath is None:
-        return str(filepath).endswith(ENDINGS)
-    return str(filepath).endswith(ENDINGS) or is_hdf5(filepath)
-
-
-registry.register_reader('hdf5', CutoutSet, read_cutouts)
-registry.register_writer('hdf5', CutoutSet, write_cutouts)
-registry.register_identifier('hdf5', CutoutSet, _is_hdf5)
