@@ -277,15 +277,17 @@ def _keep_centre(image, size):
 
 
 def _add_planes(image, files):
-    """Return an image with the planes that it lacks, from files beside it that can be read."""
+    """Return an image with the variance that it lacks, and the masks, of files beside it."""
     planes = {}
     for form, path in files.items():
-        values = PlaneValues(form, bad_bits({}, path) if form == 'mask' else None)
-        if getattr(image, values.holds) is not None:
-            continue
         with suppress(ImageError), image_errors():
-            pixels, _ = read_image(path)
-            planes[values.holds] = np.broadcast_to(values.convert(pixels), image.shape)
+            pixels, header = read_image(path)
+            values = PlaneValues(form, bad_bits(header or {}, path) if form == 'mask' else None)
+            plane = np.broadcast_to(values.convert(pixels), image.shape)
+            if getattr(image, values.holds) is None:
+                planes[values.holds] = plane
+            elif values.holds == 'mask':
+                planes['mask'] = image.mask | plane
     return replace(image, **planes).settle()
 
 

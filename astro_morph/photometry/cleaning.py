@@ -317,7 +317,8 @@ def preprocess(cutouts, settings):
 
 def _only_flag(cutouts):
     """Return the cutouts as they are, with NaN in masked pixels and the flags of missing ones."""
-    cutouts = cutouts.replace(images=cutouts.filled(), mask=None)
+    if cutouts.mask is not None:
+        cutouts = cutouts.replace(images=cutouts.filled(), mask=None)
     find = find_missing if cutouts.kind == 'flux' else find_missing_in_pictures
     flags, status = cutouts.flags.copy(), cutouts.status.copy()
     for rows in _chunks(cutouts):

@@ -42,7 +42,7 @@ def annotate(
     frame : DataFrame, default=None
         The data frame that the samples come from, to which the columns are added.
     measures : bool, default=False
-        Whether to add the columns of `astro_morph.photometry.measure` too.
+        Whether to add the columns of `astro_morph.photometry.measure` too, but no errors.
     columns : sequence of str, default=None
         The columns of a model of votes, see `~astro_morph.prediction.votes.vote_columns`.
     prefix : str, default='morph_'
@@ -74,7 +74,8 @@ def annotate(
             table,
             predictions,
             provenance=provenance(spec),
-            measures=stack(measured) if measured else None,
+            # Every call has the same columns: without errors, which not all images have.
+            measures=stack(measured)[measured[0].colnames] if measured else None,
             columns=columns,
             prefix=prefix,
             overwrite=overwrite,

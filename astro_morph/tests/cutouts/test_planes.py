@@ -338,6 +338,14 @@ class TestImageFiles:
         np.testing.assert_allclose(cutouts.variance[0, 0], self.VALUES, rtol=1e-6)
         np.testing.assert_array_equal(cutouts.mask[0, 0], self.BAD > 0)
 
+    def test_mask_beside_a_file_with_errors(self, tmp_path):
+        self.write(tmp_path / 'a.fits', SCI=self.VALUES, ERR=self.VALUES)
+        header = fits.Header({'MP_BAD': 3, 'MP_SAT': 4, 'MP_CR': 0})
+        fits.writeto(tmp_path / 'a.mask.fits', self.BAD * 16 + 1, header)
+        cutouts = self.fetch(tmp_path, 'a.fits')
+        np.testing.assert_array_equal(cutouts.variance[0, 0], self.VALUES**2)
+        np.testing.assert_array_equal(cutouts.mask[0, 0], self.BAD > 0)
+
     def test_planes_of_a_cube_may_be_those_of_all_bands(self, tmp_path):
         cube = np.stack([self.VALUES, self.VALUES])
         self.write(tmp_path / 'a.fits', SCI=cube, ERR=cube, MASK=self.BAD)

@@ -229,6 +229,14 @@ class TestMeasures:
         assert len(stacked) == 8
         assert stacked['segment_flux_err'].mask.sum() == 4
 
+    def test_annotate_has_the_columns_of_any_images(self, classifier, blobs):
+        known = blobs.replace(variance=np.full(blobs.shape, 0.01))
+        annotated, plain = (classifier.annotate(b, measures=True) for b in (known, blobs))
+        assert annotated.colnames == plain.colnames
+        np.testing.assert_allclose(
+            annotated['morph_segment_snr'], measure(known)['segment_snr'], rtol=1e-6
+        )
+
     def test_rows_without_image_have_no_error(self):
         cutouts = make_cutouts(2, flux=400).replace(status=['ok', 'not_found'])
         assert measure(cutouts)['segment_flux_err'].mask.tolist() == [False, True]
