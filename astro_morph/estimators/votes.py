@@ -58,7 +58,7 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
         ``'votes'``, ``'entropy'`` and ``'asked'``, and probabilities of paths, such as
         ``'spirals = featured and not edge-on and spiral'``; see
         `~astro_morph.prediction.votes.vote_columns`. If None, fractions, their standard deviations
-        and who is asked.
+        and who is asked. A file of the model does not hold them: pass them to `load` too.
     encoder : str or MorphologyEncoder, default='auto'
         The encoder of the features: ``'auto'`` or a name for a bundled one, ``'moco'`` to pretrain
         on all rows first, ``'auto+moco'`` to continue the bundled one on all rows, ``'random'`` for
