@@ -22,6 +22,7 @@ from astro_morph import (
     CutoutSet,
     MorphologyClassifier,
     MorphologyEncoder,
+    MorphologyRegressor,
     OnnxClassifier,
     plotting,
     surveys,
@@ -160,6 +161,22 @@ CALLS = {
     'features in place of images': (
         lambda given: evaluate(given.classifier, np.zeros((3, 2)), ['round'] * 3),
         ['X', 'ndarray', 'shape (3, 2)', 'pass a table'],
+    ),
+    'weight below 0': (
+        lambda given: given.new.fit(given.blobs, given.labels, -np.ones(24)),
+        ['sample_weight', '24 of 24 rows', 'pass 0'],
+    ),
+    'numbers whose squares overflow': (
+        lambda given: MorphologyRegressor(verbose=0).fit(given.blobs, np.full(24, 1e200)),
+        ["'number'", '1e+200', 'change the unit, or mask'],
+    ),
+    'no example of a rare kind': (
+        lambda given: given.rare.fit(given.blobs, np.full(24, 'other')),
+        ['labels', "['other']", 'label five or more'],
+    ),
+    'no connection to a repository': (
+        lambda given: MorphologyEncoder.from_pretrained('hf-hub:owner/name'),
+        ["'owner/name'", "pass 'local-dir:' and a folder"],
     ),
     'coverage above 1': (
         lambda given: given.classifier.predict_set(given.blobs, coverage=90),
@@ -343,6 +360,7 @@ def messages(given):
     messages = {}
     for name, (call, _) in CALLS.items():
         given.new = MorphologyClassifier(encoder='random', strategy='linear', verbose=0)
+        given.rare = MorphologyClassifier(encoder='random', strategy='rare', verbose=0)
         with warnings.catch_warnings(record=True, action='always') as caught:
             try:
                 call(given)
