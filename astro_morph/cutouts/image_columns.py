@@ -22,6 +22,7 @@ from astro_morph.cutouts.image_files import (
     shape_of_nothing,
 )
 from astro_morph.cutouts.source import CutoutSource
+from astro_morph.cutouts.storage.rows import NAMES, read_rows
 from astro_morph.images.planes.cells import (
     PIXELS,
     CellImage,
@@ -129,7 +130,8 @@ class ImageColumns(CutoutSource):
         }
         kind = 'picture' if kinds == {'picture'} else 'flux'
         bands = self._name_bands([layout for layout, _ in columns], kind)
-        return as_cutout_set(pixels, status, bands=bands, kind=kind, table=table, **options)
+        cutouts = as_cutout_set(pixels, status, bands=bands, kind=kind, table=table, **options)
+        return _add_rows(cutouts, side) if {*NAMES} <= {*table.colnames} else cutouts
 
     def _name_bands(self, layouts, kind):
         if self.bands is not None:
@@ -192,6 +194,21 @@ def _assemble(columns, n_rows, size):
     for name, values in {'image': pixels, **planes}.items():
         values[status != 'ok'] = PLANES.get(name, np.nan)
     return pixels, status, planes | _find_scale(scale)
+
+
+def _add_rows(cutouts, side):
+    """Return cutouts with what their table says of each row, as `CutoutSet.write` wrote it."""
+    known = read_rows(cutouts.table)
+    is_ok = known['status'] == 'ok'
+    margin = np.subtract(side, cutouts.shape[2:]) // 2
+    return cutouts.replace(
+        **known
+        | {
+            # An image that is null has none for the reason that is known.
+            'status': np.where(cutouts.is_ok | is_ok, cutouts.status, known['status']),
+            'centers': known['centers'] - margin[::-1],
+        }
+    )
 
 
 def _find_scale(scale):

@@ -17,6 +17,7 @@ __all__ = [
     'check_names',
     'join_rows',
     'pixels_of',
+    'read_rows',
     'rehearse',
     'rows_of',
     'split_rows',
@@ -93,28 +94,29 @@ def split_rows(joined, attributes):
     if attributes['has_table']:
         table = joined[[name for name in joined.colnames if name not in NAMES]]
         table = QTable(table) if attributes['has_quantities'] else table
-    rows = {name.removeprefix(PREFIX): np.asarray(joined[name]) for name in NAMES}
-    return table, _options_from(rows, attributes)
+    zero_point = attributes['zero_point']
+    return table, read_rows(joined) | {
+        'bands': attributes['bands'],
+        'kind': attributes['kind'],
+        'framing': attributes['framing'],
+        'zero_point': None if zero_point is None else np.array(zero_point, float),
+    }
 
 
-def _options_from(rows, attributes):
-    """Return the arguments of a set of cutouts."""
-    scale, zero_point = rows['pixel_scale'], attributes['zero_point']
+def read_rows(table):
+    """Return the arguments of a set of cutouts that the columns of `rows_of` hold."""
+    status, flags, scale, rotation, parity, x, y = (np.asarray(table[name]) for name in NAMES)
     if np.isnan(scale).all():
         scale = None
     elif (scale == scale[0]).all():
         scale = scale[0]
     return {
-        'status': rows['status'],
-        'flags': rows['flags'],
+        'status': status,
+        'flags': flags,
         'pixel_scale': None if scale is None else scale * u.arcsec,
-        'rotation': rows['rotation'] * u.deg,
-        'parity': rows['parity'],
-        'centers': np.stack([rows['x'], rows['y']], axis=1),
-        'bands': attributes['bands'],
-        'kind': attributes['kind'],
-        'framing': attributes['framing'],
-        'zero_point': None if zero_point is None else np.array(zero_point, float),
+        'rotation': rotation * u.deg,
+        'parity': parity,
+        'centers': np.stack([x, y], axis=1),
     }
 
 

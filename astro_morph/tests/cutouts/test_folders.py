@@ -268,7 +268,10 @@ def test_hats_is_a_catalogue_of_lsdb(tmp_path, monkeypatch):
     assert again.bands == ('g', 'r')
     np.testing.assert_array_equal(again.images, cutouts.images)
     np.testing.assert_array_equal(again.mask, cutouts.mask)
-    assert again.pixel_scale[0] == 0.25 * u.arcsec
+    for name in ('status', 'flags', 'rotation', 'parity', 'centers', 'pixel_scale'):
+        np.testing.assert_array_equal(getattr(again, name), getattr(cutouts, name))
+    small = as_cutouts(frame, size=4)[np.argsort(frame['id'].to_numpy())]
+    np.testing.assert_array_equal(small.centers, cutouts.centers - 1)
     assert_same(CutoutSet.read(tmp_path / 'a.hats'), cutouts)
 
 

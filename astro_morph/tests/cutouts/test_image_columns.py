@@ -235,19 +235,19 @@ def test_structures_of_the_multimodal_universe(form):
 @pytest.mark.parametrize(
     ('changes', 'status', 'flags'),
     [
-        ({'bands': ('des-z', 'des-g', 'des-r')}, 'ok', []),
-        ({'bands': ('des-g', 'des-z')}, 'ok', ['missing_band']),
+        ({'bands': ('des-z', 'des-g', 'des-r')}, 'ok', ['missing_pixels']),
+        ({'bands': ('des-g', 'des-z')}, 'ok', ['missing_pixels', 'missing_band']),
         ({'band': ['vis', 'y', 'j']}, 'wrong_bands', []),
         ({'band': ['des-g']}, 'not_an_image', []),
         ({'flux': np.ones((3, 6, 6), np.float32), 'ivar': None, 'mask': None}, 'wrong_size', []),
         ({'flux': np.ones((3, 6, 6), np.float32)}, 'not_an_image', []),
-        ({'flux': [IMAGES[1, 0], None, IMAGES[1, 2]]}, 'ok', ['missing_band']),
+        ({'flux': [IMAGES[1, 0], None, IMAGES[1, 2]]}, 'ok', ['missing_pixels', 'missing_band']),
         ({'flux': None}, 'all_nan', []),
         ({'flux': []}, 'all_nan', []),
         ({'flux': 'none'}, 'not_an_image', []),
         ({'flux': [1.0, 2.0, 3.0]}, 'not_an_image', []),
         ({'ivar': None, 'mask': None, 'scale': None, 'psf_fwhm': None}, 'ok', []),
-        ({'scale': [0.2, 0.3, 0.4]}, 'ok', []),
+        ({'scale': [0.2, 0.3, 0.4]}, 'ok', ['missing_pixels']),
     ],
 )
 def test_odd_structures(changes, status, flags):
