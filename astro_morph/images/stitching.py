@@ -224,7 +224,9 @@ def _fill_from_tile(images, placement, pixels):
     for batch in _split(placement, size):
         old = images[batch.rows]
         new = _cut_from_tile(tile, batch, size, like=old)
-        is_kept = _rank_pixels(new) <= _rank_pixels(old)
+        is_kept = ~np.isnan(old.image)
+        if old.mask is not None:
+            is_kept = _rank_pixels(new) <= _rank_pixels(old)
         new[is_kept] = old[is_kept]
         images[batch.rows] = new
 
@@ -232,8 +234,7 @@ def _fill_from_tile(images, placement, pixels):
 def _rank_pixels(image):
     """Return 3 for a good pixel, 2 for a masked one with a value, 1 for one without, 0 for none."""
     has_value = ~np.isnan(image.image)
-    is_good = has_value if image.mask is None else has_value ^ image.mask
-    return np.uint8(2) * has_value + is_good
+    return np.uint8(2) * has_value + (has_value ^ image.mask)
 
 
 def _split(placement, size):

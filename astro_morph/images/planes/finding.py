@@ -130,13 +130,20 @@ def bad_bits(header, name='', band=None):
         return sum(1 << number for number in bad if number in range(_N_BITS))
     if 'MSKNAM00' in header:
         names = (key for key in header if key.startswith('MSKNAM'))
-        return sum(header[f'MSKVAL{key[6:]}'] for key in names if header[key] in _OF_PAN_STARRS)
+        return sum(
+            _bits(header, f'MSKVAL{key[6:]}') for key in names if header[key] in _OF_PAN_STARRS
+        )
     if names := [key for key in header if re.fullmatch(r'MSKN\d+', key)]:
-        return sum(header[f'MSKM{key[4:]}'] for key in names if header[key] in _OF_LSST)
+        return sum(_bits(header, f'MSKM{key[4:]}') for key in names if header[key] in _OF_LSST)
     if 'maskbits' in name.lower():
         return _MASKBITS.get(band, sum(_MASKBITS.values()))
     # The first bit of JWST is DO_NOT_USE; others mark what was corrected.
     return 1 if header.get('TELESCOP') == 'JWST' else None
+
+
+def _bits(header, key):
+    """Return the bits in a header, 0 where it has none."""
+    return header[key] if isinstance(header.get(key), int) else 0
 
 
 def _name(hdu):

@@ -125,6 +125,8 @@ def test_compressed_extensions_are_read():
             '',
             1,
         ),
+        ({'MSKNAM00': 'CR', 'MSKNAM01': 'SAT', 'MSKVAL01': 'x'}, 'mask', None, 0),
+        ({'MP_BAD': 'x', 'MP_SAT': 2}, 'MASK', None, 4),
         ({'TELESCOP': 'JWST'}, 'DQ', None, 1),
         ({}, 'brick-maskbits.fits', 'g', 0x24),
         ({}, 'maskbits', None, 0xC0FC),

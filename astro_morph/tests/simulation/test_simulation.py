@@ -339,7 +339,7 @@ def test_galaxies_of_a_catalogue_are_put_where_it_says():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'survey': 'euclid'}, 'survey must be'),
+        ({'survey': 'kepler'}, 'survey must be'),
         ({'kinds': ['round', 'ring']}, r"got \['ring'\]"),
         ({'bands': 'gy'}, r"bands \['y'\] are not among"),
         ({'n_galaxies': 0}, 'n_galaxies and kinds must not be empty'),
