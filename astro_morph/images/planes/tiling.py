@@ -122,7 +122,7 @@ class PlaneFiles:
 
 
 def _make_plane(image, form, band):
-    bits = image.bits or bad_bits({}, image.name, band)
+    bits = bad_bits({}, image.name, band) if image.bits is None else image.bits
     return Plane(image, 0, PlaneValues(form, bits if form == 'mask' else None))
 
 

@@ -239,6 +239,18 @@ class TestMosaics:
         )
         self.check(Mosaics({'VIS': tmp_path / 'EUC*VIS*.fits'}))
 
+    @pytest.mark.parametrize(
+        ('bits', 'is_masked'),
+        [({'MP_SAT': 2}, True), ({'MP_SAT': 1, 'MP_CR': 2}, False), ({'MP_CR': 2}, False)],
+    )
+    def test_header_of_a_mask_names_its_bits(self, tmp_path, bits, is_masked):
+        self.write_files(tmp_path, {'a-image-g.fits': self.TRUTH})
+        header = make_wcs(shape=self.SHAPE).to_header()
+        header.update(bits)
+        fits.writeto(tmp_path / 'a-mask-g.fits', self.BAD.astype(np.int16) * 4, header)
+        cutouts = Mosaics(tmp_path / 'a-image-{band}.fits').fetch(CENTRE, size=16)
+        assert cutouts.mask.any() == is_masked
+
     def test_planes_of_other_pixels_are_not_used(self, tmp_path):
         self.write_files(tmp_path, {'a-image-g.fits': self.TRUTH})
         header = make_wcs(shape=self.SHAPE, shift=(1, 0)).to_header()
