@@ -228,6 +228,19 @@ class TestMosaics:
         )
         self.check(Mosaics(tmp_path / pattern))
 
+    @pytest.mark.parametrize('is_packed', [False, True])
+    def test_extensions_at_urls(self, tmp_path, is_packed):
+        fsspec = pytest.importorskip('fsspec')
+        planes = {'SCI': self.TRUTH, 'VAR': self.TRUTH + 1, 'DQ': self.BAD.astype(np.int32)}
+        path = self.write(tmp_path / 'a.fits', planes)
+        if is_packed:
+            with fits.open(path) as hdus:
+                packed = [fits.CompImageHDU(h.data, h.header, quantize_level=0) for h in hdus[1:]]
+                fits.HDUList([fits.PrimaryHDU(), *packed]).writeto(path, overwrite=True)
+        fsspec.filesystem('memory').pipe('/planes/a.fits', path.read_bytes())
+        self.check(Mosaics('memory://planes/a.fits'))
+        fsspec.filesystem('memory').rm('/planes/a.fits')
+
     def test_files_are_matched_by_place_where_names_differ(self, tmp_path):
         self.write_files(
             tmp_path,
