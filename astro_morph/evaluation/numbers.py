@@ -81,6 +81,12 @@ def check_any_known(is_known):
     ------
     ValueError
         If none are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph.evaluation.numbers import check_any_known
+    >>> check_any_known(np.array([True, False]))
     """
     if not is_known.any():
         msg = (
