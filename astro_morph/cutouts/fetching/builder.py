@@ -74,7 +74,7 @@ class CutoutBuilder:
         i = self._layers.index(layer)
         for row, image in zip(rows, images, strict=True):
             if image is not None and image is not NO_COVERAGE:
-                self._store(row, i, MaskedImage.of(image))
+                self._store(row, i, MaskedImage.of(image).settle())
 
     def _store(self, row, i, image):
         self._images[row, i] = image.image
@@ -87,6 +87,8 @@ class CutoutBuilder:
                 self._planes[name][row, i] = plane
         if image.mask is not None:
             self._is_masked[row, i] = image.mask.any()
+            if image.is_missing.all():
+                self._layer_status[row, i] = 'all_nan'
 
     def fail(self, layer, rows, status):
         """Set the status of a layer in rows that have no image."""

@@ -21,6 +21,7 @@ from astro_morph.cutouts.fetching.builder import CutoutBuilder
 from astro_morph.cutouts.fetching.cache import NO_COVERAGE, CutoutKey
 from astro_morph.cutouts.storage import write_batches
 from astro_morph.images.planes.masked_image import MaskedImage
+from astro_morph.images.planes.plane import to_variance
 from astro_morph.tests.cutouts.test_mosaics import CENTRE, make_wcs
 from astro_morph.tests.cutouts.test_remote import SIDE, Service, positions
 
@@ -149,6 +150,18 @@ class TestBuilder:
             ['missing_pixels', 'missing_band'],
             [],
         ]
+
+
+    def test_all_masked_is_no_image(self):
+        masked = MaskedImage(np.ones((5, 5)), None, np.ones((5, 5), bool))
+        assert self.build([masked, np.ones((5, 5))]).status.tolist() == ['all_nan', 'ok']
+
+    def test_inverse_variance_of_zero_masks(self):
+        inverse = np.eye(5)
+        image = MaskedImage(np.ones((5, 5)), to_variance(inverse, 'inverse'))
+        cutouts = self.build([image, np.ones((5, 5))])
+        np.testing.assert_array_equal(cutouts.mask[0, 0], inverse == 0)
+        assert not np.isinf(cutouts.variance).any()
 
 
 @pytest.mark.parametrize('names', [[], ['variance'], ['mask'], ['variance', 'mask']])
