@@ -25,6 +25,7 @@ from astro_morph.cutouts.sizes import framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
 from astro_morph.images.planes.masked_image import MaskedImage
 from astro_morph.images.units import ImageUnit
+from astro_morph.utils.identity import describe, fingerprint
 from astro_morph.utils.messages import as_written, for_caller, naming_packages
 from astro_morph.utils.threads import work_in_threads
 
@@ -126,8 +127,8 @@ class RemoteSource(CutoutSource):
     ------
     ValueError
         If the service has no colour pictures and ``bands`` is ``'rgb'``, has neither variance nor
-        mask and ``planes`` is true, does not know the survey, or its images in one of the bands are
-        not linear in flux.
+        mask and ``planes`` is true, does not know the survey or one of the bands, or its images in
+        one of the bands are not linear in flux.
 
     Examples
     --------
@@ -147,6 +148,9 @@ class RemoteSource(CutoutSource):
     _has_pictures = True
     _has_planes = False
     _ids_key = None
+
+    # Whether there may be images in bands that the survey does not name.
+    _has_other_bands = True
 
     # The requests at once that the service wants at most, if ``astro_morph.conf`` allows more; and
     # the codes of 5xx that are no passing fault of it.
@@ -180,6 +184,7 @@ class RemoteSource(CutoutSource):
             raise ValueError(msg)
         self.kind = 'picture' if bands == 'rgb' else 'flux'
         self.bands = PICTURE_BANDS if bands == 'rgb' else tuple(bands or self.survey.bands)
+        self._refuse_unknown()
         self._refuse_nonlinear()
         self.pixel_scale = u.Quantity(
             self.survey.pixel_scale if pixel_scale is None else pixel_scale
@@ -269,7 +274,15 @@ class RemoteSource(CutoutSource):
 
     def _origin(self, layer):
         """Return the text that identifies the source of a layer's images in the cache."""
-        return ' '.join([type(self).__name__, self.survey.name, *self._servers])
+        return ' '.join([type(self).__name__, self.survey.name, *self._changes, *self._servers])
+
+    @property
+    def _changes(self):
+        """Fingerprint of what decides the pixels, unless it is that of the survey of this name."""
+        deciding = _describe_pixels(self.survey)
+        ours = surveys.SURVEYS.get(self.survey.name)
+        is_ours = ours is not None and deciding == _describe_pixels(ours)
+        return () if is_ours else (fingerprint(deciding),)
 
     def _per_new_pixel(self, images, request, unit=''):
         """
@@ -355,6 +368,15 @@ class RemoteSource(CutoutSource):
         return self._make_plan(places, self._find_missing(places, builder))
 
     # The implementation.
+
+    def _refuse_unknown(self):
+        unknown = [band for band in self.bands if band not in self.survey.bands]
+        if unknown and self.kind == 'flux' and not self._has_other_bands:
+            msg = (
+                f'{as_written("bands")}: {self.survey.name} has no {unknown}, only '
+                f'{list(self.survey.bands)}; name some of these'
+            )
+            raise ValueError(msg)
 
     def _refuse_nonlinear(self):
         service = type(self).__name__
@@ -565,6 +587,11 @@ class RemoteSource(CutoutSource):
             + f'; {for_caller("make the same call", "run the same command")} again to continue'
         )
         raise OutageError(msg, cutouts)
+
+
+def _describe_pixels(survey):
+    """Return what decides the pixels of the images of a survey."""
+    return describe([survey.ids, survey.unit, survey.pixel_scale])
 
 
 class _Arrival(NamedTuple):

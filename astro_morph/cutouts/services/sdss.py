@@ -15,6 +15,7 @@ from astro_morph.cutouts.fetching.failures import FetchError, as_failure
 from astro_morph.cutouts.services.fields import Places
 from astro_morph.cutouts.services.remote import RemoteSource
 from astro_morph.cutouts.services.reprojection import cut_from_images
+from astro_morph.utils.messages import as_written
 
 __all__ = ['SdssFrames']
 
@@ -29,6 +30,8 @@ _RADIUS = 1 * u.arcmin
 _LARGE = 64 * 0.396 * u.arcsec
 
 _DIAGONALS = [45, 135, 225, 315] * u.deg
+
+_BANDS = ('u', 'g', 'r', 'i', 'z')
 
 _NAME_OF_FRAME = ('run', 'rerun', 'camcol', 'field')
 
@@ -59,7 +62,7 @@ class SdssFrames(RemoteSource):
     Raises
     ------
     ValueError
-        If ``bands`` is ``'rgb'``.
+        If SDSS does not have one of the ``bands``, or these are ``'rgb'``.
 
     Examples
     --------
@@ -72,6 +75,13 @@ class SdssFrames(RemoteSource):
 
     def __init__(self, survey='sdss-dr9', **options):
         super().__init__(survey, **options)
+        unknown = [band for band in self.bands if band not in _BANDS]
+        if unknown:
+            msg = (
+                f'{as_written("bands")}: SDSS has no {unknown}, only {list(_BANDS)}; name some of '
+                'these, or choose the service of the survey'
+            )
+            raise ValueError(msg)
 
     def _zero_point(self, pixel_scale):
         return 22.5  # frames are in nanomaggies

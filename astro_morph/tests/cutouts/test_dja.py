@@ -98,6 +98,36 @@ def test_filters_of_other_cameras_are_named_in_the_survey(sky, server):
     np.testing.assert_allclose(cutouts.images[0, 0][is_known], flux[is_known], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ('names', 'bands'),
+    [
+        ({'NIRCam': 'f277w-clear', 'NIRISS': 'clearp-f277w'}, 'ry'),
+        ({'NIRISS': 'clearp-f277w', 'NIRCam': 'f277w-clear'}, 'yr'),
+    ],
+)
+def test_filters_of_two_cameras_are_not_confused(names, bands):
+    sky = SimulatedSurvey('panstarrs', n_galaxies=4, bands='ry')
+    check_own_filters(sky, names, bands)
+
+
+def test_a_filter_behind_another_has_a_name_of_its_own():
+    sky = SimulatedSurvey(n_galaxies=4, bands='ui')
+    check_own_filters(sky, {'F444W': 'f444w-clear', 'F466N': 'f444w-f466n'}, 'iu')
+
+
+def check_own_filters(sky, names, bands):
+    """Check that each band of a survey has the flux of that of the sky."""
+    own = replace(surveys.get('jwst-dja'), bands=tuple(names), ids={'dja': names})
+    with Server(sky, HANDLERS) as server:
+        source = make_source(server, own, bands=None, pixel_scale=sky.pixel_scale)
+        cutouts = source.fetch(at_corners(sky, (60, 60)), size=16)
+    for image, band in zip(cutouts.images[0], bands, strict=True):
+        flux = cut_from_sky(sky, 60, 60, 16)[sky.bands.index(band)]
+        is_known = np.isfinite(image)
+        assert is_known.mean() > 0.8
+        np.testing.assert_allclose(image[is_known], flux[is_known], rtol=1e-4, atol=1e-4)
+
+
 def test_no_coverage_is_remembered(sky, server, tmp_path):
     coords = SkyCoord([*at_corners(sky, (100, 90)), SkyCoord(10, 50, unit='deg')])
     for _ in range(2):
@@ -150,6 +180,7 @@ def test_the_unit_of_the_header_is_used(sky, server):
         (faults.broken(), 'connection', 2),
         (faults.reset(), 'connection', 2),
         (in_unit('electron/s'), 'not_calibrated', 1),
+        (in_unit('MJy/sr'), 'not_calibrated', 1),
     ],
 )
 def test_faults(sky, server, fault, status, n_tries):

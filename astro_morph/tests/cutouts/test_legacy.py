@@ -1,18 +1,21 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Tests of `LegacyCutouts` with plain requests and a server on loopback."""
 
+import io
 import itertools
+from dataclasses import replace
 
 import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 
-from astro_morph import conf, decode_flags
+from astro_morph import conf, decode_flags, surveys
 from astro_morph.cutouts import LegacyCutouts
 from astro_morph.cutouts.fetching import http
 from astro_morph.simulation import SimulatedSurvey
-from astro_morph.simulation.services import Server, faults
+from astro_morph.simulation.services import Answer, Server, faults
 from astro_morph.simulation.services.direct import legacy
 from astro_morph.simulation.services.direct.legacy import HANDLERS
 from astro_morph.simulation.services.rendering import true_planes
@@ -156,6 +159,68 @@ def test_an_image_that_the_server_makes_smaller_is_not_taken(sky, server, monkey
     assert make_source(server).fetch(middle(sky)[0], size=32).status.tolist() == ['wrong_size']
 
 
+def change(edit):
+    """Return a fault that edits the HDUs of the answer."""
+
+    def fault(answer):
+        with fits.open(io.BytesIO(answer.content)) as hdus:
+            edit(hdus)
+            content = io.BytesIO()
+            hdus.writeto(content)
+        return Answer(content.getvalue(), answer.content_type)
+
+    return fault
+
+
+def cut_plane(kind):
+    def edit(hdus):
+        (hdu,) = (hdu for hdu in hdus if hdu.header['IMAGETYP'] == kind)
+        hdu.data = hdu.data[..., :5, :5]
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ('edit', 'status'),
+    [
+        (lambda hdus: hdus[0].header.remove('BANDS'), 'not_an_image'),
+        (lambda hdus: hdus[0].header.set('BANDS', 'g'), 'not_an_image'),
+        (cut_plane('IMAGE'), 'wrong_size'),
+        (cut_plane('INVVAR'), 'wrong_size'),
+        (cut_plane('MASKBITS'), 'wrong_size'),
+    ],
+    ids=['no bands', 'few bands', 'image', 'inverse variance', 'mask'],
+)
+def test_an_answer_that_contradicts_itself_is_not_taken(sky, server, edit, status):
+    server.faults = [change(edit)]
+    source = make_source(server, bands='gr', planes=True)
+    assert source.fetch(middle(sky)[0], size=16).status.tolist() == [status]
+
+
+def test_bands_are_those_of_the_header(sky, server):
+    coord, _ = middle(sky)
+    expected = make_source(server, bands='rg').fetch(coord, size=16)
+    # As when a layer lacks a band, and all are sent in its own order.
+    server.faults = [change(lambda hdus: hdus[0].header.set('BANDS', 'rg'))]
+    swapped = make_source(server, bands='gr').fetch(coord, size=16)
+    np.testing.assert_array_equal(swapped.images, expected.images)
+
+
+def test_a_layer_with_a_zero_point_of_its_own(sky, server):
+    own = replace(surveys.get('legacy-dr9'), name='mine', zero_point=np.array([27.0, 26.0, 25.0]))
+    cutouts = make_source(server, own, bands='zg').fetch(middle(sky)[0], size=16)
+    assert cutouts.zero_point.tolist() == [25.0, 27.0]
+
+
+@pytest.mark.parametrize('name', ['legacy-dr9', 'mine'])
+def test_layers_of_one_name_are_cached_apart(sky, server, tmp_path, name):
+    coord, _ = middle(sky)
+    for layer in ('ls-dr9', 'ls-dr9-north', 'ls-dr9'):
+        own = replace(surveys.get('legacy-dr9'), name=name, ids={'legacy': layer})
+        make_source(server, own, cache=tmp_path / 'cutouts.sqlite').fetch(coord, size=16)
+    assert [request.params['layer'] for request in server.requests] == ['ls-dr9', 'ls-dr9-north']
+
+
 def test_planes_are_cached_apart(sky, server, tmp_path):
     cache, (coord, _) = tmp_path / 'cutouts.sqlite', middle(sky)
     for planes in (False, True):
@@ -192,6 +257,11 @@ def test_what_the_viewer_has_not():
         LegacyCutouts('sdss-dr9')
     with pytest.raises(ValueError, match='no colour pictures'):
         LegacyCutouts(bands='rgb')
+    with pytest.raises(ValueError, match=r"legacy-dr9 has no \['i'\], only \['g', 'r', 'z'\]"):
+        LegacyCutouts('legacy-dr9', bands='gi')
+    unwise = replace(surveys.get('unwise'), ids={'legacy': 'unwise-neo7'})
+    with pytest.raises(ValueError, match=r"bands has \['W1', 'W2'\], expected names of one letter"):
+        LegacyCutouts(unwise)
 
 
 @pytest.mark.remote_data

@@ -183,11 +183,21 @@ def test_faults(sky, server, path, fault, status):
     assert ('missing_band' in decode_flags(cutouts.flags)[0]) or is_spared
 
 
+def test_sources_on_both_sides_of_the_edge_of_the_survey(sky, server):
+    # They share a field whose centre is outside.
+    coords = sky.wcs.pixel_to_world([-150, 20], [60, 60])
+    source = make_source(server, bands='r')
+    assert source.plan(coords, size=16).n_requests == 1
+    assert source.fetch(coords, size=16).status.tolist() == ['no_coverage', 'ok']
+
+
 def test_what_the_archive_has_not():
     with pytest.raises(ValueError, match="has no 'panstarrs' in its ids"):
         PanStarrsCutouts('sdss-dr9')
     with pytest.raises(ValueError, match='no colour pictures'):
         PanStarrsCutouts(bands='rgb')
+    with pytest.raises(ValueError, match=r"panstarrs-dr1 has no \['u'\], only \['g', 'r', 'i'"):
+        PanStarrsCutouts(bands='ur')
 
 
 @pytest.mark.remote_data

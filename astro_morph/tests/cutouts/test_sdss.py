@@ -164,6 +164,9 @@ def test_a_catalogue_that_fails_is_not_asked_for_frames(sky, server, fault, stat
 def test_there_are_no_pictures():
     with pytest.raises(ValueError, match='SdssFrames has no colour pictures'):
         SdssFrames(bands='rgb')
+    for survey, bands in (('2mass', None), ('2mass', 'J'), ('sdss', 'gy')):
+        with pytest.raises(ValueError, match=r'bands: SDSS has no \[.*, only .*name some of these'):
+            SdssFrames(survey, bands=bands)
 
 
 @pytest.mark.remote_data

@@ -18,6 +18,13 @@ __all__ = ['DjaCutouts']
 # How the service says that it has no image of a place.
 _NOTHING_THERE = b'No cutout found'
 
+# Filters behind others, and their names in the answers (grizli, grizli/aws/api_cutout.py).
+_RENAMED = {
+    'f444w-f466n': 'f466n-clear',
+    'f150w2-f162m': 'f162m-clear',
+    'f150w2-f164n': 'f164n-clear',
+}
+
 # Pixels of the coarsest images that the service cuts, in arcsec.
 _COARSEST = 0.1
 
@@ -83,7 +90,7 @@ class DjaCutouts(DirectSource):
         images = self._download(request, client)
         cutouts = []
         for band in request.band:
-            found = images.get(_key(self._filters[band]))
+            found = images.get(_name_in_answer(self._filters[band]))
             cutouts.extend(cut_for_request([] if found is None else [found], request))
         return cutouts
 
@@ -103,14 +110,16 @@ class DjaCutouts(DirectSource):
             return {}
         images = {}
         for hdu in decode_fits_file(content):
-            images.setdefault(_key(hdu.header['EXTNAME']), {})[hdu.header['EXTVER']] = hdu
+            images.setdefault(hdu.header['EXTNAME'].lower(), {})[hdu.header['EXTVER']] = hdu
         return {name: _make_image(planes) for name, planes in images.items()}
 
 
-def _key(name):
-    """Return a filter's name without its clear pupil, of which there are several."""
-    parts = set(name.lower().split('-'))
-    return frozenset(parts - {'clear', 'clearp'})
+def _name_in_answer(name):
+    """Return the name that the image of a filter has in an answer."""
+    name = name.lower()
+    if name.startswith('clearp-'):
+        return f'{name.removeprefix("clearp-")}-clearp'
+    return _RENAMED.get(name, name)
 
 
 def _make_image(planes):
@@ -127,7 +136,8 @@ def _make_image(planes):
 
 def _nanomaggies(header):
     """Return the flux of a value of one."""
-    zero_point = ImageUnit(header.get('BUNIT', '')).zero_point(None)
+    unit = ImageUnit(header.get('BUNIT', ''))
+    zero_point = np.nan if unit.is_surface_brightness else unit.zero_point(None)
     if np.isnan(zero_point):
         msg = f'the unit is {header.get("BUNIT")!r}, expected a flux density'
         raise FetchError(status='not_calibrated', message=msg)

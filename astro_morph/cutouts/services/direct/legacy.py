@@ -10,11 +10,15 @@ from astro_morph.images.errors import NotAnImageError
 from astro_morph.images.planes.finding import bad_bits
 from astro_morph.images.planes.plane import to_mask, to_variance
 from astro_morph.images.reading import read_pixels
+from astro_morph.utils.messages import as_written
 
 __all__ = ['LegacyCutouts']
 
 # The server fails at a position outside the layer: it draws nothing.
 _NOTHING_THERE = ('http_404', 'http_500')
+
+# Kinds of images in an answer.
+_KINDS = {'image', 'invvar', 'maskbits'}
 
 
 class LegacyCutouts(DirectSource):
@@ -41,7 +45,8 @@ class LegacyCutouts(DirectSource):
     Raises
     ------
     ValueError
-        If the survey is no layer of the viewer, or ``bands`` is ``'rgb'``.
+        If the survey is no layer of the viewer or does not have one of the ``bands``, or these are
+        ``'rgb'``.
 
     Examples
     --------
@@ -57,14 +62,23 @@ class LegacyCutouts(DirectSource):
     _ids_key = 'legacy'
     _address = 'https://www.legacysurvey.org'
     _most_at_once = 1
+    _has_other_bands = False
     # An error in its code, as at a position outside the layer, happens each time.
     _final_codes = (500,)
 
     def __init__(self, survey='legacy-dr10', **options):
         super().__init__(survey, **options)
+        long = [band for band in self.bands if len(band) != 1]
+        if long:
+            msg = (
+                f'{as_written("bands")} has {long}, expected names of one letter, as the viewer '
+                'has them; name the bands of the survey so'
+            )
+            raise ValueError(msg)
 
     def _zero_point(self, pixel_scale):
-        return 22.5  # nanomaggies
+        known = super()._zero_point(pixel_scale)
+        return 22.5 if known is None else known  # nanomaggies, but for layers of others
 
     def _requests(self, places, layers):
         return share_fields(places, [layers])
@@ -102,14 +116,19 @@ def _read_bands(hdus, shape):
         msg = f'the answer has {list(kinds)}, no image'
         raise NotAnImageError(msg)
     header = kinds['image'].header
-    planes = {kind: read_pixels(hdu).reshape(-1, *hdu.shape[-2:]) for kind, hdu in kinds.items()}
-    if planes['image'].shape[1:] != shape:
-        msg = f'asked for {shape} pixels, got an image of shape {planes["image"].shape}'
-        raise FetchError(status='wrong_size', message=msg)
-    return {
-        band: _make_image(planes, i, band, header)
-        for i, band in enumerate(header.get('BANDS', '').strip())
+    planes = {
+        kind: read_pixels(kinds[kind]).reshape(-1, *kinds[kind].shape[-2:])
+        for kind in _KINDS & kinds.keys()
     }
+    shapes = {kind: plane.shape for kind, plane in planes.items()}
+    if {got[1:] for got in shapes.values()} != {shape}:
+        msg = f'asked for {shape} pixels, got {shapes}'
+        raise FetchError(status='wrong_size', message=msg)
+    bands = str(header.get('BANDS', '')).strip()
+    if len(bands) != len(planes['image']):
+        msg = f'the bands are {bands!r}, and the image has the shape {shapes["image"]}'
+        raise NotAnImageError(msg)
+    return {band: _make_image(planes, i, band, header) for i, band in enumerate(bands)}
 
 
 def _make_image(planes, i, band, header):

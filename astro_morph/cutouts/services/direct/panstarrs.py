@@ -57,7 +57,7 @@ class PanStarrsCutouts(DirectSource):
     Raises
     ------
     ValueError
-        If the archive doesn't have the survey, or ``bands`` is ``'rgb'``.
+        If the archive doesn't have the survey or one of the ``bands``, or these are ``'rgb'``.
 
     Examples
     --------
@@ -68,6 +68,7 @@ class PanStarrsCutouts(DirectSource):
 
     _ids_key = 'panstarrs'
     _address = 'https://ps1images.stsci.edu'
+    _has_other_bands = False
 
     def __init__(self, survey='panstarrs-dr1', **options):
         super().__init__(survey, **options)
@@ -93,7 +94,7 @@ class PanStarrsCutouts(DirectSource):
                 yield part
                 if _is_whole(part):
                     return
-            elif not names:  # outside the survey
+            elif not names and len(request.rows) == 1:  # outside the survey
                 return
 
     @cached_property

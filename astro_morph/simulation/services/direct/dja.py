@@ -4,8 +4,9 @@ Imitate the cutout service of the DAWN JWST Archive: images of all filters, with
 
 As in its code (https://github.com/gbrammer/grizli, grizli/aws/api_cutout.py), the size is half the
 width in arcsec; each filter is an HDU with a grid of its own, on the pixels of a common mosaic,
-followed by its weights; what was not exposed is zero; and where there is nothing at all, a sentence
-says so. The first filter of the sky has pixels of half the side.
+followed by its weights, and some have other names there; what was not exposed is zero; and where
+there is nothing at all, a sentence says so. The first filter of the sky has pixels of half the
+side.
 """
 
 from copy import deepcopy
@@ -21,7 +22,17 @@ from astro_morph.simulation.services.server import Answer
 __all__ = ['FILTERS', 'HANDLERS', 'ZERO_POINT']
 
 #: Filter of the archive in place of each band of the sky.
-FILTERS = {'g': 'f115w-clear', 'r': 'f277w-clear', 'i': 'f444w-clear', 'z': 'f770w'}
+FILTERS = {
+    'g': 'f115w-clear',
+    'r': 'f277w-clear',
+    'i': 'f444w-clear',
+    'z': 'f770w',
+    'y': 'clearp-f277w',
+    'u': 'f444w-f466n',
+}
+
+# Names in the answers that differ from those.
+_RENAMED = {'clearp-f277w': 'f277w-clearp', 'f444w-f466n': 'f466n-clear'}
 
 #: AB magnitude of the unit of the images, 10 nJy.
 ZERO_POINT = 28.9
@@ -71,7 +82,7 @@ def _cut(sky, band, params):
 
 def _hdu(cut, band, kind):
     hdu = fits.ImageHDU(cut.data, cut.wcs.to_header())
-    name = FILTERS[band].upper()
+    name = _RENAMED.get(FILTERS[band], FILTERS[band]).upper()
     hdu.header.update(FILTER=name, EXTNAME=name, BUNIT='10.0*nanoJansky', PHOTFNU=1e-8)
     # A text, where the FITS standard has a number.
     hdu.header['EXTVER'] = kind
