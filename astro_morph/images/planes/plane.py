@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ['Plane', 'PlaneValues', 'to_mask', 'to_variance']
+__all__ = ['ConvertedPixels', 'Plane', 'PlaneValues', 'to_mask', 'to_variance']
 
 
 class PlaneValues(NamedTuple):
@@ -60,25 +60,34 @@ class Plane(NamedTuple):
 
     def convert(self, pixels):
         """Return pixels of the file as variance or mask; they are converted when sliced."""
-        return _ConvertedPixels(pixels, self.values)
+        return ConvertedPixels(pixels, self.values.convert)
 
 
-class _ConvertedPixels:
-    """Pixels of shape (y, x) that are converted when they are sliced."""
+class ConvertedPixels:
+    """
+    Pixels that are converted when they are sliced.
 
-    def __init__(self, pixels, values):
-        self._pixels, self._values = pixels, values
+    Parameters
+    ----------
+    pixels : array_like, shape (y, x)
+        The pixels.
+    convert : callable
+        Converts an array of them.
+    """
+
+    def __init__(self, pixels, convert):
+        self._pixels, self._convert = pixels, convert
         self.shape = pixels.shape
 
     def __getitem__(self, index):
-        return self._values.convert(self._pixels[index])
+        return self._convert(self._pixels[index])
 
     def read_boxes(self, corners, size, *, margin=0):
         """Read the boxes of `~astro_morph.images.resampling.cut_stamps` at once, if possible."""
         if not hasattr(self._pixels, 'read_boxes'):
             return self
         boxes = self._pixels.read_boxes(corners, size, margin=margin)
-        return _ConvertedPixels(boxes, self._values)
+        return ConvertedPixels(boxes, self._convert)
 
 
 def to_variance(values, form):

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-__all__ = ['ConvertedPixels', 'RangePixels', 'merge_ranges']
+__all__ = ['RangePixels', 'merge_ranges']
 
 # Pixels that may be read for each pixel asked for, so that there are fewer requests. With headers,
 # and the corners of boxes that are turned, these are twice the bytes.
@@ -145,34 +145,6 @@ class RangePixels:
             self._layout,
             content,
         )
-
-
-class ConvertedPixels:
-    """
-    Pixels that are converted when they are read.
-
-    Parameters
-    ----------
-    pixels : array_like, shape (y, x)
-        The pixels; all boxes of a `RangePixels` are read at once.
-    convert : callable
-        Converts an array of pixels.
-    """
-
-    def __init__(self, pixels, convert):
-        self._pixels = pixels
-        self._convert = convert
-        self.shape = pixels.shape
-
-    def __getitem__(self, index):
-        return self._convert(self._pixels[index])
-
-    def read_boxes(self, corners, size, *, margin=0):
-        """Read the pixels of square boxes, see `RangePixels.read_boxes`."""
-        if not hasattr(self._pixels, 'read_boxes'):
-            return self
-        pixels = self._pixels.read_boxes(corners, size, margin=margin)
-        return ConvertedPixels(pixels, self._convert)
 
 
 class _Pieces:

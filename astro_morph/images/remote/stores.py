@@ -130,11 +130,13 @@ def remote_errors():
         try:
             yield
         except Exception as error:
-            raise _as_image_error(error) from error
+            if (failure := _network_failure(error)) is None:
+                raise
+            raise failure from error
 
 
-def _as_image_error(error):
-    """Return the `NetworkImageError` that is, or caused, an error; others unchanged."""
+def _network_failure(error):
+    """Return the `NetworkImageError` of what caused an error, None if it is not the network."""
     cause = error
     while cause is not None:
         code, text = _code_of(cause), str(cause) or repr(cause)
@@ -147,7 +149,7 @@ def _as_image_error(error):
             return NetworkImageError('connection', text)
         # fsspec finds no file for any of these.
         cause = cause.__cause__
-    return error
+    return None
 
 
 def _code_of(error):

@@ -371,7 +371,13 @@ def test_the_survey_has_this_service():
     assert list(ZERO_POINTS) == list(EUCLID.bands)
 
 
-# A bright galaxy in the Deep Field South, and ten positions around it.
+@pytest.mark.parametrize('service', [EuclidMosaics, EsaEuclid])
+def test_bands_that_euclid_does_not_have_are_refused(service):
+    with pytest.raises(ValueError, match=r"bands.*euclid-q1 has no \['g'\], only \['VIS', 'Y'"):
+        service(bands=['VIS', 'g'])
+
+
+# The centre of the Deep Field South.
 LIVE = SkyCoord([61.24] * u.deg, [-48.42] * u.deg)
 
 

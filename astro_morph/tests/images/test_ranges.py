@@ -70,6 +70,11 @@ def test_slices_are_the_pixels_of_the_file():
         np.testing.assert_array_equal(file.pixels[0][index], file.values[0][index])
 
 
+def test_planes_end():
+    """Whoever iterates over an image of two planes gets two."""
+    assert len([*File((2, 8, 6)).pixels]) == 2
+
+
 def test_integers_are_scaled():
     file = File((1, 30, 20), '>i2', scale=0.5, zero=100, blank=44)
     values = 100 + 0.5 * np.arange(40, 48)

@@ -28,6 +28,8 @@ SHAPE = (1500, 1000)
 class RangeHandler(SimpleHTTPRequestHandler):
     """Answers like object storage, with a part of a file, and counts the bytes."""
 
+    protocol_version = 'HTTP/1.1'
+
     def log_message(self, *args):
         pass
 
@@ -64,6 +66,14 @@ class RangeHandler(SimpleHTTPRequestHandler):
         super().end_headers()
 
 
+class Store(ThreadingHTTPServer):
+    """A server that is not overwhelmed by a hundred connections at once."""
+
+    request_queue_size = 256
+    daemon_threads = True
+    block_on_close = False
+
+
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     """Images of one sky as floats, as scaled integers, compressed, as a cube, in extensions."""
@@ -88,7 +98,7 @@ def folder(tmp_path_factory):
 def server(folder):
     pytest.importorskip('aiohttp')
     handler = functools.partial(RangeHandler, directory=str(folder))
-    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+    with Store(('127.0.0.1', 0), handler) as server:
         server.parts, server.is_hostile = [], None
         server.url = f'http://127.0.0.1:{server.server_port}'
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -64,7 +64,7 @@ class EsaEuclid(EuclidSource):
     Raises
     ------
     ValueError
-        If no service is known for the survey.
+        If no service is known for the survey, or it does not have one of the ``bands``.
 
     Examples
     --------
@@ -74,9 +74,6 @@ class EsaEuclid(EuclidSource):
     """
 
     _ids_key = 'esa'
-
-    def __init__(self, survey='euclid-q1', **options):
-        super().__init__(survey, **options)
 
     def _make_client(self):
         environment, product = self.survey.ids['esa']

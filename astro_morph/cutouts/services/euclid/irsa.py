@@ -21,9 +21,8 @@ from astro_morph.cutouts.services.reprojection import MARGIN, cut_until_whole
 from astro_morph.cutouts.services.sia import Place, SiaClient, SiaImages
 from astro_morph.images.errors import ImageError
 from astro_morph.images.planes.masked_image import MaskedImage
-from astro_morph.images.planes.plane import to_mask, to_variance
+from astro_morph.images.planes.plane import ConvertedPixels, to_mask, to_variance
 from astro_morph.images.reading import read_pixels
-from astro_morph.images.remote.ranges import ConvertedPixels
 from astro_morph.images.remote.stores import read_ranges
 from astro_morph.images.remote.urls import RemoteImage
 from astro_morph.images.stitching import cut_tiles, north_up
@@ -63,7 +62,7 @@ class EuclidMosaics(EuclidSource, SiaImages):
     many sources lie on a mosaic, it is read from object storage instead, where the service lists it
     there in ``cloud_access``: only the pixels of the cutouts, those of many sources at once, and at
     most twice as many. This needs ``fsspec`` and ``aiohttp``. A catalogue in the order that `order`
-    returns needs the fewest requests.
+    returns needs the fewest requests; `plan` counts those for a group of sources as one.
 
     Cutouts are north up, at the pixel scale of the survey, as fluxes per pixel with the zero points
     of the survey. Pictures show Y, the mean of Y and VIS, and VIS as red, green and blue, in the
@@ -84,7 +83,7 @@ class EuclidMosaics(EuclidSource, SiaImages):
     Raises
     ------
     ValueError
-        If no service is known for the survey.
+        If no service is known for the survey, or it does not have one of the ``bands``.
 
     Examples
     --------
@@ -95,9 +94,6 @@ class EuclidMosaics(EuclidSource, SiaImages):
 
     _has_pictures = True
     _has_planes = True
-
-    def __init__(self, survey='euclid-q1', **options):
-        super().__init__(survey, **options)
 
     def order(self, X):
         coords, status = read_positions(as_table(X), coord_columns=self.coord_columns)

@@ -11,6 +11,7 @@ from astropy.io import fits
 from astro_morph.cutouts.services.remote import RemoteSource
 from astro_morph.images.euclid_pictures import EUCLID_FACTORS, draw_euclid
 from astro_morph.images.reading import read_pixels
+from astro_morph.utils.messages import as_written
 
 __all__ = ['EuclidSource']
 
@@ -24,13 +25,28 @@ class EuclidSource(RemoteSource):
 
     Parameters
     ----------
-    survey : str or `~astro_morph.surveys.Survey`
+    survey : str or `~astro_morph.surveys.Survey`, default='euclid-q1'
         The survey.
     **options
         As in `~astro_morph.cutouts.RemoteSource`.
+
+    Raises
+    ------
+    ValueError
+        If the survey does not have one of the ``bands``.
     """
 
     _is_calibrated = True
+
+    def __init__(self, survey='euclid-q1', **options):
+        super().__init__(survey, **options)
+        unknown = [band for band in self.bands if band not in self.survey.bands]
+        if unknown and self.kind == 'flux':
+            msg = (
+                f'{as_written("bands")}: {self.survey.name} has no {unknown}, only '
+                f'{list(self.survey.bands)}; name some of these'
+            )
+            raise ValueError(msg)
 
     @abstractmethod
     def _cut(self, request, client):
