@@ -1,7 +1,9 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Read a survey of one's own from a few lines of TOML."""
 
+import os
 import tomllib
+import warnings
 from collections.abc import Callable
 from numbers import Real
 from pathlib import Path
@@ -13,11 +15,18 @@ import numpy as np
 from astro_morph.surveys.depth import noise_of_depth
 from astro_morph.surveys.presets import ALIASES, SURVEYS
 from astro_morph.surveys.survey import Circle, Patch, Survey
+from astro_morph.utils.messages import cut_list
 
 __all__ = ['ENDING', 'read']
 
 #: Ending of the names of the files.
 ENDING = '.toml'
+
+# AB magnitude; brighter and fainter, fluxes are beyond the range of float32.
+_FAINTEST = 90
+
+# Degrees; a range of right ascension may pass through zero.
+_LARGEST_ANGLES = {'dec': 90, 'latitude': 90, 'radius': 180}
 
 
 def read(path):
@@ -27,7 +36,7 @@ def read(path):
     Parameters
     ----------
     path : path-like
-        The file. Its keys are:
+        The file, in UTF-8. Its keys are:
 
         ``service``, ``bands``, ``pixel_scale``
             Needed: the class of `astro_morph.cutouts` that fetches the images, such as
@@ -80,7 +89,7 @@ def read(path):
     >>> surveys.read(path)
     <Survey kids: u, g, r, i, 0.2 arcsec pixels>
     """
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     given = {'name': path.stem} | _load(path)
     missing = [key for key in ('service', 'bands', 'pixel_scale') if key not in given]
     if missing:
@@ -88,7 +97,10 @@ def read(path):
         raise ValueError(msg)
     unknown = [key for key in given if key not in _KEYS]
     if unknown:
-        msg = f'{path}: {unknown} are not among the keys {list(_KEYS)}; rename or remove them'
+        msg = (
+            f'{path}: {cut_list(unknown)} are not among the keys {list(_KEYS)}; rename or remove '
+            'them'
+        )
         raise ValueError(msg)
     # The values of other keys depend on the bands.
     bands = _convert(path, 'bands', given['bands'], ())
@@ -102,8 +114,9 @@ def _load(path):
         msg = f'there is no file {str(path)!r} of a survey; check its name and folder'
         raise FileNotFoundError(msg)
     try:
-        return tomllib.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
+        # Some editors begin a file with a byte-order mark.
+        return tomllib.loads(path.read_text(encoding='utf-8-sig'))
+    except (ValueError, RecursionError) as error:
         msg = f'{path}: not a TOML file ({error}); mend it, see surveys.read for an example'
         raise ValueError(msg) from error
 
@@ -116,7 +129,8 @@ def _convert(path, key, value, bands):
     try:
         return convert(value, bands)
     except (ValueError, TypeError, OverflowError) as error:
-        msg = f'{path}: {key} is {value!r}, expected {expected}'
+        came = cut_list(value) if isinstance(value, list) else repr(value)
+        msg = f'{path}: {key} is {came}, expected {expected}'
         raise ValueError(msg) from error
 
 
@@ -150,7 +164,7 @@ def _text(value, bands):
 
 
 def _word(value, bands):
-    _check(isinstance(value, str) and value.strip() == value != '')
+    _check(isinstance(value, str) and value.strip() == value != '' and value.isprintable())
     return value
 
 
@@ -187,9 +201,15 @@ def _each_band(value, bands):
     return numbers
 
 
+def _magnitudes(value, bands):
+    magnitudes = _each_band(value, bands)
+    _check(not np.any(np.abs(magnitudes) > _FAINTEST))
+    return magnitudes
+
+
 def _all_or_each_band(value, bands):
     number = (_each_band if isinstance(value, list) else _number)(value, bands)
-    _check(np.all(np.isfinite(number)))
+    _check(np.all(np.abs(number) <= _FAINTEST))
     return number
 
 
@@ -205,7 +225,10 @@ def _angles(value, bands):
 
 
 def _unit(value, bands):
-    u.Unit(_word(value, bands))
+    with warnings.catch_warnings():
+        # Such as of several slashes.
+        warnings.simplefilter('ignore', u.UnitsWarning)
+        u.Unit(_word(value, bands))
     return value
 
 
@@ -247,7 +270,8 @@ def _region(value):
 
 def _degrees(key, value):
     degrees = _number(value, ())
-    _check(np.isfinite(degrees) and (key != 'radius' or degrees > 0))
+    _check(np.abs(degrees) <= _LARGEST_ANGLES.get(key, 720))
+    _check(key != 'radius' or degrees > 0)
     return degrees
 
 
@@ -255,7 +279,6 @@ def _limits(key, value):
     if key == 'latitude':
         return _degrees(key, value)
     lower, upper = (_degrees(key, limit) for limit in value)
-    # A range of right ascension may pass through zero.
     _check(key == 'ra' or lower < upper)
     return lower, upper
 
@@ -274,7 +297,7 @@ _KEYS = {
     'zero_point': _Key('an AB magnitude, or a list with one a band', _all_or_each_band),
     'unit': _Key("a unit of astropy, such as 'nJy' or 'MJy / sr'", _unit),
     'psf_fwhm': _Key('a list with a number of arcsec above 0 a band', _angles),
-    'depth': _Key('a list with an AB magnitude a band', _each_band),
+    'depth': _Key('a list with an AB magnitude a band', _magnitudes),
     'rgb': _Key('a list of three of the bands, red first', _three_bands),
     'nonlinear': _Key('a list of some of the bands', _some_bands),
     'hips': _Key('a table with the identifiers of bands', _texts_of_bands),

@@ -96,8 +96,25 @@ def test_names_in_services_have_the_form_that_each_takes(write, given, ids):
     assert surveys.read(write(SHORTEST | {'ids': f'{{{given}}}'})).ids == ids
 
 
-def test_unit_takes_the_place_of_the_zero_point(write):
-    assert surveys.read(write(SHORTEST | {'unit': "'MJy / sr'"})).unit == 'MJy / sr'
+@pytest.mark.parametrize('unit', ['MJy / sr', 'electron/s/pix'])
+def test_unit_takes_the_place_of_the_zero_point(write, unit):
+    assert surveys.read(write(SHORTEST | {'unit': repr(unit)})).unit == unit
+
+
+def test_what_editors_of_windows_write(write):
+    path = write(SHORTEST)
+    path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes().replace(b'\n', b'\r\n'))
+    assert surveys.read(path).bands == ('g', 'r', 'i')
+
+
+@pytest.mark.parametrize('read', [surveys.read, surveys.get])
+def test_home_folder_may_be_a_tilde(write, monkeypatch, read):
+    path = write(SHORTEST)
+    monkeypatch.setenv('HOME', str(path.parent))
+    monkeypatch.setenv('USERPROFILE', str(path.parent))
+    assert read('~/mine.toml').name == 'mine'
+    with pytest.raises(FileNotFoundError):
+        read('~nobody_of_this_name/mine.toml')
 
 
 @pytest.mark.parametrize(
@@ -119,16 +136,20 @@ def test_unit_takes_the_place_of_the_zero_point(write):
         ('name', "'SDSS-DR9'", "'SDSS-DR9'", 'not the name of another survey'),
         ('name', "'legacy'", "'legacy'", 'not the name of another survey'),
         ('name', "' '", "' '", 'not the name of another survey'),
+        ('name', r'"a\nb"', r"'a\nb'", 'not the name of another survey'),
+        ('bands', str(['b'] * 11), "'b', ...] (11 in all)", 'a list of different names'),
         ('title', '3', '3', 'a text'),
         ('zero_point', '[22.5, 22.5]', '[22.5, 22.5]', 'or a list with one a band'),
         ('zero_point', "'AB'", "'AB'", 'an AB magnitude'),
         ('zero_point', 'nan', 'nan', 'an AB magnitude'),
+        ('zero_point', '1e5', '100000.0', 'an AB magnitude'),
         ('unit', "'furlong'", "'furlong'", 'a unit of astropy'),
         ('psf_fwhm', '0.9', '0.9', 'a number of arcsec above 0 a band'),
         ('psf_fwhm', '[0.9, 0.8]', '[0.9, 0.8]', 'a number of arcsec above 0 a band'),
         ('psf_fwhm', '[0.9, 0.8, 0]', '[0.9, 0.8, 0]', 'a number of arcsec above 0 a band'),
         ('depth', "['deep', 2, 3]", "['deep', 2, 3]", 'an AB magnitude a band'),
         ('depth', '[25, 24, inf]', '[25, 24, inf]', 'an AB magnitude a band'),
+        ('depth', '[25, 24, -1e5]', '[25, 24, -100000.0]', 'an AB magnitude a band'),
         ('rgb', "['i', 'g']", "['i', 'g']", 'three of the bands'),
         ('rgb', "['z', 'r', 'g']", "['z', 'r', 'g']", 'three of the bands'),
         ('rgb', "'irg'", "'irg'", 'three of the bands'),
@@ -145,6 +166,13 @@ def test_unit_takes_the_place_of_the_zero_point(write):
         ('pixel_scale', '1' + '0' * 400, '1' + '0' * 400, 'a number of arcsec above 0'),
         ('coverage', '[{dec = [5, -5]}]', "[{'dec': [5, -5]}]", 'a list of tables'),
         ('coverage', '[{latitude = nan}]', "[{'latitude': nan}]", 'a list of tables'),
+        ('coverage', '[{dec = [-91, 0]}]', "[{'dec': [-91, 0]}]", 'a list of tables'),
+        (
+            'coverage',
+            '[{ra = 1, dec = 95, radius = 1}]',
+            "[{'ra': 1, 'dec': 95, 'radius': 1}]",
+            'a list of tables',
+        ),
         (
             'coverage',
             '[{ra = 1, dec = 2, radius = 0}]',
@@ -162,7 +190,8 @@ def test_unit_takes_the_place_of_the_zero_point(write):
     ],
 )
 def test_message_names_the_key_what_came_and_what_was_expected(write, key, value, came, expected):
-    wanted = rf'mine\.toml: {re.escape(key)} is {re.escape(came)}, expected .*{re.escape(expected)}'
+    came, expected = re.escape(came), re.escape(expected)
+    wanted = rf'mine\.toml: {re.escape(key)} is .*{came}, expected .*{expected}'
     with pytest.raises(ValueError, match=wanted):
         surveys.read(write(SHORTEST | {key: value}))
 
@@ -172,18 +201,24 @@ def test_message_names_the_key_what_came_and_what_was_expected(write, key, value
     [
         ({}, r"mine\.toml: the keys \['service', 'bands', 'pixel_scale'\] are missing"),
         (WHOLE | {'bands_': '3'}, r"mine\.toml: \['bands_'\] are not among the keys \['service'"),
+        (
+            SHORTEST | {f'key{n}': '3' for n in range(11)},
+            r"\['key0', .*'key9', ...\] \(11 in all\) are not among the keys",
+        ),
         (SHORTEST | {'depth': '[1, 2, 3]'}, r'mine\.toml: depth needs psf_fwhm'),
+        (SHORTEST | {'note': '[' * 9999 + ']' * 9999}, r'mine\.toml: not a TOML file .*mend it'),
         (SHORTEST | {'note': 'cloudy'}, r'mine\.toml: not a TOML file .*line 4.*mend it'),
     ],
-    ids=['empty', 'unknown', 'depth', 'syntax'],
+    ids=['empty', 'unknown', 'many unknown', 'depth', 'deep', 'syntax'],
 )
 def test_other_faults_of_the_file_are_named(write, entries, message):
     with pytest.raises(ValueError, match=message):
         surveys.read(write(entries))
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path):
-    (tmp_path / 'mine.toml').write_bytes(b'\x89PNG')
+@pytest.mark.parametrize('content', [b'\x89PNG', "title = 'Étoile'".encode('latin-1')])
+def test_bytes_that_are_no_text_are_refused(tmp_path, content):
+    (tmp_path / 'mine.toml').write_bytes(content)
     with pytest.raises(ValueError, match=r'mine\.toml: not a TOML file'):
         surveys.read(tmp_path / 'mine.toml')
 
