@@ -46,14 +46,30 @@ def write_parquet(table, path):
     parquet.write_table(rows_from_table(table), path)
 
 
-def rows_from_table(table):
-    """Convert a table to one of Arrow, whose metadata have all that Astropy knows of columns."""
+def rows_from_table(table, *, has_nulls=False):
+    """
+    Convert a table to one of Arrow, whose metadata have all that Astropy knows of columns.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        The table.
+    has_nulls : bool, default=False
+        Whether all masked values are null. If not, the masks of numbers and text are columns of
+        their own, as Astropy has them.
+
+    Returns
+    -------
+    rows : `pyarrow.Table`
+        The rows.
+    """
     import pyarrow as pa
 
     table = table.copy(copy_data=False)
     for column in table.columns.values():
         is_special = kind_of(column) in ('O', 'm', 'M') or ARROW_TYPE in (column.info.meta or {})
-        if isinstance(column, MaskedColumn) and (is_special or _has_null_rows(column)):
+        is_null = has_nulls or is_special or _has_null_rows(column)
+        if is_null and isinstance(column, MaskedColumn):
             # Others have their mask in a column of its own, as Astropy reads it.
             column.info.serialize_method['parquet'] = 'null_value'
     with serialize_context_as('parquet'):

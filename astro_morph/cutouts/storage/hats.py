@@ -208,7 +208,7 @@ def _write_catalog(file, table, folder):
         ],
     }
     rows.meta = {**rows.meta, ATTRIBUTES: attributes_of(cutouts, table) | about}
-    rows = rows_from_table(fit_columns(rows, 'parquet'))
+    rows = rows_from_table(fit_columns(rows, 'parquet'), has_nulls=True)
     bytes_of_row = int(np.prod(cutouts.shape[1:])) * 4 * kind.num_fields
     partition_rows = max(1, PARTITION_BYTES // max(1, bytes_of_row))
     catalog = lsdb.from_dataframe(
