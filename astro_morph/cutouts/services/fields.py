@@ -115,9 +115,8 @@ class Request:
         header['CRVAL1'], header['CRVAL2'] = self.ra, self.dec
         header['CRPIX1'], header['CRPIX2'] = middle + 1
         header['CDELT1'], header['CDELT2'] = np.array([-1, 1]) * self.scale / 3600
-        if isinstance(image, MaskedImage):
-            return replace(image, image=fits.ImageHDU(image.image, header))
-        return fits.ImageHDU(image, header)
+        image = MaskedImage.of(image)
+        return replace(image, image=fits.ImageHDU(image.image, header))
 
 
 def share_fields(places, bands, *, max_side=1024):

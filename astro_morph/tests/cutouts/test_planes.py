@@ -151,7 +151,6 @@ class TestBuilder:
             [],
         ]
 
-
     def test_all_masked_is_no_image(self):
         masked = MaskedImage(np.ones((5, 5)), None, np.ones((5, 5), bool))
         assert self.build([masked, np.ones((5, 5))]).status.tolist() == ['all_nan', 'ok']
