@@ -234,3 +234,30 @@ def test_labels_apart(kind, columns, survey):
     found, is_labelled = labels_of(survey.catalogue, labels, 'morphology')
     assert is_labelled.tolist() == [True] * 8 + [False] * 4
     assert found[:8].tolist() == columns['morphology'][:8]
+
+
+@pytest.mark.parametrize('library', LIBRARIES)
+def test_images_in_a_frame_need_no_source(survey, library):
+    arrow = pytest.importorskip('pyarrow')
+    cutouts = survey.fetch(survey.catalogue, size=24)
+    structures = [{'band': ['sdss-r'], 'flux': image.tolist()} for image in cutouts.images]
+    plane = arrow.list_(arrow.list_(arrow.list_(arrow.float32())))
+    kind = arrow.struct({'band': arrow.list_(arrow.string()), 'flux': plane})
+    labels = arrow.array(survey.catalogue['morphology'].tolist())
+    frame = arrow.table(
+        {'morphology': labels, 'image': arrow.array([*structures[:-1], None], kind)}
+    )
+    if library == 'pandas':
+        pandas = pytest.importorskip('pandas')
+        frame = frame.to_pandas(types_mapper=pandas.ArrowDtype)
+    elif library == 'polars':
+        frame = pytest.importorskip('polars').from_arrow(frame)
+    options = {'encoder': 'random', 'strategy': 'linear', 'verbose': 0, 'random_state': 0}
+    classifier = MorphologyClassifier(**options).fit(frame)
+    annotated = classifier.annotate(frame)
+    assert isinstance(annotated, type(frame))
+    assert plain(annotated['morph_status']) == ['ok'] * 11 + ['all_nan']
+    status = np.where(np.arange(12) < 11, 'ok', 'all_nan')
+    expected = MorphologyClassifier(**options).fit(cutouts.replace(status=status))
+    expected = expected.annotate(cutouts.replace(status=status))['morph_class']
+    assert plain(annotated['morph_class'])[:-1] == expected.tolist()[:-1]
