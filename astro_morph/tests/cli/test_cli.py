@@ -299,6 +299,20 @@ class TestFetch:
         np.testing.assert_array_equal(stored['ra'], direct['ra'])
         assert done(f'evaluate {file} --model stored.pt').startswith('18 galaxies\n')
 
+    def test_parquet_with_images_needs_no_source(self, done, folder):
+        arrow, parquet = map(pytest.importorskip, ('pyarrow', 'pyarrow.parquet'))
+        done('fetch survey.fits --source sdss-{band}.fits --size 24 --quiet --output images.h5')
+        images = CutoutSet.read(folder / 'images.h5').images
+        bands = [f'sdss-{band}' for band in 'gri']
+        cells = [None, *({'band': bands, 'flux': image.tolist()} for image in images[1:])]
+        plane = arrow.list_(arrow.list_(arrow.list_(arrow.float32())))
+        kind = arrow.struct({'band': arrow.list_(arrow.string()), 'flux': plane})
+        table = arrow.table({'id': range(len(cells)), 'image': arrow.array(cells, kind)})
+        parquet.write_table(table, folder / 'universe.parquet')
+        said = done('annotate universe.parquet out.parquet --model model.pt')
+        assert said == '23 of 24 galaxies have a class, 1 all_nan\n'
+        assert parquet.read_table(folder / 'out.parquet')['image'].type == kind
+
     def test_folders_are_named_beside_and_replaced_if_asked(self, done, folder):
         pytest.importorskip('zarr')
         command = 'fetch survey.fits --source sdss-{band}.fits --size 24 --quiet --output b.zarr'
