@@ -17,6 +17,7 @@ from astro_morph.cutouts import (
     CutoutSet,
     EsaEuclid,
     EuclidMosaics,
+    FetchError,
     FirstOf,
     as_pictures,
     as_source,
@@ -271,6 +272,22 @@ def test_the_order_has_neighbours_together(make_source):
 def test_where_a_mosaic_is_read_in_ranges(cloud, address):
     client = irsa._Client('http://127.0.0.1', None, irsa._STORE)
     assert client._find_copy({'cloud': cloud, 'url': 'https://irsa/a.fits'}) == address
+
+
+@pytest.mark.parametrize(
+    ('cloud', 'url'),
+    [
+        ('', 'file:///home/galaxy.fits'),
+        ('', '/home/galaxy.fits'),
+        ('', 'https://irsa/a.fits::file:///home/galaxy.fits'),
+        ('{"aws": {"bucket_name": "b", "key": "a::file:///home/galaxy.fits"}}', 'https://irsa/a'),
+    ],
+)
+def test_no_file_of_this_machine_is_read(cloud, url):
+    client = irsa._Client('http://127.0.0.1', None, irsa._STORE)
+    with pytest.raises(FetchError, match='none of a server') as info:
+        client._find_copy({'cloud': cloud, 'url': url})
+    assert info.value.status == 'not_an_image'
 
 
 FAULTS = {

@@ -15,6 +15,7 @@ from astropy.coordinates import SkyCoord, UnitSphericalRepresentation
 
 from astro_morph.catalog import as_table, read_positions
 from astro_morph.cutouts.fetching.downloads import RecentDownloads
+from astro_morph.cutouts.fetching.failures import FetchError
 from astro_morph.cutouts.services.euclid.source import EuclidSource
 from astro_morph.cutouts.services.fields import Places, share_fields
 from astro_morph.cutouts.services.reprojection import MARGIN, cut_until_whole
@@ -243,9 +244,17 @@ class _Client(SiaClient):
         """Return the address in object storage, or at IRSA if there is no copy."""
         try:
             place = json.loads(product['cloud'])['aws']
-            return self._store.format(**{'region': _REGION} | place)
+            return _check(self._store.format(**{'region': _REGION} | place))
         except (ValueError, KeyError, TypeError):
-            return product['url']
+            return _check(product['url'])
+
+
+def _check(address):
+    """Return an address that a list sent, unless it leads to files of this machine."""
+    if address.startswith('file:') or '::' in address or '://' not in address:
+        msg = f'the list of mosaics has the address {address!r}, which is none of a server'
+        raise FetchError(status='not_an_image', message=msg)
+    return address
 
 
 class _Mosaic(RemoteImage):
