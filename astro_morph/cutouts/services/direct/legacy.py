@@ -1,6 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Fetch cutouts of the Legacy Surveys from their own viewer."""
 
+from dataclasses import replace
+
+import astropy.units as u
+
 from astro_morph.cutouts.fetching.downloads import fetch_fits
 from astro_morph.cutouts.fetching.failures import FetchError
 from astro_morph.cutouts.services.direct.source import DirectSource, make_image
@@ -8,6 +12,7 @@ from astro_morph.cutouts.services.fields import share_fields
 from astro_morph.cutouts.services.reprojection import cut_for_request
 from astro_morph.images.errors import NotAnImageError
 from astro_morph.images.planes.finding import bad_bits
+from astro_morph.images.planes.masked_image import MaskedImage
 from astro_morph.images.planes.plane import to_mask, to_variance
 from astro_morph.images.reading import read_pixels
 from astro_morph.utils.messages import as_written
@@ -30,7 +35,8 @@ class LegacyCutouts(DirectSource):
     more, it has no planes. Fluxes are in nanomaggies. It is sent one request at a time.
 
     With ``planes=True``, the mask has the pixels that are saturated or bad in all exposures of the
-    band, and those of no weight.
+    band, and those of no weight. The variances of interpolated pixels are such that a sum over many
+    keeps its error.
 
     Parameters
     ----------
@@ -88,8 +94,17 @@ class LegacyCutouts(DirectSource):
         cutouts = []
         for band in request.band:
             some = cut_for_request([images[band]] if band in images else [], request)
-            cutouts.extend(self._per_new_pixel(some, request))
+            cutouts.extend(self._convert(some, request))
         return cutouts
+
+    def _convert(self, images, request):
+        """Return images with fluxes and variances of the pixels of the cutouts."""
+        images = MaskedImage.of(self._per_new_pixel(images, request))
+        if images.variance is None:
+            return images
+        area = (request.scale / self.survey.pixel_scale.to_value(u.arcsec)) ** 2
+        # The noise of finer pixels is correlated, see `resample_planes`.
+        return replace(images, variance=images.variance / min(area, 1))
 
     def _download(self, request, client):
         """Return the image of each band, none outside the survey."""
