@@ -15,6 +15,7 @@ from astro_morph.images.planes.cells import PIXELS
 from astro_morph.models.onnx_model import OnnxModel
 from astro_morph.prediction import annotate as annotation
 from astro_morph.prediction.predict import request
+from astro_morph.surveys.reading import ENDING
 from astro_morph.utils.messages import cut_list
 
 __all__ = ['annotate']
@@ -120,6 +121,9 @@ def _source_for_workers(source, catalog, spec):
     """Check that the source fits the catalogue, and return it in a form that workers can use."""
     if isinstance(source, os.PathLike):
         source = os.fspath(source)
+    if isinstance(source, str) and source.lower().endswith(ENDING):
+        # Workers may run in another folder.
+        source = os.path.abspath(os.path.expanduser(source))
     table = _to_table(catalog.meta)
     if source == 'auto':
         # The configuration of this process is not that of the workers.

@@ -9,7 +9,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
-from astro_morph import MorphologyClassifier, MorphologyRegressor
+from astro_morph import MorphologyClassifier, MorphologyRegressor, conf
 from astro_morph.cutouts import CutoutSource, Mosaics, as_cutouts
 from astro_morph.models.torch_model import TorchModel
 from astro_morph.prediction.lsdb import annotate
@@ -196,6 +196,22 @@ def test_numbers_have_their_intervals(classifier, catalog, table, mosaics, tmp_p
     new = ['morph_id', 'morph_id_lo', 'morph_id_hi', 'morph_novelty', 'morph_flags', 'morph_status']
     assert annotated.columns.tolist() == [*catalog.columns, *new]
     assert_same_columns(compute(annotated), regressor.annotate(table), ['id', *new])
+
+
+@pytest.mark.filterwarnings('ignore:X. none of')
+def test_file_of_a_survey_is_found_from_another_folder(
+    classifier, catalog, model, tmp_path, monkeypatch
+):
+    bands = list(classifier.model_.spec.bands)
+    entries = "service = 'SiaImages'\npixel_scale = 0.4\nids.sia = ['http://127.0.0.1:9/SIA']\n"
+    (tmp_path / 'mine.toml').write_text(f'{entries}bands = {bands}\n')
+    monkeypatch.chdir(tmp_path)
+    with conf.set_temp('tries', 1):
+        annotated = annotate(catalog, model, source='mine.toml')
+        monkeypatch.chdir('/')
+        # Nothing answers there.
+        statuses = compute(annotated)['morph_status']
+    assert set(statuses) == {'connection'}
 
 
 def test_columns_of_other_kinds_stay(catalog, model, mosaics):
