@@ -3,8 +3,11 @@
 
 import copy
 import dataclasses
+import math
+import warnings
 
 import torch
+from astropy.utils.exceptions import AstropyUserWarning
 from torch import nn
 
 from astro_morph.cutouts import as_cutouts
@@ -14,6 +17,7 @@ from astro_morph.models.novelty import MOST_KNOWN, Novelty, fit_novelty
 from astro_morph.models.running import BATCH_SIZE, run_batches
 from astro_morph.models.torch_model import TorchModel
 from astro_morph.prediction.predict import prepare, request
+from astro_morph.utils.messages import as_written
 
 __all__ = ['adapt']
 
@@ -26,10 +30,14 @@ def adapt(model, X, *, source='auto'):
     """
     Adapt the stretch and the batch norm statistics of a model to the images of another survey.
 
-    For flux, noise and brightness are measured again. For pictures, mean and standard deviation of
-    each band are matched to those of the training pictures. If encoder and head were trained
-    together, the statistics of the batch norms are measured again too (Li et al. 2016,
-    arXiv:1603.04779). No weights are trained.
+    For flux, noise and brightness are measured again. If encoder and head were trained together,
+    the statistics of the batch norms are measured again too (Li et al. 2016, arXiv:1603.04779).
+    For pictures, mean and standard deviation of each band are matched to those of the training
+    pictures. No weights are trained.
+
+    Each step is kept only if the features of the images come nearer to those of the
+    training, by the median distance of `~astro_morph.models.novelty.Novelty`. Statistics of images
+    that are already near, such as those of a single class, would make the model worse.
 
     Novelty is measured anew: the p-values are those of galaxies unlike the ones adapted to, each of
     which is held out in turn, and no longer of galaxies unlike the ones of the training. With fewer
@@ -48,7 +56,7 @@ def adapt(model, X, *, source='auto'):
     Returns
     -------
     adapted : `~astro_morph.models.torch_model.TorchModel`
-        The adapted copy.
+        The adapted copy; the model itself, with a warning, if no step brings the images nearer.
 
     Raises
     ------
@@ -63,16 +71,59 @@ def adapt(model, X, *, source='auto'):
         )
         raise ValueError(msg)
     cutouts = usable(prepare(model.spec, as_cutouts(X, **request(model.spec, source))))
-    spec = dataclasses.replace(model.spec, brightness=known_brightness(cutouts))
-    adapted = TorchModel(spec, copy.deepcopy(model.network), device=model.device)
-    _match_brightness(adapted, cutouts)
+    steps = [_match_brightness]
     # A frozen encoder keeps its statistics: they are not those of the training images, and the head
-    # relies on them.
-    if not model.spec.frozen:
-        _measure_statistics(adapted, cutouts)
+    # relies on them. So do pictures: with new ones, the classifier of SDSS gets worse on DECaLS
+    # (benchmarks/adapt.py).
+    if model.spec.kind == 'flux' and not model.spec.frozen:
+        steps.append(_measure_statistics)
+    adapted = _bring_nearer(model, cutouts, steps)
+    if adapted is model:
+        return model
+    spec = dataclasses.replace(model.spec, brightness=known_brightness(cutouts))
+    adapted = TorchModel(spec, adapted.network, device=model.device)
     if isinstance(model.network.novelty, Novelty):
         _measure_novelty(adapted, cutouts)
     return adapted
+
+
+def _bring_nearer(model, cutouts, steps):
+    """Return a model after those of the steps that bring the images nearer to the training."""
+    best, distances = model, [_distance(model, cutouts)]
+    for step in steps:
+        changed = TorchModel(best.spec, copy.deepcopy(best.network), device=model.device)
+        step(changed, cutouts)
+        distance = _distance(changed, cutouts)
+        # NaN, if the training galaxies were too few to know the distance.
+        if not distance >= min(distances):
+            best = changed
+        distances.append(distance)
+    if best is model:
+        before, after = distances[0], min(distances[1:])
+        warnings.warn(
+            f'{as_written("X")}: adapting does not bring these images nearer to those of the '
+            f'training (median distance {before:.3f} before, {after:.3f} after), so the model is '
+            'left as it is; images of another survey need labels of their own',
+            AstropyUserWarning,
+            stacklevel=4,
+        )
+    return best
+
+
+def _distance(model, cutouts):
+    """Return the median distance of images from those of the training, NaN if not known."""
+    novelty = model.network.novelty
+    if not isinstance(novelty, Novelty) or len(novelty.known) == 0:
+        return math.nan
+    network = copy.deepcopy(model.network)
+    network.novelty = nn.Identity()
+    texture = run_batches(TorchModel(model.spec, network, device=model.device), _some(cutouts))[2]
+    return float(novelty.distance(torch.from_numpy(texture).to(model.device)).median())
+
+
+def _some(cutouts):
+    """Return at most as many cutouts as novelty compares with."""
+    return cutouts[:: -(-len(cutouts) // MOST_KNOWN)]
 
 
 def _match_brightness(model, cutouts):
@@ -111,6 +162,5 @@ def _measure_statistics(model, cutouts):
 def _measure_novelty(model, cutouts):
     """Fit the novelty to other images: their features are unlike those of the training."""
     model.network.novelty = nn.Identity()
-    known = cutouts[:: -(-len(cutouts) // MOST_KNOWN)]
-    texture = run_batches(model, known)[2]
+    texture = run_batches(model, _some(cutouts))[2]
     model.network.novelty = fit_novelty(texture, random_state=0).to(model.device)

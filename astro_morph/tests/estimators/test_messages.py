@@ -158,6 +158,10 @@ CALLS = {
         lambda given: given.classifier.predict(given.blobs.images[..., :20, :20]),
         ['X', '(20, 20)', '(24, 24)', 'fetch or cut'],
     ),
+    'nothing to adapt to': (
+        lambda given: given.classifier.adapt(given.blobs),
+        ['X', 'distance', 'left as it is', 'labels of their own'],
+    ),
     'features in place of images': (
         lambda given: evaluate(given.classifier, np.zeros((3, 2)), ['round'] * 3),
         ['X', 'ndarray', 'shape (3, 2)', 'pass a table'],

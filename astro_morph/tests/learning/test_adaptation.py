@@ -6,9 +6,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+from astropy.utils.exceptions import AstropyUserWarning
 from scipy.ndimage import gaussian_filter
 
 from astro_morph import CutoutSet, MorphologyClassifier
+from astro_morph.learning import adaptation
 from astro_morph.tests.helpers import make_blobs
 
 # Before the adaptation, the images are of another brightness than those of the training.
@@ -28,6 +30,11 @@ def make_pictures(n, **options):
     pixels = np.clip((blobs.images + 1) * bands, 0, 255).astype(np.uint8)
     names = ('red', 'green', 'blue')
     return CutoutSet(pixels, bands=names, kind='picture', table=blobs.table)
+
+
+def in_other_units(cutouts):
+    """Return cutouts that have to be adapted to."""
+    return cutouts.replace(images=cutouts.images * np.float32(20))
 
 
 @pytest.fixture(scope='module')
@@ -64,9 +71,10 @@ class TestFlux:
 
 class TestPictures:
     def test_own_pictures_change_nothing(self, of_pictures, pictures):
-        adapted = of_pictures.adapt(pictures)
-        np.testing.assert_allclose(
-            adapted.predict_proba(pictures), of_pictures.predict_proba(pictures), atol=1e-4
+        with pytest.warns(AstropyUserWarning, match='not bring these images nearer'):
+            adapted = of_pictures.adapt(pictures)
+        np.testing.assert_array_equal(
+            adapted.predict_proba(pictures), of_pictures.predict_proba(pictures)
         )
 
     def test_brighter_and_redder_pictures_are_brought_back(self, of_pictures, pictures):
@@ -101,7 +109,9 @@ class TestPictures:
 
 
 class TestBatchNorms:
-    def test_first_statistics_are_those_of_the_images_and_the_prior(self, fine_tuned):
+    def test_first_statistics_are_those_of_the_images_and_the_prior(self, fine_tuned, monkeypatch):
+        # Every step is kept.
+        monkeypatch.setattr(adaptation, '_distance', lambda *_: np.nan)
         other = make_blobs(48, random_state=5)
         adapted = fine_tuned.adapt(other)
         network, norm = adapted.model_.network, adapted.model_.network.encoder.bn1
@@ -116,15 +126,49 @@ class TestBatchNorms:
         assert not network.training
 
     def test_frozen_encoder_keeps_its_statistics(self, classifier):
-        adapted = classifier.adapt(make_blobs(24, random_state=5))
+        adapted = classifier.adapt(in_other_units(make_blobs(24, random_state=5)))
+        assert adapted.model_ is not classifier.model_
         before, after = (c.model_.network.encoder.state_dict() for c in (classifier, adapted))
         for name, tensor in before.items():
             assert torch.equal(after[name], tensor)
 
     def test_no_weight_is_trained(self, fine_tuned):
-        adapted = fine_tuned.adapt(make_blobs(24, random_state=5))
+        adapted = fine_tuned.adapt(in_other_units(make_blobs(24, random_state=5)))
+        assert adapted.model_ is not fine_tuned.model_
         before, after = (dict(c.model_.network.named_parameters()) for c in (fine_tuned, adapted))
         assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+class TestRefusal:
+    """What would make a model worse is not done."""
+
+    @pytest.fixture(scope='class')
+    @staticmethod
+    def trained():
+        return fit(make_blobs(120), strategy='fine-tune', epochs=6)
+
+    @pytest.mark.parametrize('kind', ['round', 'edge_on'])
+    def test_a_single_kind_of_the_same_survey_changes_nothing(self, trained, kind):
+        cutouts = make_blobs(120, random_state=5)
+        of_kind = cutouts[cutouts.table['morphology'] == kind]
+        with pytest.warns(AstropyUserWarning, match=r'distance .* before, .* model is left'):
+            adapted = trained.adapt(of_kind)
+        np.testing.assert_array_equal(adapted.predict(cutouts), trained.predict(cutouts))
+        for name in ('morph_novelty', 'morph_p_round'):
+            came, expected = (c.annotate(cutouts)[name] for c in (adapted, trained))
+            np.testing.assert_array_equal(came, expected)
+
+    def test_what_helps_is_done(self, trained):
+        cutouts = in_other_units(make_blobs(120, random_state=5))
+        assert trained.adapt(cutouts).score(cutouts) > trained.score(cutouts)
+
+    def test_norms_of_pictures_stay(self, pictures):
+        trained = fit(pictures, strategy='fine-tune', epochs=1)
+        darker = pictures.replace(images=(0.3 * pictures.images).astype(np.float32))
+        before, after = (
+            c.model_.network.encoder.bn1.running_mean for c in (trained, trained.adapt(darker))
+        )
+        assert torch.equal(before, after)
 
 
 class TestNovelty:
@@ -133,8 +177,8 @@ class TestNovelty:
     @pytest.fixture(scope='class')
     @staticmethod
     def smooth():
-        """Images of another survey, whose noise is correlated."""
-        blobs = make_blobs(400, random_state=5)
+        """Images of another survey, whose noise is correlated, in other units."""
+        blobs = in_other_units(make_blobs(400, random_state=5))
         return blobs.replace(images=gaussian_filter(blobs.images, (0, 0, 1, 1)).astype(np.float32))
 
     @pytest.mark.parametrize('strategy', ['linear', 'fine-tune'])
@@ -159,20 +203,21 @@ class TestClassifier:
     def test_stays_as_it_is(self, name, request):
         classifier = request.getfixturevalue(name)
         before = copy.deepcopy(classifier.model_.network.state_dict())
-        adapted = classifier.adapt(make_blobs(24, random_state=5))
+        adapted = classifier.adapt(in_other_units(make_blobs(24, random_state=5)))
         assert adapted is not classifier
         after = classifier.model_.network.state_dict()
         for key, tensor in before.items():
             torch.testing.assert_close(after[key], tensor, rtol=0, atol=0, equal_nan=True)
 
     def test_predictions_tell_the_models_apart(self, fine_tuned):
-        other = make_blobs(24, random_state=5)
+        other = in_other_units(make_blobs(24, random_state=5))
         old, new = (
             c.annotate(other).meta['MORPHMOD'] for c in (fine_tuned, fine_tuned.adapt(other))
         )
         assert old != new
 
     def test_rows_without_an_image_are_left_out(self, classifier, blobs):
+        blobs = in_other_units(blobs)
         images = blobs.images.copy()
         images[:8] = np.nan
         broken = blobs.replace(images=images, status=np.where(np.arange(24) < 8, 'truncated', 'ok'))
