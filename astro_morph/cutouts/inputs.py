@@ -139,8 +139,8 @@ def as_source(source, table, *, bands=None, coord_columns=None, folder=None, pla
     folder : path-like, default=None
         Folder from which relative image paths in the table start; the working folder if None.
     planes : bool, default=False
-        Whether to request variance and mask from the service of a survey. Not used if ``source`` is
-        a `CutoutSource`; files have their planes with them.
+        Whether to request variance and mask from the service of a survey, or from another that
+        has them. Not used if ``source`` is a `CutoutSource`; files have their planes with them.
 
     Returns
     -------
@@ -329,8 +329,8 @@ def find_services():
     }
 
 
-def _service_of(survey, bands, **options):
-    """Return the default source of a survey."""
+def _service_of(survey, bands, *, planes, **options):
+    """Return the default source of a survey; if it lacks what is asked for, one that has it."""
     services = find_services()
     if survey.service not in services:
         msg = (
@@ -343,7 +343,13 @@ def _service_of(survey, bands, **options):
     # Many archives send flux only. CDS has pictures of their surveys.
     if is_picture and not service._has_pictures and survey.hips_color:
         service = services['Hips2Fits']
-    return service(survey, bands='rgb' if is_picture else bands, **options)
+    elif planes and not (is_picture or service._has_planes):
+        # A name for a service without planes, such as that of image access, tells of none.
+        plain = {other._ids_key for other in services.values() if not other._has_planes}
+        keys = survey.ids.keys() - plain
+        able = (other for other in services.values() if other._ids_key in keys)
+        service = next(able, service)
+    return service(survey, bands='rgb' if is_picture else bands, planes=planes, **options)
 
 
 def _configured(table):

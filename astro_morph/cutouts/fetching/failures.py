@@ -9,8 +9,9 @@ from astro_morph.images.errors import ImageError
 
 __all__ = ['FetchError', 'OutageError', 'as_failure', 'network_failure']
 
-# Values in an address that let in whoever reads them, such as those of a signature.
+# Values in an address that let in whoever reads them, such as those of a signature; and accounts.
 _SECRETS = re.compile(r'((?:signature|credential|token|key)[\w-]*=)[^&\s\'"]+', re.IGNORECASE)
+_ACCOUNTS = re.compile(r'(://)[^/@\s\'"]+@')
 
 
 class FetchError(Exception):
@@ -22,7 +23,7 @@ class FetchError(Exception):
     status : str
         Status of the rows, such as ``'timeout'`` or ``'http_503'``; at most 20 characters.
     message : str, default=''
-        A description of the error. Signatures in addresses are cut out of it.
+        A description of the error. Signatures and accounts in addresses are cut out of it.
     is_network : bool, default=False
         Whether the cause is the network or an overloaded server, so that the same request may
         succeed later.
@@ -109,4 +110,4 @@ def network_failure(error):
 
 
 def _hide_secrets(text):
-    return _SECRETS.sub(r'\1...', text)
+    return _ACCOUNTS.sub(r'\1...@', _SECRETS.sub(r'\1...', text))

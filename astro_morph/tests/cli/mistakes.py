@@ -61,7 +61,7 @@ MISTAKES = [
     Mistake(f'fetch survey.fits --bands q {TILES}', "--bands names ['q']"),
     Mistake(f'fetch survey.fits --zero-point 22.5,22.5 {TILES}', '--zero-point has 2 values'),
     Mistake('fetch survey.fits --source legacy-dr10 --zero-point 22.5', '--zero-point is for FITS'),
-    Mistake('fetch survey.fits --source legacy-dr10 --planes', '--planes: Hips2Fits has neither'),
+    Mistake('fetch survey.fits --source sdss-dr9 --planes', '--planes: Hips2Fits has neither'),
     Mistake("fit survey.fits out.pt --source 'notes*'", 'notes.txt is left out: not a FITS file'),
     Mistake('fetch survey.fits --source sdss-dr9 --bands x', '--bands: the survey'),
     # The model.

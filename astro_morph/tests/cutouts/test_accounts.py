@@ -364,6 +364,7 @@ class FakeRequest:
         ("url: /a?X-Amz-Credential=abc%2Fd (Caused by 'x')", '/a?X-Amz-Credential=... (Caused'),
         ('/a?access_token=abc', '/a?access_token=...'),
         ('/a?AWSAccessKeyId=abc&ra=1', '/a?AWSAccessKeyId=...&ra=1'),
+        ('https://me:abc@a.org/b', 'https://...@a.org/b'),
     ],
 )
 def test_signatures_in_addresses_are_not_in_messages(address, shown):

@@ -187,6 +187,30 @@ class TestSource:
         assert type(as_source(name, catalogue)).__name__ == of_flux
         assert type(as_source(name, catalogue, bands='rgb')).__name__ == of_pictures
 
+    @pytest.mark.parametrize(
+        ('name', 'service'),
+        [
+            ('legacy-dr10', 'LegacyCutouts'),
+            ('legacy-dr9', 'LegacyCutouts'),
+            ('panstarrs', 'PanStarrsCutouts'),
+            ('jwst', 'DjaCutouts'),
+            ('euclid', 'EuclidMosaics'),
+        ],
+    )
+    def test_planes_come_from_a_service_that_has_them(self, catalogue, name, service):
+        source = as_source(name, catalogue, planes=True)
+        assert type(source).__name__ == service
+        assert source.planes
+
+    @pytest.mark.parametrize('name', ['sdss', 'allwise', 'candels'])
+    def test_survey_without_planes_says_so(self, catalogue, name):
+        with pytest.raises(ValueError, match='has neither variance nor mask'):
+            as_source(name, catalogue, planes=True)
+
+    def test_pictures_have_no_planes(self, catalogue):
+        with pytest.raises(ValueError, match='pictures have neither variance nor mask'):
+            as_source('legacy-dr10', catalogue, bands='rgb', planes=True)
+
     def test_survey_without_pictures_says_so(self, catalogue):
         with pytest.raises(ValueError, match=r"bands='rgb': WfauImages has no colour pictures"):
             as_source('vhs', catalogue, bands='rgb')
