@@ -30,6 +30,7 @@ from astro_morph import (
 from astro_morph.catalog import flags, read_labels, read_positions
 from astro_morph.catalog.io.tables import read_table, write_table
 from astro_morph.cutouts import ImageColumns, ImageFiles, Mosaics, as_cutouts
+from astro_morph.cutouts.storage import check_catalog
 from astro_morph.evaluation import evaluate
 from astro_morph.images import errors
 from astro_morph.photometry import measures
@@ -272,7 +273,7 @@ CALLS = {
         lambda given: ImageColumns('gr').fetch(
             Table({'g': np.ones((1, 8, 8)), 'r': np.ones((1, 9, 9))})
         ),
-        ["['g', 'r']", '(1, 9, 9)', 'name columns of one shape'],
+        ["['g', 'r']", '(9, 9)', 'name columns of one shape'],
     ),
     'catalogue that is none': (
         lambda given: read_table(given.folder / 'text.fits'),
@@ -289,6 +290,30 @@ CALLS = {
     'other HDF5 file': (
         lambda given: CutoutSet.read(given.folder / 'other.h5'),
         ['other.h5', 'no file of cutouts', 'CutoutSet.write'],
+    ),
+    'other folder of Zarr': (
+        lambda given: CutoutSet.read(given.folder, format='zarr'),
+        ['no folder of cutouts', 'CutoutSet.write'],
+    ),
+    'other folder of HATS': (
+        lambda given: CutoutSet.read(given.folder, format='hats'),
+        ['no folder of cutouts', 'lsdb.open_catalog'],
+    ),
+    'damaged folder of Zarr': (
+        lambda given: read_damaged_folder(given.blobs, given.folder / 'damaged.zarr'),
+        ['damaged.zarr', 'table.parquet', 'write or copy it again'],
+    ),
+    'row without a place in HATS': (
+        lambda given: check_catalog(Table({'ra': [np.nan], 'dec': [1.0]}), 'a.hats'),
+        ['1 of 1 rows', 'leave these rows out', 'Zarr or HDF5'],
+    ),
+    'column of a name that is taken': (
+        lambda given: check_catalog(Table({'image': [1], 'ra': [1.0], 'dec': [1.0]}), 'a.hats'),
+        ["['image']", 'rename them'],
+    ),
+    'folder that holds other files': (
+        lambda given: given.blobs.write(given.folder, format='zarr', overwrite=True),
+        ['is no folder of cutouts', 'overwrite=True', 'choose another name'],
     ),
     'model without weights': (
         lambda given: MorphologyEncoder.load(given.folder / 'empty.pt'),
@@ -342,6 +367,12 @@ def write_images_of_one_sky(folder):
     image.writeto(folder / 'same-2.fits')
     more = fits.ImageHDU(image.data, header, name='MORE')
     fits.HDUList([image, more]).writeto(folder / 'pair.fits')
+
+
+def read_damaged_folder(cutouts, folder):
+    cutouts.write(folder, overwrite=True)
+    (folder / 'table.parquet').unlink()
+    return CutoutSet.read(folder)
 
 
 def write_damaged_files(folder):
