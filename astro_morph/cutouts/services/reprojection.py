@@ -8,7 +8,7 @@ from astro_morph.images.planes.masked_image import MaskedImage
 from astro_morph.images.stitching import cut_tiles, north_up
 from astro_morph.images.tiles import DownloadedImage, Tile, TilePixels
 
-__all__ = ['MARGIN', 'cut_for_request', 'cut_from_images', 'cut_until_whole']
+__all__ = ['MARGIN', 'coords_of', 'cut_for_request', 'cut_from_images', 'cut_until_whole']
 
 #: Pixels of the survey beyond a cutout, on each side, that its resampling reads.
 MARGIN = 8
@@ -36,7 +36,7 @@ def cut_from_images(images, coords, *, side, pixel_scale):
 
     Returns
     -------
-    cutouts : `~numpy.ndarray` of float32 or `MaskedImage`, shape (n, y, x)
+    cutouts : `~numpy.ndarray` of float32 or MaskedImage, shape (n, y, x)
         The cutouts, in flux per pixel; all NaN if the source lies in no image. With planes if any
         image has them.
 
@@ -68,7 +68,7 @@ def cut_for_request(images, request):
 
     Returns
     -------
-    cutouts : `~numpy.ndarray` of float32 or `MaskedImage`, shape (k, y, x)
+    cutouts : `~numpy.ndarray` of float32 or MaskedImage, shape (k, y, x)
         One for each of ``request.rows``, as in `cut_from_images`.
 
     Raises
@@ -76,12 +76,16 @@ def cut_for_request(images, request):
     ImageError
         As in `cut_from_images`.
     """
-    pixel_scale = request.scale * u.arcsec
-    west, north = request.offsets.T * pixel_scale.to_value(u.rad)
+    coords, pixel_scale = coords_of(request), request.scale * u.arcsec
+    return cut_from_images(images, coords, side=request.side, pixel_scale=pixel_scale)
+
+
+def coords_of(request):
+    """Return the positions of the sources of a request."""
+    west, north = request.offsets.T * (request.scale * u.arcsec).to_value(u.rad)
     # Offsets in the tangential plane.
     distances = np.arctan(np.hypot(west, north)) * u.rad
-    coords = request.centre.directional_offset_by(np.arctan2(-west, north) * u.rad, distances)
-    return cut_from_images(images, coords, side=request.side, pixel_scale=pixel_scale)
+    return request.centre.directional_offset_by(np.arctan2(-west, north) * u.rad, distances)
 
 
 def cut_until_whole(images, request):
@@ -97,7 +101,7 @@ def cut_until_whole(images, request):
 
     Returns
     -------
-    cutouts : `~numpy.ndarray` of float32 or `MaskedImage`, shape (k, y, x)
+    cutouts : `~numpy.ndarray` of float32 or MaskedImage, shape (k, y, x)
         As in `cut_for_request`.
 
     Raises

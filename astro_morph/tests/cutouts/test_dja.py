@@ -80,6 +80,14 @@ def test_a_field_is_one_request_of_half_its_width(sky, server):
     assert 26 * 0.396 < float(request.params['size']) < 40 * 0.396
 
 
+def test_coarse_cutouts_share_no_larger_fields(sky, server):
+    # The archive sends pixels of 0.05 arcsec.
+    coords = SkyCoord([150.0, 150.0135], [2.0, 2.0], unit='deg')
+    for scale, n_requests in ((0.05, 1), (0.4, 2)):
+        source = make_source(server, pixel_scale=scale * u.arcsec)
+        assert source.plan(coords, size=16).n_requests == n_requests
+
+
 def test_a_filter_without_image_is_flagged(sky, server):
     cutouts = make_source(server, bands=('F277W', 'F200W')).fetch(at_corners(sky, (100, 90)))
     assert cutouts.is_ok.all()

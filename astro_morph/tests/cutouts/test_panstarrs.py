@@ -3,6 +3,7 @@
 
 import io
 
+import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
@@ -181,6 +182,26 @@ def test_faults(sky, server, path, fault, status):
     assert cutouts.is_ok.all()
     is_spared = path == 'ps1filenames.py' and fault is not None
     assert ('missing_band' in decode_flags(cutouts.flags)[0]) or is_spared
+
+
+def test_sources_of_one_field_on_many_stacks():
+    sky = SimulatedSurvey('panstarrs', n_galaxies=40, bands='r')
+    with Server(sky, HANDLERS) as server:
+        source = make_source(server, bands='r')
+        assert source.plan(sky.catalogue, size=24).n_requests < 4
+        cutouts = source.fetch(sky.catalogue, size=24)
+        files = [request.params['red'] for request in server.requests if 'red' in request.params]
+    assert cutouts.is_ok.all()
+    # Each stack once a field.
+    assert 6 < len(files) < 30
+
+
+def test_coarse_cutouts_share_no_larger_fields(sky, server):
+    coords = at_corners(sky, (60, 70), (260, 250))
+    fine = make_source(server, bands='r', pixel_scale=0.25 * u.arcsec)
+    assert fine.plan(coords, size=16).n_requests == 1
+    coarse = make_source(server, bands='r', pixel_scale=15 * u.arcsec)
+    assert coarse.plan(coords, size=16).n_requests == 2
 
 
 def test_sources_on_both_sides_of_the_edge_of_the_survey(sky, server):

@@ -6,7 +6,6 @@ import numpy as np
 from astro_morph.cutouts.fetching.downloads import fetch_bytes
 from astro_morph.cutouts.fetching.failures import FetchError
 from astro_morph.cutouts.services.direct.source import DirectSource, make_image
-from astro_morph.cutouts.services.fields import share_fields
 from astro_morph.cutouts.services.reprojection import MARGIN, cut_for_request
 from astro_morph.images.planes.plane import to_variance
 from astro_morph.images.reading import decode_fits_file, read_pixels
@@ -84,7 +83,7 @@ class DjaCutouts(DirectSource):
         return 22.5  # nanomaggies
 
     def _requests(self, places, layers):
-        return share_fields(places, [layers])
+        return self._share_fields(places, [layers])
 
     def _answer(self, request, client):
         images = self._download(request, client)

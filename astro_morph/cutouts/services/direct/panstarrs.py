@@ -5,11 +5,13 @@ from functools import cached_property, partial
 
 import astropy.units as u
 import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.wcs import WCS
 
 from astro_morph.cutouts.fetching.downloads import RecentDownloads, fetch_bytes, fetch_image
 from astro_morph.cutouts.fetching.failures import FetchError
 from astro_morph.cutouts.services.direct.source import DirectSource, make_image
-from astro_morph.cutouts.services.reprojection import MARGIN, cut_until_whole
+from astro_morph.cutouts.services.reprojection import MARGIN, coords_of, cut_until_whole
 from astro_morph.images.planes.finding import bad_bits
 from astro_morph.images.planes.masked_image import MaskedImage
 from astro_morph.images.planes.plane import to_mask, to_variance
@@ -79,23 +81,29 @@ class PanStarrsCutouts(DirectSource):
     def _answer(self, request, client):
         return cut_until_whole(self._download(request, client), request)
 
+    def _requests(self, places, layers):
+        return self._share_fields(places, layers)
+
     def _download(self, request, client):
-        """Yield the parts of the stacks that show a field: of one, unless that ends there."""
-        width = max(request.shape) * request.scale * u.arcsec
-        corners = request.centre.directional_offset_by(_DIAGONALS, width / np.sqrt(2))
-        names = set()
-        for place in (request.centre, *corners):
-            at = place.ra.deg, place.dec.deg
+        """Yield the parts of the stacks that show the sources of a field."""
+        points = _points_of(request)
+        is_done, names = np.zeros(points.shape, bool), set()
+        for source, corner in np.ndindex(points.shape):
+            if is_done[source, corner]:
+                continue
+            point = points[source, corner]
+            at = point.ra.deg, point.dec.deg
             files = self._lists.get(at, partial(self._list, at, client))
             name = files.get((request.band, _IMAGE))
+            if name is None and corner == 0:  # the source is outside the survey
+                is_done[source] = True
             if name is not None and name not in names:
                 names.add(name)
                 part = self._fetch(files, request, client)
                 yield part
                 if _is_whole(part):
                     return
-            elif not names and len(request.rows) == 1:  # outside the survey
-                return
+                is_done |= _shows(part, points)
 
     @cached_property
     def _lists(self):
@@ -130,6 +138,26 @@ class PanStarrsCutouts(DirectSource):
             variance=None if variance is None else to_variance(_calibrate(variance, 2), 'variance'),
             mask=None if mask is None else _read_mask(mask),
         )
+
+
+def _points_of(request):
+    """Return the centre and the corners of each cutout, of shape (k, 5)."""
+    centres = coords_of(request)[:, np.newaxis]
+    distance = request.side * request.scale * u.arcsec / np.sqrt(2)
+    corners = centres.directional_offset_by(_DIAGONALS, distance)
+    return SkyCoord(
+        np.concatenate([centres.ra, corners.ra], axis=1),
+        np.concatenate([centres.dec, corners.dec], axis=1),
+    )
+
+
+def _shows(part, points):
+    """Return at which points a part of a stack has a pixel."""
+    hdu = MaskedImage.of(part).image
+    pixels = np.stack(WCS(hdu.header).world_to_pixel(points), axis=-1)
+    is_inside = ((pixels > -0.5) & (pixels < np.array(hdu.shape[::-1]) - 0.5)).all(axis=-1)
+    x, y = np.where(is_inside[..., np.newaxis], np.rint(pixels), 0).astype(int).T
+    return is_inside & np.isfinite(hdu.data[y, x]).T
 
 
 def _read_mask(hdu):

@@ -3,13 +3,18 @@
 
 from urllib.parse import urlencode
 
+import astropy.units as u
 import numpy as np
 from astropy.io import fits
 
+from astro_morph.cutouts.services.fields import share_fields
 from astro_morph.cutouts.services.remote import RemoteSource
 from astro_morph.images.planes.masked_image import MaskedImage
 
 __all__ = ['DirectSource', 'make_image']
+
+# Side of the fields that sources share, in pixels of the survey.
+_WIDEST_FIELD = 1024
 
 
 class DirectSource(RemoteSource):
@@ -39,6 +44,11 @@ class DirectSource(RemoteSource):
 
     def _session_of(self, client):
         return client
+
+    def _share_fields(self, places, layers):
+        """Return requests to a service that sends the pixels of the survey, not of the cutouts."""
+        coarsest = places.scale.max() / self.survey.pixel_scale.to_value(u.arcsec)
+        return share_fields(places, layers, max_side=int(_WIDEST_FIELD / max(coarsest, 1)))
 
     def _url(self, path, **params):
         """Return the address of a request."""

@@ -22,8 +22,7 @@ from astro_morph.simulation.services.server import Answer
 
 __all__ = ['BITS', 'HANDLERS', 'STACK']
 
-#: Side of a stack, and overlap with the next one, in pixels. Those of the archive have 6240 pixels,
-#: so that a field that sources share lies on four at most.
+#: Side of a stack, and overlap with the next one, in pixels. Those of the archive have 6240 pixels.
 STACK, _OVERLAP = 320, 40
 
 # Stacks of so many angles.
