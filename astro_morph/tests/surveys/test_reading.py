@@ -289,6 +289,30 @@ def test_images_of_a_survey_of_ones_own_are_fetched(write, tmp_path):
     np.testing.assert_array_equal(configured.images, fetched.images)
 
 
+def test_command_fetches_variance_and_mask_of_a_survey_of_ones_own(write, tmp_path):
+    sky = SimulatedSurvey('sdss', n_galaxies=3)
+    sky.catalogue['ra', 'dec'].write(tmp_path / 'catalogue.fits')
+    with serve(sky) as server, conf.set_temp('cache_file', str(tmp_path / 'cache.sqlite')):
+        path = write(
+            {
+                'service': "'EuclidMosaics'",
+                'bands': "['VIS', 'Y']",
+                'pixel_scale': '0.396',
+                'zero_point': '[24.0, 25.0]',
+                'ids': f"{{sia = ['{server.url}/euclid/SIA', 'euclid_DpdMerBksMosaic']}}",
+            }
+        )
+        for options in ([], ['--planes']):
+            output = tmp_path / f'cutouts{len(options)}.h5'
+            command = ['fetch', str(tmp_path / 'catalogue.fits'), '--survey', str(path), '--quiet']
+            assert main([*command, *options, '--size', '24', '--output', str(output)]) == 0
+            cutouts = CutoutSet.read(output)
+            assert cutouts.is_ok.all()
+            assert cutouts.zero_point.tolist() == [24.0, 25.0]
+            assert (cutouts.variance is not None) == bool(options)
+            assert (cutouts.mask is not None) == bool(options)
+
+
 def test_command_names_the_key(write, capsys, tmp_path):
     Table({'ra': [1.0], 'dec': [2.0]}).write(tmp_path / 'catalogue.fits')
     path = write(SHORTEST | {'pixel_scale': "'big'"})
