@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from astro_morph.utils.messages import cut_list, for_caller
 
-__all__ = ['keep_images', 'keep_one_a_place', 'rank_names']
+__all__ = ['find_form', 'keep_images', 'keep_one_a_place', 'rank_names']
 
 # Words in the names of files and extensions. Legacy Surveys (legacysurvey.org/dr10/files): image,
 # invvar, maskbits, nexp...; HST and JWST: SCI, ERR, DQ, WHT, CTX, CON, VAR_POISSON; HSC and LSST:

@@ -70,7 +70,7 @@ def read_image(path, *, with_planes=False):
 
     Returns
     -------
-    image : `~numpy.ndarray` or `MaskedImage`, shape (band, y, x)
+    image : `~numpy.ndarray` or MaskedImage, shape (band, y, x)
         The pixels, the lowest row first. In FITS and NumPy files of three axes, the bands are the
         first or the last axis, whichever is shorter (a message in Astropy's log reports the last).
         The grey pages of a TIFF file are bands. Transparency is dropped. With ``with_planes`` a

@@ -87,7 +87,7 @@ class Request:
 
         Parameters
         ----------
-        image : `~numpy.ndarray` or `MaskedImage`, shape (y, x)
+        image : `~numpy.ndarray` or MaskedImage, shape (y, x)
             An image of the grid of the request, or a larger one; also with its planes, see
             `~astro_morph.images.planes.masked_image.MaskedImage`.
         centre : (float, float), default=None
@@ -95,7 +95,7 @@ class Request:
 
         Returns
         -------
-        cutouts : `~numpy.ndarray` of float32 or `MaskedImage`, shape (k, side, side)
+        cutouts : `~numpy.ndarray` of float32 or MaskedImage, shape (k, side, side)
             One a row, centred on its source; with planes if the image has them.
         """
         middle = (np.array(image.shape[::-1]) - 1) / 2 if centre is None else np.asarray(centre)

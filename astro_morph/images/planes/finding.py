@@ -89,7 +89,7 @@ def choose_planes(forms):
     Parameters
     ----------
     forms : collection of str
-        What the companions of an image hold, as `~astro_morph.images.companions.find_form` returns.
+        What the companions of an image hold, as ``companions.find_form`` returns.
 
     Returns
     -------

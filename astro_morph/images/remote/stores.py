@@ -67,7 +67,7 @@ def read_ranges(url, starts, ends):
     Raises
     ------
     ImageError
-        If a range can't be read; a `NetworkImageError` if another call may be able to.
+        If a range can't be read; a ``NetworkImageError`` if another call may be able to.
     """
     store, place = find_store(url)
     parts = [None] * len(starts)
@@ -108,7 +108,7 @@ def try_often(action):
     Raises
     ------
     ImageError
-        If the action fails; a `NetworkImageError` if another call may not.
+        If the action fails; a ``NetworkImageError`` if another call may not.
     """
     for number in range(conf.tries):
         if number:
@@ -125,7 +125,7 @@ def try_often(action):
 
 @contextmanager
 def remote_errors():
-    """Turn any error about a file at a URL into an `ImageError`."""
+    """Turn any error about a file at a URL into an ``ImageError``."""
     with image_errors():
         try:
             yield

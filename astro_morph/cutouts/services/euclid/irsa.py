@@ -63,7 +63,7 @@ class EuclidMosaics(EuclidSource, SiaImages):
     many sources lie on a mosaic, it is read from object storage instead, where the service lists it
     there in ``cloud_access``: only the pixels of the cutouts, those of many sources at once, and at
     most twice as many. This needs ``fsspec`` and ``aiohttp``. A catalogue in the order that `order`
-    returns needs the fewest requests; `plan` counts those for a group of sources as one.
+    returns needs the fewest requests; ``plan`` counts those for a group of sources as one.
 
     Cutouts are north up, at the pixel scale of the survey, as fluxes per pixel with the zero points
     of the survey. Pictures show Y, the mean of Y and VIS, and VIS as red, green and blue, in the
