@@ -231,6 +231,15 @@ def test_both_ways_are_the_same_cutouts(sky, make_source, tmp_path):
     assert source.plan(table, size=(32, '4 * radius')).n_requests == 0
 
 
+def test_fluxes_in_the_cache_are_those_of_one_zero_point(sky, make_source, tmp_path):
+    ours = make_source(bands=['VIS'], cache=tmp_path / 'cutouts.sqlite')
+    other = replace(ours.survey, zero_point=EUCLID.zero_point + 1)
+    others = EuclidMosaics(other, bands=['VIS'], cache=ours.cache)
+    coords = at_corners(sky, (100, 90))
+    fluxes = [source.fetch(coords, size=16).images for source in (ours, others)]
+    np.testing.assert_allclose(fluxes[1], fluxes[0] * 10**0.4, rtol=1e-5)
+
+
 @every_way
 def test_no_coverage(sky, make_source, way):
     coords = SkyCoord([*at_corners(sky, (100, 90)), SkyCoord(10, 50, unit='deg')])

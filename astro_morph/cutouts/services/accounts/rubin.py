@@ -13,7 +13,6 @@ from astro_morph.cutouts.services.accounts.lsst_files import read_lsst_image
 from astro_morph.cutouts.services.remote import RemoteSource
 from astro_morph.cutouts.services.reprojection import cut_until_whole
 from astro_morph.cutouts.services.sia import Place, SiaClient, read_columns
-from astro_morph.utils.messages import as_written
 
 __all__ = ['RubinCutouts']
 
@@ -76,18 +75,12 @@ class RubinCutouts(RemoteSource):
 
     _has_pictures = False
     _has_planes = True
+    _has_other_bands = False
     _ids_key = 'rubin'
     _secrets = ('token',)
 
     def __init__(self, survey='rubin-dp1', *, token=None, **options):
         super().__init__(survey, **options)
-        unknown = [band for band in self.bands if band not in self.survey.bands]
-        if unknown:
-            msg = (
-                f'{as_written("bands")}: {self.survey.name} has no {unknown}, only '
-                f'{list(self.survey.bands)}; name these'
-            )
-            raise ValueError(msg)
         self._credentials = Credentials(token, 'token', ['RSP_TOKEN'], 'lsst.cloud')
 
     def _make_client(self):

@@ -11,7 +11,6 @@ from astropy.io import fits
 from astro_morph.cutouts.services.remote import RemoteSource
 from astro_morph.images.euclid_pictures import EUCLID_FACTORS, draw_euclid
 from astro_morph.images.reading import read_pixels
-from astro_morph.utils.messages import as_written
 
 __all__ = ['EuclidSource']
 
@@ -37,16 +36,14 @@ class EuclidSource(RemoteSource):
     """
 
     _is_calibrated = True
+    _has_other_bands = False
 
     def __init__(self, survey='euclid-q1', **options):
         super().__init__(survey, **options)
-        unknown = [band for band in self.bands if band not in self.survey.bands]
-        if unknown and self.kind == 'flux':
-            msg = (
-                f'{as_written("bands")}: {self.survey.name} has no {unknown}, only '
-                f'{list(self.survey.bands)}; name some of these'
-            )
-            raise ValueError(msg)
+
+    def _origin(self, layer):
+        # Fluxes in the cache have these zero points.
+        return f'{super()._origin(layer)} {np.ravel(self.survey.zero_point).tolist()}'
 
     @abstractmethod
     def _cut(self, request, client):
