@@ -16,13 +16,10 @@ __all__ = [
 
 
 class ImageError(Exception):
-    """
-    An image can't be read; ``status`` is the status of its row in a cutout set.
-
-    ``is_network`` tells whether the cause is the network, so that it may be read later.
-    """
+    """An image can't be read; ``status`` is the status of its row in a cutout set."""
 
     status = 'unreadable'
+    # Whether the cause is the network, so that the image may be read later.
     is_network = False
 
 

@@ -393,9 +393,22 @@ class TilePixels:
 
     def get_planes(self, tile):
         """
-        Return the pixels of a tile with its planes; raise ImageError if the pixels can't be read.
+        Return the pixels of a tile with its planes.
 
-        A plane that can't be read is left out, with a warning.
+        Parameters
+        ----------
+        tile : Tile
+            The tile.
+
+        Returns
+        -------
+        image : `~astro_morph.images.planes.masked_image.MaskedImage`
+            The pixels. A plane that can't be read is left out, with a warning.
+
+        Raises
+        ------
+        ImageError
+            If the pixels can't be read.
         """
         planes = map(self._get_plane, (tile.variance, tile.mask))
         return MaskedImage(self.get(tile), *planes)

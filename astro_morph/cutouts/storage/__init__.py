@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Write cutouts to files and folders and read them, behind ``CutoutSet.write`` and ``CutoutSet.read``."""
+"""Write cutouts to files and folders, behind ``CutoutSet.write``, and read them again."""
 
 import os
 from pathlib import Path

@@ -29,7 +29,14 @@ from astro_morph import (
 )
 from astro_morph.catalog import flags, read_labels, read_positions
 from astro_morph.catalog.io.tables import read_table, write_table
-from astro_morph.cutouts import ImageColumns, ImageFiles, Mosaics, as_cutouts
+from astro_morph.cutouts import (
+    Hips2Fits,
+    ImageColumns,
+    ImageFiles,
+    Mosaics,
+    SdssFrames,
+    as_cutouts,
+)
 from astro_morph.cutouts.storage import check_catalog
 from astro_morph.evaluation import evaluate
 from astro_morph.images import errors
@@ -323,6 +330,26 @@ CALLS = {
         lambda given: OnnxClassifier(given.folder / 'odd.onnx'),
         ['odd.onnx', "['Det']", 'no network needs'],
     ),
+    'damaged variance': (
+        lambda given: Mosaics(given.folder / 'noisy-*.fits').fetch(PLACES, size=4),
+        ['noisy-invvar-r.fits', 'truncated', 'no variance until it is replaced'],
+    ),
+    'variance of another shape': (
+        lambda given: given.blobs.replace(variance=np.ones(24)),
+        ['variance', '(24,)', '(24, 2, 24, 24)', 'one value for each pixel'],
+    ),
+    'errors without variance': (
+        lambda given: measures.measure(given.blobs, n_draws=3),
+        ['n_draws', '3', 'not known', 'set the variance'],
+    ),
+    'planes of pictures': (
+        lambda given: Hips2Fits('sdss', planes=True),
+        ['planes', 'Hips2Fits', 'leave it out'],
+    ),
+    'bands of another survey': (
+        lambda given: SdssFrames('sdss', bands=['Y']),
+        ['bands', "['Y']", "'u', 'g'", 'name some of these'],
+    ),
     'column without images': (
         lambda given: ImageColumns(['ra']).fetch(PLACES),
         ["'ra'", 'float64', 'expected an image in each cell'],
@@ -367,6 +394,13 @@ def write_images_of_one_sky(folder):
     image.writeto(folder / 'same-2.fits')
     more = fits.ImageHDU(image.data, header, name='MORE')
     fits.HDUList([image, more]).writeto(folder / 'pair.fits')
+    header['CRVAL1'], header['CRVAL2'] = PLACES['ra'][0], PLACES['dec'][0]
+    header['CRPIX1'] = header['CRPIX2'] = 4.5
+    noisy = fits.PrimaryHDU(np.ones((8, 8), np.float32), header)
+    noisy.writeto(folder / 'noisy-image-r.fits')
+    noisy.writeto(folder / 'noisy-invvar-r.fits')
+    whole = (folder / 'noisy-invvar-r.fits').read_bytes()
+    (folder / 'noisy-invvar-r.fits').write_bytes(whole[:2900])
 
 
 def read_damaged_folder(cutouts, folder):
