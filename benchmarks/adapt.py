@@ -63,7 +63,7 @@ def main():
     options = parser.parse_args()
 
     # What is refused is part of the result.
-    warnings.filterwarnings('ignore', 'X: adapting does not', AstropyUserWarning)
+    warnings.filterwarnings('ignore', 'X: new statistics of the network', AstropyUserWarning)
     if options.folder:
         galaxy10(options.folder)
         rings(options.folder / 'galaxies')

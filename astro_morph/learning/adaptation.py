@@ -35,9 +35,9 @@ def adapt(model, X, *, source='auto'):
     For pictures, mean and standard deviation of each band are matched to those of the training
     pictures. No weights are trained.
 
-    Each step is kept only if the features of the images come nearer to those of the
-    training, by the median distance of `~astro_morph.models.novelty.Novelty`. Statistics of images
-    that are already near, such as those of a single class, would make the model worse.
+    The new statistics are kept only if they bring the features of the images nearer to those of the
+    training, by the median distance of `~astro_morph.models.novelty.Novelty`. Those of images that
+    are already near, such as galaxies of a single class, would make the model worse.
 
     Novelty is measured anew: the p-values are those of galaxies unlike the ones adapted to, each of
     which is held out in turn, and no longer of galaxies unlike the ones of the training. With fewer
@@ -56,7 +56,7 @@ def adapt(model, X, *, source='auto'):
     Returns
     -------
     adapted : `~astro_morph.models.torch_model.TorchModel`
-        The adapted copy; the model itself, with a warning, if no step brings the images nearer.
+        The adapted copy. A warning tells if it keeps the statistics of the training.
 
     Raises
     ------
@@ -71,43 +71,34 @@ def adapt(model, X, *, source='auto'):
         )
         raise ValueError(msg)
     cutouts = usable(prepare(model.spec, as_cutouts(X, **request(model.spec, source))))
-    steps = [_match_brightness]
-    # A frozen encoder keeps its statistics: they are not those of the training images, and the head
-    # relies on them. So do pictures: with new ones, the classifier of SDSS gets worse on DECaLS
-    # (benchmarks/adapt.py).
-    if model.spec.kind == 'flux' and not model.spec.frozen:
-        steps.append(_measure_statistics)
-    adapted = _bring_nearer(model, cutouts, steps)
-    if adapted is model:
-        return model
     spec = dataclasses.replace(model.spec, brightness=known_brightness(cutouts))
-    adapted = TorchModel(spec, adapted.network, device=model.device)
+    adapted = TorchModel(spec, copy.deepcopy(model.network), device=model.device)
+    _match_brightness(adapted, cutouts)
+    # A frozen encoder keeps its statistics: they are not those of the training images, and the head
+    # relies on them. So do pictures: with new ones, the classifier of SDSS gets worse on DECaLS.
+    if model.spec.kind == 'flux' and not model.spec.frozen:
+        adapted = _bring_nearer(adapted, cutouts)
     if isinstance(model.network.novelty, Novelty):
         _measure_novelty(adapted, cutouts)
     return adapted
 
 
-def _bring_nearer(model, cutouts, steps):
-    """Return a model after those of the steps that bring the images nearer to the training."""
-    best, distances = model, [_distance(model, cutouts)]
-    for step in steps:
-        changed = TorchModel(best.spec, copy.deepcopy(best.network), device=model.device)
-        step(changed, cutouts)
-        distance = _distance(changed, cutouts)
-        # NaN, if the training galaxies were too few to know the distance.
-        if not distance >= min(distances):
-            best = changed
-        distances.append(distance)
-    if best is model:
-        before, after = distances[0], min(distances[1:])
-        warnings.warn(
-            f'{as_written("X")}: adapting does not bring these images nearer to those of the '
-            f'training (median distance {before:.3f} before, {after:.3f} after), so the model is '
-            'left as it is; images of another survey need labels of their own',
-            AstropyUserWarning,
-            stacklevel=4,
-        )
-    return best
+def _bring_nearer(model, cutouts):
+    """Return a copy with new batch norm statistics, or the model if they bring nothing nearer."""
+    changed = TorchModel(model.spec, copy.deepcopy(model.network), device=model.device)
+    _measure_statistics(changed, cutouts)
+    before, after = (_distance(m, cutouts) for m in (model, changed))
+    # NaN, if the training galaxies were too few to know the distance.
+    if not after >= before:
+        return changed
+    warnings.warn(
+        f'{as_written("X")}: new statistics of the network do not bring these images nearer to '
+        f'those of the training (median distance {before:.3f} before, {after:.3f} after), so only '
+        'brightness and noise are adapted to; images of another survey need labels of their own',
+        AstropyUserWarning,
+        stacklevel=4,
+    )
+    return model
 
 
 def _distance(model, cutouts):

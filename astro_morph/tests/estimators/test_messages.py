@@ -33,8 +33,8 @@ from astro_morph.cutouts import (
     Hips2Fits,
     ImageColumns,
     ImageFiles,
+    LegacyCutouts,
     Mosaics,
-    SdssFrames,
     as_cutouts,
 )
 from astro_morph.cutouts.storage import check_catalog
@@ -42,6 +42,7 @@ from astro_morph.evaluation import evaluate
 from astro_morph.images import errors
 from astro_morph.photometry import measures
 from astro_morph.simulation import SimulatedSurvey
+from astro_morph.tests.helpers import make_blobs
 from astro_morph.tests.models.test_hostile_onnx import write as write_onnx
 
 PAGE = Path(__file__).parents[3] / 'docs' / 'messages.rst'
@@ -167,8 +168,8 @@ CALLS = {
         ['X', '(20, 20)', '(24, 24)', 'fetch or cut'],
     ),
     'nothing to adapt to': (
-        lambda given: given.classifier.adapt(given.blobs),
-        ['X', 'distance', 'left as it is', 'labels of their own'],
+        lambda given: given.fine_tuned.adapt(given.blobs),
+        ['X', 'distance', 'only brightness and noise', 'labels of their own'],
     ),
     'features in place of images': (
         lambda given: evaluate(given.classifier, np.zeros((3, 2)), ['round'] * 3),
@@ -347,8 +348,8 @@ CALLS = {
         ['planes', 'Hips2Fits', 'leave it out'],
     ),
     'bands of another survey': (
-        lambda given: SdssFrames('sdss', bands=['Y']),
-        ['bands', "['Y']", "'u', 'g'", 'name some of these'],
+        lambda given: LegacyCutouts(bands=['Y']),
+        ['bands', "['Y']", "'g', 'r'", 'name some of these'],
     ),
     'column without images': (
         lambda given: ImageColumns(['ra']).fetch(PLACES),
@@ -367,6 +368,9 @@ def given(classifier, encoder, blobs, tmp_path_factory):
     write_damaged_files(folder)
     return SimpleNamespace(
         classifier=classifier,
+        fine_tuned=MorphologyClassifier(
+            encoder='random', strategy='fine-tune', epochs=1, random_state=0, verbose=0
+        ).fit(make_blobs(60)),
         encoder=folder / 'encoder.pt',
         blobs=blobs,
         labels=blobs.table['morphology'],

@@ -14,7 +14,11 @@ from astro_morph.learning import adaptation
 from astro_morph.tests.helpers import make_blobs
 
 # Before the adaptation, the images are of another brightness than those of the training.
-pytestmark = pytest.mark.filterwarnings('ignore:X has .* of the training images')
+# After one epoch, the statistics of a network are not yet those of its images.
+pytestmark = [
+    pytest.mark.filterwarnings('ignore:X has .* of the training images'),
+    pytest.mark.filterwarnings('ignore:X. new statistics of the network'),
+]
 
 
 def fit(cutouts, **parameters):
@@ -71,10 +75,9 @@ class TestFlux:
 
 class TestPictures:
     def test_own_pictures_change_nothing(self, of_pictures, pictures):
-        with pytest.warns(AstropyUserWarning, match='not bring these images nearer'):
-            adapted = of_pictures.adapt(pictures)
-        np.testing.assert_array_equal(
-            adapted.predict_proba(pictures), of_pictures.predict_proba(pictures)
+        adapted = of_pictures.adapt(pictures)
+        np.testing.assert_allclose(
+            adapted.predict_proba(pictures), of_pictures.predict_proba(pictures), atol=1e-4
         )
 
     def test_brighter_and_redder_pictures_are_brought_back(self, of_pictures, pictures):
@@ -148,15 +151,14 @@ class TestRefusal:
         return fit(make_blobs(120), strategy='fine-tune', epochs=6)
 
     @pytest.mark.parametrize('kind', ['round', 'edge_on'])
-    def test_a_single_kind_of_the_same_survey_changes_nothing(self, trained, kind):
+    def test_norms_stay_for_a_single_kind_of_the_same_survey(self, trained, kind):
         cutouts = make_blobs(120, random_state=5)
         of_kind = cutouts[cutouts.table['morphology'] == kind]
-        with pytest.warns(AstropyUserWarning, match=r'distance .* before, .* model is left'):
+        with pytest.warns(AstropyUserWarning, match=r'distance .* before, .* only brightness'):
             adapted = trained.adapt(of_kind)
-        np.testing.assert_array_equal(adapted.predict(cutouts), trained.predict(cutouts))
-        for name in ('morph_novelty', 'morph_p_round'):
-            came, expected = (c.annotate(cutouts)[name] for c in (adapted, trained))
-            np.testing.assert_array_equal(came, expected)
+        before, after = (c.model_.network.encoder.state_dict() for c in (trained, adapted))
+        assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+        assert adapted.score(cutouts) >= trained.score(cutouts) - 0.05
 
     def test_what_helps_is_done(self, trained):
         cutouts = in_other_units(make_blobs(120, random_state=5))
