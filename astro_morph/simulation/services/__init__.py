@@ -47,6 +47,33 @@ def serve(sky, *, delay=0, faults=None, process=False):
         The server, which runs inside ``with``. It listens on 127.0.0.1 at ``server.url``, and logs
         its requests in ``server.requests``.
 
+    Notes
+    -----
+    Each source takes the address of its service, which is ``server.url`` and a path, as its
+    ``server``:
+
+    ================================================================ ===============================
+    Source                                                           Path
+    ================================================================ ===============================
+    `~astro_morph.cutouts.LegacyCutouts`,                            none
+    `~astro_morph.cutouts.PanStarrsCutouts`,
+    `~astro_morph.cutouts.DjaCutouts`,
+    `~astro_morph.cutouts.EsaEuclid`,
+    `~astro_morph.cutouts.MastCutouts`,
+    `~astro_morph.cutouts.SdssFrames`
+    `~astro_morph.cutouts.Hips2Fits`                                 /hips-image-services/hips2fits
+    `~astro_morph.cutouts.EuclidMosaics`                             /euclid/SIA
+    `~astro_morph.cutouts.RubinCutouts`                              /api/sia/dp1/query
+    `~astro_morph.cutouts.HscCutouts`                                /das_cutout/pdr3/cgi-bin/cutout
+    `~astro_morph.cutouts.SiaImages`                                 /SIA, or /sia1 of version 1
+    `~astro_morph.cutouts.SkyView`                                   /current/cgi/basicform.pl
+    `~astro_morph.cutouts.WfauImages`                                /wsa or /vdfs
+    ================================================================ ===============================
+
+    The simulated services of Rubin and HSC refuse every token and account but
+    ``astro_morph.simulation.services.accounts.rubin.TOKEN`` and
+    ``astro_morph.simulation.services.accounts.hsc.ACCOUNT``, with the status ``http_401``.
+
     Examples
     --------
     >>> from astropy.coordinates import Angle
