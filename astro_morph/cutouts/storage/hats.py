@@ -118,6 +118,7 @@ def read_cutouts(path):
     attributes = table.meta.pop(ATTRIBUTES)
     shape, dtype, planes = (attributes.pop(name) for name in ('shape', 'dtype', 'planes'))
     partitions.bands, partitions.shape = tuple(attributes['bands']), tuple(shape)
+    partitions.dtype = np.dtype(dtype)
     row = table[ROW]
     table.remove_columns([RA, DEC, ROW])
     table, options = split_rows(table, attributes)
@@ -300,7 +301,9 @@ def _as_structures(cutouts, kind):
         images = np.where(is_good, images, 0).round().clip(0, 255).astype(np.uint8)
     columns = {'flux': images, 'mask': is_good}
     if cutouts.variance is not None:
-        columns['ivar'] = np.float32(1) / cutouts.variance
+        # A variance of 0 has an infinite inverse, which is read as 0 again.
+        with np.errstate(divide='ignore'):
+            columns['ivar'] = np.float32(1) / cutouts.variance
     scale = np.nan if cutouts.pixel_scale is None else cutouts.pixel_scale.value
     columns['scale'] = np.repeat(
         np.broadcast_to(np.float32(scale), len(cutouts))[:, np.newaxis], len(bands), axis=1
@@ -357,7 +360,8 @@ class _Partitions:
     def _read_planes(self, rows):
         shape = (len(rows), *self.shape)
         planes = {name: np.full(shape, blank) for name, blank in PLANES.items()}
-        planes['images'] = np.full(shape, np.nan, np.float32)
+        blank = np.nan if self.dtype.kind == 'f' else 0
+        planes['images'] = np.full(shape, blank, self.dtype)
         number = np.searchsorted(self._starts, rows, side='right') - 1
         for group in np.unique(number):
             mine = np.flatnonzero(number == group)

@@ -139,10 +139,15 @@ def _read_structure(cell):
     pixels = _find_pixels(cell)
     if pixels is None or len(pixels) == 0:
         return None
-    image = _as_image(_stack(pixels))
-    planes = {name: _as_image(_stack(cell[name])) for name in PLANES if cell.get(name) is not None}
     bands = cell.get('band')
     bands = None if bands is None else tuple(map(str, np.atleast_1d(bands)))
+    n_bands = None if bands is None else len(bands)
+    image = _as_image(_stack(pixels), n_bands)
+    planes = {
+        name: _as_image(_stack(cell[name]), n_bands)
+        for name in PLANES
+        if cell.get(name) is not None
+    }
     are_alike = all(plane.shape == image.shape for plane in planes.values())
     if not are_alike or len(image if bands is None else bands) != len(image):
         msg = 'pixels, planes and bands are of several shapes'
@@ -194,14 +199,16 @@ def _blank(plane):
     return np.nan if plane.dtype.kind == 'f' else 0
 
 
-def _as_image(array):
-    """Return an array as an image of shape (band, y, x)."""
-    if array.ndim == 1:
-        side = math.isqrt(len(array))
-        array = array.reshape(side, side) if side**2 == len(array) else array
+def _as_image(array, n_bands=None):
+    """Return an array as an image of shape (band, y, x); the number of bands may be known."""
+    if array.ndim == 1 or (array.ndim == 2 and len(array) == n_bands):
+        side = math.isqrt(array.shape[-1])
+        is_square = side**2 == array.shape[-1]
+        array = array.reshape(*array.shape[:-1], side, side) if is_square else array
     if array.ndim == 2:
         array = array[np.newaxis]
     if array.ndim != 3 or not array.size:
         msg = f'the shape {array.shape} is none of an image'
         raise ValueError(msg)
-    return array if array.shape[0] <= array.shape[2] else array.transpose(2, 0, 1)
+    is_first = len(array) == n_bands if n_bands else array.shape[0] <= array.shape[2]
+    return array if is_first else array.transpose(2, 0, 1)

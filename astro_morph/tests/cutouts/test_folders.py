@@ -103,6 +103,37 @@ def assert_same(found, expected):
         assert found.table['mag'].info.description == 'Its magnitude'
 
 
+def test_variances_of_zero_are_kept(tmp_path, ending):
+    variance = np.ones((N, 2, 6, 6))
+    variance[0, 0, 1, 1] = 0
+    cutouts = make_cutouts(variance=variance)
+    cutouts[cutouts.is_ok].write(tmp_path / f'cutouts{ending}')
+    found = CutoutSet.read(tmp_path / f'cutouts{ending}')
+    row = found.table['id'].tolist().index(0)
+    assert found.variance[row, 0, 1, 1] == 0
+    assert np.count_nonzero(found.variance == 0) == 1
+
+
+def test_pictures_without_an_image_are_black(tmp_path, ending):
+    images = np.full((N, 3, 6, 6), 7, np.uint8)
+    images[6::7] = 0
+    names = ['red', 'green', 'blue']
+    cutouts = make_cutouts().replace(images=images, bands=names, kind='picture', zero_point=None)
+    cutouts.write(tmp_path / f'cutouts{ending}')
+    found = CutoutSet.read(tmp_path / f'cutouts{ending}')
+    assert found.images.dtype == np.uint8
+    assert (found.images.max(axis=(1, 2, 3)) == np.where(found.is_ok, 7, 0)).all()
+
+
+def test_images_of_more_bands_than_pixels(tmp_path, ending):
+    images = np.arange(N * 9 * 16, dtype=np.float32).reshape(N, 9, 4, 4)
+    cutouts = CutoutSet(images, table=make_table(), variance=images + 1)
+    cutouts.write(tmp_path / f'cutouts{ending}')
+    found = CutoutSet.read(tmp_path / f'cutouts{ending}')
+    np.testing.assert_array_equal(found.images, images[found.table['id']])
+    np.testing.assert_allclose(found.variance, found.images + 1, rtol=1e-6)
+
+
 @pytest.mark.parametrize('planes', [{}, make_planes()])
 def test_what_is_written_is_read(tmp_path, ending, planes):
     cutouts = make_cutouts(**planes)

@@ -232,6 +232,18 @@ def test_structures_of_the_multimodal_universe(form):
     assert as_cutouts(table, bands='zg', size=4).shape == (5, 2, 4, 4)
 
 
+@pytest.mark.parametrize('n_bands', [1, 3])
+@pytest.mark.parametrize('is_list', [False, True])
+def test_structures_with_flat_bands(n_bands, is_list):
+    bands = ['des-g', 'des-r', 'des-z'][:n_bands]
+    images = IMAGES[:, :n_bands]
+    cells = [{'band': bands, 'flux': image.reshape(n_bands, 64)} for image in images]
+    if is_list:
+        cells = [cell | {'flux': cell['flux'].tolist()} for cell in cells]
+    cutouts = ImageColumns(['image']).fetch(Table({'image': objects(cells)}))
+    np.testing.assert_array_equal(cutouts.images, images)
+
+
 @pytest.mark.parametrize(
     ('changes', 'status', 'flags'),
     [
