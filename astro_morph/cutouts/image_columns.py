@@ -64,7 +64,7 @@ class ImageColumns(CutoutSource):
 
     Variance and mask of the pixels are also read from columns beside the images, with names such as
     ``'g_variance'``, ``'g_error'`` or ``'g_ivar'``, an inverse variance, and ``'g_mask'``, true
-    where a pixel must not be used.
+    where a pixel must not be used. One of a single band is that of all bands.
 
     Rows without a finite pixel, such as those whose cells are null, get the status ``'all_nan'``.
     Most images of a column determine its size: a row with an image of another size gets the status
@@ -323,10 +323,14 @@ def _read_cell(cell):
 
 def _add_planes(image, cells):
     """Return an image with the planes in the cells of other columns, or a status."""
+    shape = image.planes.shape
+    # A plane of one band is that of all bands.
     planes = {
-        form: cell.planes.image for form, cell in cells.items() if isinstance(cell, CellImage)
+        form: np.repeat(cell.planes.image, shape[0] if len(cell.planes) == 1 else 1, axis=0)
+        for form, cell in cells.items()
+        if isinstance(cell, CellImage)
     }
-    if any(plane.shape != image.planes.shape for plane in planes.values()):
+    if any(plane.shape != shape for plane in planes.values()):
         return 'wrong_size'
     if not planes:
         return image

@@ -296,6 +296,15 @@ def test_planes_in_columns_beside_the_images(names, bands):
     assert cutouts.variance[0, 0].tolist() == np.full((8, 8), 0.25).tolist()
 
 
+def test_a_plane_of_one_band_is_that_of_all_bands():
+    mask = np.zeros((2, 8, 8), bool)
+    mask[1, 2, 3] = True
+    cutouts = as_cutouts(Table({'image': IMAGES[:2], 'mask': mask, 'ivar': np.full(mask.shape, 4)}))
+    assert cutouts.is_ok.all()
+    assert cutouts.variance.tolist() == np.full(cutouts.shape, 0.25).tolist()
+    assert np.argwhere(cutouts.mask).tolist() == [[1, band, 2, 3] for band in range(3)]
+
+
 def test_a_variance_of_another_shape_is_a_status():
     table = Table({'image': objects(list(IMAGES)), 'variance': objects(list(IMAGES))})
     table['variance'][1] = IMAGES[1, :2]
