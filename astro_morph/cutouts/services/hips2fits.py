@@ -61,10 +61,15 @@ class Hips2Fits(RemoteSource):
             self._hips = {band: self.survey.hips.get(band) for band in self.bands}
         missing = [layer for layer, hips in self._hips.items() if not hips]
         if missing:
+            served = [*self.survey.hips, *(['rgb'] if self.survey.hips_color else [])]
+            advice = (
+                f'only of {served}; name these'
+                if served
+                else 'nor of other bands; set its hips, or choose another service'
+            )
             msg = (
                 f'{as_written("bands")}: the survey {self.survey.name} has no HiPS of {missing}, '
-                f'only of {[*self.survey.hips, *(["rgb"] if self.survey.hips_color else [])]}; '
-                'name these'
+                + advice
             )
             raise ValueError(msg)
 

@@ -173,7 +173,8 @@ class RemoteSource(CutoutSource):
         if self._ids_key not in (None, *self.survey.ids):
             msg = (
                 f'survey {self.survey.name!r} has no {self._ids_key!r} in its ids, which {service} '
-                'needs; choose another survey, or make a Survey with these ids'
+                f'needs; choose another survey, or set ids[{self._ids_key!r}] in your own: '
+                f'ids.{self._ids_key} in a TOML file'
             )
             raise ValueError(msg)
         if bands == 'rgb' and not self._has_pictures:

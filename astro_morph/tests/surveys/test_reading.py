@@ -253,8 +253,12 @@ def test_service_that_there_is_not_is_refused_with_those_there_are(write):
 
 
 def test_service_says_which_name_of_the_survey_it_lacks(write):
-    with pytest.raises(ValueError, match="survey 'mine' has no 'sia' in its ids"):
-        as_source(write(SHORTEST), Table({'ra': [1.0], 'dec': [2.0]}))
+    path = write(SHORTEST)
+    expected = r"survey 'mine' has no 'sia' in its ids.*: ids\.sia in a TOML file"
+    with pytest.raises(ValueError, match=expected):
+        as_source(path, Table({'ra': [1.0], 'dec': [2.0]}))
+    with pytest.raises(ValueError, match='nor of other bands; set its hips, or choose another'):
+        cutouts.Hips2Fits(path)
 
 
 def test_images_of_a_survey_of_ones_own_are_fetched(write, tmp_path):

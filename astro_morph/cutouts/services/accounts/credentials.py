@@ -58,8 +58,8 @@ class Credentials:
             expected = 'a token' if len(self._variables) == 1 else 'a name and a password'
             # Not the value, which may be a secret.
             msg = (
-                f'{argument} is of type {type(given).__name__}, expected {expected} in text, a '
-                'requests.Session or a pyvo.auth.AuthSession'
+                f'{argument} is of type {type(given).__name__}, expected {expected} in text '
+                'that is not empty, a requests.Session or a pyvo.auth.AuthSession'
             )
             raise TypeError(msg)
 
