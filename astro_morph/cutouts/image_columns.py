@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Read cutouts from the columns of a table, one column a band or one column for all bands."""
 
+import copy
 import re
 from collections import Counter
 from dataclasses import replace
@@ -69,7 +70,8 @@ class ImageColumns(CutoutSource):
     Rows without a finite pixel, such as those whose cells are null, get the status ``'all_nan'``.
     Most images of a column determine its size: a row with an image of another size gets the status
     ``'wrong_size'``, with other bands ``'wrong_bands'``, with anything else ``'not_an_image'``. In
-    `stream`, the first batch with an image determines the size.
+    `stream`, the first batch with an image determines the size. A structure that lacks some of the
+    bands that a model takes has NaN in these.
 
     Parameters
     ----------
@@ -89,6 +91,9 @@ class ImageColumns(CutoutSource):
     <CutoutSet: 5 cutouts of 2 bands (g, r), 8 x 8 pixels, flux, 0 without image>
     """
 
+    # The bands that are read of structures, where they are known; those of most rows if None.
+    _wanted = None
+
     def __init__(self, columns, *, bands=None):
         self.columns = columns
         self.bands = bands
@@ -101,17 +106,39 @@ class ImageColumns(CutoutSource):
 
     def stream(self, X, *, size=None, batch_size=1024):
         table, layouts = as_table(X), {}
-        for start in range(0, len(table), batch_size):
-            yield self._fetch(table[start : start + batch_size], size, layouts)
+        batches = [slice(start, start + batch_size) for start in range(0, len(table), batch_size)]
+        # Rows before the first image have its layout too.
+        for batch in batches:
+            self._read_columns(table[batch], layouts)
+            if all(layouts.values()):
+                break
+        for batch in batches:
+            yield self._fetch(table[batch], size, layouts)
+
+    def for_bands(self, bands):
+        """
+        Return a source that reads these bands of structures.
+
+        Parameters
+        ----------
+        bands : sequence of str or None
+            The bands; those of most rows if None.
+
+        Returns
+        -------
+        source : ImageColumns
+            The source.
+        """
+        source = copy.copy(self)
+        source._wanted = bands
+        return source
 
     def describe_row(self, X, row):
         return f'row {row} of the columns {cut_list(self.columns)}'
 
     def _fetch(self, table, size, layouts):
         """Return the cutouts of a batch; ``layouts`` keeps that of the images of each column."""
-        columns = {name: _read_images(table, name) for name in self.columns}
-        for name, images in columns.items():
-            layouts[name] = layouts.get(name) or _Layout.of_most(images)
+        columns = self._read_columns(table, layouts)
         known = [layout for layout in layouts.values() if layout]
         if len({layout.shape for layout in known}) > 1:
             shapes = {name: layout and layout.shape for name, layout in layouts.items()}
@@ -122,16 +149,24 @@ class ImageColumns(CutoutSource):
             raise ValueError(msg)
         side = known[0].shape if known else shape_of_nothing(size)
         size = check_size(size, side)
-        columns = [(layouts[name] or _Layout(1, side), images) for name, images in columns.items()]
+        columns = [
+            (layouts[name] or _Layout(1, side, _kind_of_column(table[name], images)), images)
+            for name, images in columns.items()
+        ]
         pixels, status, options = _assemble(columns, len(table), size)
-        kinds = {
-            _kind_of_column(table[name], images)
-            for name, (_, images) in zip(self.columns, columns, strict=True)
-        }
-        kind = 'picture' if kinds == {'picture'} else 'flux'
+        kind = 'picture' if {layout.kind for layout, _ in columns} == {'picture'} else 'flux'
         bands = self._name_bands([layout for layout, _ in columns], kind)
         cutouts = as_cutout_set(pixels, status, bands=bands, kind=kind, table=table, **options)
         return _add_rows(cutouts, side) if {*NAMES} <= {*table.colnames} else cutouts
+
+    def _read_columns(self, table, layouts):
+        """Return the images of each column, and note the layout of those that have one."""
+        columns = {name: _read_images(table, name) for name in self.columns}
+        for name, images in columns.items():
+            layouts[name] = layouts.get(name) or _Layout.of_most(
+                images, _kind_of_column(table[name], images), self._wanted
+            )
+        return columns
 
     def _name_bands(self, layouts, kind):
         if self.bands is not None:
@@ -149,17 +184,30 @@ class _Layout(NamedTuple):
 
     n_bands: int
     shape: tuple
+    kind: str
     bands: tuple | None = None
 
     @classmethod
-    def of_most(cls, images):
-        """Return the layout of most images, None if there is no image."""
+    def of_most(cls, images, kind, wanted=None):
+        """Return the layout of most images, with the wanted bands; None if there is no image."""
+        images = [image for image in images if isinstance(image, CellImage)]
+        if not images:
+            return None
         layouts = Counter(
-            cls(image.planes.shape[0], image.planes.shape[1:], image.bands)
+            cls(image.planes.shape[0], image.planes.shape[1:], kind, image.bands)
             for image in images
-            if isinstance(image, CellImage)
         )
-        return layouts.most_common(1)[0][0] if layouts else None
+        layout = layouts.most_common(1)[0][0]
+        if layout.bands is None or wanted is None:
+            return layout
+        names = list(dict.fromkeys(band for image in images for band in image.bands or ()))
+        known = dict(zip(shorten_bands(names), names, strict=True))
+        if not {*wanted} & {*known}:
+            return layout
+        # A band that later rows may have is called as the others are.
+        short, name = next(iter(known.items()))
+        bands = tuple(known.get(band, name.removesuffix(short) + band) for band in wanted)
+        return layout._replace(n_bands=len(bands), bands=bands)
 
     def judge(self, image):
         """Return the status of a row with this image."""

@@ -168,6 +168,8 @@ def as_source(source, table, *, bands=None, coord_columns=None, folder=None, pla
         column = source.find_column(table)
         options = {name: getattr(source, name) for name in ('folder', 'bands', 'planes')}
         return ImageFiles(column, **options)
+    if isinstance(source, ImageColumns):
+        return source.for_bands(bands)
     if isinstance(source, CutoutSource):
         return source
     if source == 'auto':
@@ -176,7 +178,7 @@ def as_source(source, table, *, bands=None, coord_columns=None, folder=None, pla
             return ImageFiles(column, folder=folder)
         columns = find_image_columns(table)
         if columns:
-            return ImageColumns(columns)
+            return ImageColumns(columns).for_bands(bands)
         source = _configured(table)
     if surveys.is_known(source):
         survey = surveys.get(source)

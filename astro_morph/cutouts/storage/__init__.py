@@ -101,10 +101,25 @@ def write_batches(batches, path, *, table, n_rows, overwrite=False):
     FileExistsError
         If it exists and ``overwrite`` is false.
     ValueError
-        If the format cannot hold a column of the catalogue.
+        If the format cannot hold a column of the catalogue, or a batch has other bands or another
+        size than the first.
     """
     write = _find_format(path).write_batches
-    write(batches, path, table=table, n_rows=n_rows, overwrite=overwrite)
+    write(_alike(batches), path, table=table, n_rows=n_rows, overwrite=overwrite)
+
+
+def _alike(batches):
+    """Yield the batches; raise a ValueError at one of another shape."""
+    expected = None
+    for cutouts in batches:
+        shape, expected = cutouts.shape[1:], expected or cutouts.shape[1:]
+        if shape != expected:
+            msg = (
+                f'a batch has cutouts of the shape {shape}, those before are {expected}; write '
+                'cutouts of the same bands and size'
+            )
+            raise ValueError(msg)
+        yield cutouts
 
 
 def _find_format(path):

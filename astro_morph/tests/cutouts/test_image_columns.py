@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table
 
-from astro_morph import decode_flags
+from astro_morph import CutoutSet, decode_flags
 from astro_morph.catalog.io.tables import read_table
-from astro_morph.cutouts import as_cutouts
+from astro_morph.cutouts import as_cutouts, stream_cutouts
 from astro_morph.cutouts.image_columns import ImageColumns, find_image_columns
+from astro_morph.cutouts.storage import write_batches
 
 IMAGES = np.random.default_rng(0).normal(size=(5, 3, 8, 8)).astype(np.float32)
 
@@ -242,6 +243,35 @@ def test_structures_with_flat_bands(n_bands, is_list):
         cells = [cell | {'flux': cell['flux'].tolist()} for cell in cells]
     cutouts = ImageColumns(['image']).fetch(Table({'image': objects(cells)}))
     np.testing.assert_array_equal(cutouts.images, images)
+
+
+@pytest.mark.parametrize(
+    'rows', [[('des-g', 'des-r')] * 2 + [('des-g', 'des-r', 'des-z')], [('des-g', 'des-r')]]
+)
+def test_a_structure_without_a_band_of_the_model_has_the_others(rows):
+    cells = [make_structure(row, bands) for row, bands in enumerate(rows)]
+    table = Table({'image': objects(cells)})
+    for batch_size in (1, 1024):
+        batches = list(stream_cutouts(table, bands='grz', batch_size=batch_size))
+        assert {batch.bands for batch in batches} == {('g', 'r', 'z')}
+        flags = [decode_flags(flag) for batch in batches for flag in batch.flags]
+        assert ['missing_band' in its for its in flags] == [len(bands) < 3 for bands in rows]
+        assert all(batch.is_ok.all() for batch in batches)
+
+
+@pytest.mark.parametrize('ending', ['.h5', '.zarr'])
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32])
+def test_rows_before_the_first_image_have_its_layout(tmp_path, ending, dtype):
+    pytest.importorskip('h5py')
+    images = (100 * np.abs(IMAGES[:2])).astype(dtype)
+    table = Table({'image': objects([None, None, *images])})
+    path = tmp_path / f'cutouts{ending}'
+    batches = ImageColumns(['image']).stream(table, batch_size=1)
+    write_batches(batches, path, table=None, n_rows=4)
+    cutouts = CutoutSet.read(path)
+    assert cutouts.status.tolist() == ['all_nan', 'all_nan', 'ok', 'ok']
+    assert cutouts.kind == ('picture' if dtype == np.uint8 else 'flux')
+    np.testing.assert_array_equal(cutouts.images[2:], images)
 
 
 @pytest.mark.parametrize(
