@@ -116,7 +116,9 @@ def to_arrow(column):
         is_null = [masked or is_missing(v) for v, masked in zip(values, mask, strict=True)]
         objects = [None if null else v for v, null in zip(values, is_null, strict=True)]
         kind = kind or _find_type_of_arrays([value for value in objects if value is not None])
-        return pa.array(objects) if kind is None else write_objects(objects, kind)
+        if kind is None:
+            return pa.array([_as_lists(value) for value in objects])
+        return write_objects(objects, kind)
     if values.ndim > 1:
         return write_array(to_arrow(MaskedColumn(values.ravel(), mask=mask.ravel())), mask, kind)
     if values.dtype.kind in 'US':
@@ -170,6 +172,15 @@ def find_type(column):
 
     text = (column.info.meta or {}).get(ARROW_TYPE)
     return text and pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text))).field(0).type
+
+
+def _as_lists(value):
+    """Return a value whose arrays of several axes are lists of arrays, as Arrow takes them."""
+    if isinstance(value, dict):
+        return {name: _as_lists(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)) or np.ndim(value) > 1:
+        return [_as_lists(item) for item in value]
+    return value
 
 
 def _find_type_of_arrays(values):

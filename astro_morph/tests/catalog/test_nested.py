@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from astro_morph.catalog.io.tables import read_table, write_table
 
@@ -79,6 +80,18 @@ def test_nested_values_of_parquet(tmp_path, name):
     again = parquet.read_table(tmp_path / 'out.parquet')
     assert again['x'].type == kind
     assert again['x'].to_pylist() == column.to_pylist()
+
+
+def test_structures_of_arrays_made_by_hand(tmp_path):
+    flux = np.arange(32, dtype=np.float32).reshape(2, 4, 4)
+    column = np.empty(2, object)
+    column[:] = [{'band': ['g', 'r'], 'flux': flux}, None]
+    write_table(Table({'image': column}), tmp_path / 'table.parquet')
+    again = read_table(tmp_path / 'table.parquet')['image']
+    assert again.mask.tolist() == [False, True]
+    assert list(again[0]['band']) == ['g', 'r']
+    np.testing.assert_array_equal(again[0]['flux'], flux)
+    assert again[0]['flux'].dtype == np.float32
 
 
 def test_lists_are_arrays_of_numpy():
