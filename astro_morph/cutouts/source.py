@@ -155,7 +155,7 @@ class CutoutSource(ABC):
         --------
         >>> from astro_morph.cutouts import ImageFiles
         >>> ImageFiles('path', folder='/data').settings()
-        {'column': 'path', 'folder': '/data', 'bands': None}
+        {'column': 'path', 'folder': '/data', 'bands': None, 'planes': True}
         """
         args, options = self._arguments
         signature = inspect.signature(type(self).__init__)

@@ -76,7 +76,7 @@ def adapt(model, X, *, source='auto'):
     _match_brightness(adapted, cutouts)
     # A frozen encoder keeps its statistics: they are not those of the training images, and the head
     # relies on them. So do pictures: with new ones, the classifier of SDSS gets worse on DECaLS.
-    if model.spec.kind == 'flux' and not model.spec.frozen:
+    if model.spec.kind == 'flux' and not model.spec.frozen and _find_norms(model):
         adapted = _bring_nearer(adapted, cutouts)
     if isinstance(model.network.novelty, Novelty):
         _measure_novelty(adapted, cutouts)
@@ -132,9 +132,14 @@ def _match_brightness(model, cutouts):
     network.stretch.match(measured.mean, measured.std)
 
 
+def _find_norms(model):
+    """Return the batch norms of an encoder, of which some networks have none."""
+    return [part for part in model.network.encoder.modules() if isinstance(part, nn.BatchNorm2d)]
+
+
 def _measure_statistics(model, cutouts):
     """Measure mean and variance of the batch norms on other images."""
-    norms = [part for part in model.network.encoder.modules() if isinstance(part, nn.BatchNorm2d)]
+    norms = _find_norms(model)
     learnt = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

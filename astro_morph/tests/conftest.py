@@ -8,6 +8,8 @@ from astro_morph.models import networks
 from astro_morph.tests.browser import open_browser
 from astro_morph.tests.helpers import keep_out_of_the_users_cache, make_blobs  # noqa: F401
 
+ENLARGEMENT = networks.ENLARGEMENT
+
 
 @pytest.fixture(autouse=True, scope='session')
 def see_small_images_as_they_are():
@@ -15,6 +17,12 @@ def see_small_images_as_they_are():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(networks, 'ENLARGEMENT', 1.0)
         yield
+
+
+@pytest.fixture
+def enlarged(monkeypatch):
+    """Networks enlarge small images, as outside of the tests."""
+    monkeypatch.setattr(networks, 'ENLARGEMENT', ENLARGEMENT)
 
 
 @pytest.fixture(scope='session')

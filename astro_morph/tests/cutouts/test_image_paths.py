@@ -247,7 +247,7 @@ def test_only_the_part_of_an_image_that_is_asked_for_is_kept(folder):
     source = ImageFiles(folder=folder)
     with conf.set_temp('max_image_size', 0.01):
         files = source._read(Table({'path': ['large.npy']}), 'path', 8)
-    assert files[0].image.base is None
+    assert files[0].image.image.base is None
     assert files[0].image.shape == (1, 8, 8)
     assert (
         source.fetch(Table({'path': ['large.npy']}), size=8).images.tolist()

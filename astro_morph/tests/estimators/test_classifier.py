@@ -336,6 +336,7 @@ class TestSemiSupervised:
         parameters = {'strategy': 'semi-supervised', 'epochs': 2, 'batch_size': 8} | parameters
         return make(**parameters).fit(cutouts, labels)
 
+    @pytest.mark.usefixtures('enlarged')
     def test_images_without_a_label_are_learnt_from(self, blobs, labels):
         images = blobs.images.copy()
         # Upside down: what is measured on all rows stays.

@@ -107,6 +107,7 @@ def test_classifier_is_saved_cloned_and_pickled(classifier, blobs, tmp_path):
 
 @pytest.mark.parametrize('name', ['convnext', 'efficientnet'])
 @pytest.mark.parametrize('strategy', ['fine-tune', 'semi-supervised'])
+@pytest.mark.filterwarnings('ignore:X. new statistics of the network')
 def test_encoder_is_trained(names, blobs, fitted, name, strategy):
     labels = np.array(blobs.table['morphology'])
     labels[30:] = ''

@@ -75,6 +75,7 @@ class TestTrainingImages:
         assert np.shares_memory(training_images(network, cutouts), as_bytes)
 
 
+@pytest.mark.usefixtures('enlarged')
 class TestTrainingViews:
     @pytest.mark.parametrize('recipe', [CONTRAST, CLASSIFICATION])
     def test_views_of_pictures_follow_the_recipe(self, recipe, pictures):

@@ -10,6 +10,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from torch import nn
 
 from astro_morph import MorphologyEncoder
+from astro_morph.estimators.encoder import FROM_RANDOM
 from astro_morph.learning.training.conditions import RandomConditions
 from astro_morph.learning.training.monitoring import (
     Monitor,
@@ -159,7 +160,8 @@ class TestWarning:
     @pytest.mark.parametrize('absurd', [{'learning_rate': 100.0}, {'temperature': 1e-4}])
     def test_collapse_of_a_real_training_is_reported_within_two_epochs(self, absurd, monkeypatch):
         rate = absurd.pop('learning_rate', 0.12)
-        monkeypatch.setattr('astro_morph.estimators.encoder.LEARNING_RATE', rate)
+        pace = FROM_RANDOM._replace(learning_rate=rate)
+        monkeypatch.setattr('astro_morph.estimators.encoder.FROM_RANDOM', pace)
         encoder = MorphologyEncoder(
             epochs=2, batch_size=32, preprocessing=None, random_state=0, verbose=0, **absurd
         )

@@ -6,11 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from astro_morph.models import networks
 from astro_morph.models.encoders.bands import adapt_bands
 from astro_morph.models.encoders.resnet import resnet
 from astro_morph.models.networks import (
-    ENLARGEMENT,
     MorphologyNetwork,
     input_side,
     projection_head,
@@ -161,8 +159,8 @@ class TestStretch:
 
 
 @pytest.mark.parametrize(('size', 'side'), [(20, 30), (64, 96), (80, 96), (96, 96), (200, 200)])
-def test_small_images_are_enlarged(size, side, monkeypatch):
-    monkeypatch.setattr(networks, 'ENLARGEMENT', ENLARGEMENT)  # other tests do without
+@pytest.mark.usefixtures('enlarged')
+def test_small_images_are_enlarged(size, side):
     assert input_side(size) == side
 
 

@@ -108,6 +108,7 @@ def test_no_cutouts_are_an_error():
         plotting.cutouts(make_blobs(2)[:0])
 
 
+@pytest.mark.usefixtures('enlarged')
 def test_augmentations_have_a_row_a_cutout_that_begins_with_it():
     blobs = make_blobs(3, bands='gri')
     sheet = plotting.augmentations(blobs, n_views=2)
@@ -216,6 +217,7 @@ class TestPreprocessing:
 
 
 class TestReconstructions:
+    @pytest.mark.usefixtures('enlarged')
     @pytest.mark.parametrize('bands', ['g', 'gri'])
     def test_show_each_cutout_and_what_is_drawn_of_it(self, bands):
         blobs = make_blobs(6, bands=bands)
