@@ -102,18 +102,17 @@ class ImageColumns(CutoutSource):
         return f'<ImageColumns: {", ".join(self.columns)}>'
 
     def fetch(self, X, *, size=None):
-        return self._fetch(as_table(X), size, {})
+        table, layouts = as_table(X), {}
+        return self._build(table, self._read_columns(table, layouts), size, layouts)
 
     def stream(self, X, *, size=None, batch_size=1024):
         table, layouts = as_table(X), {}
         batches = [slice(start, start + batch_size) for start in range(0, len(table), batch_size)]
-        # Rows before the first image have its layout too.
-        for batch in batches:
-            self._read_columns(table[batch], layouts)
-            if all(layouts.values()):
-                break
-        for batch in batches:
-            yield self._fetch(table[batch], size, layouts)
+        for number, batch in enumerate(batches, 1):
+            columns = self._read_columns(table[batch], layouts)
+            if number == 1:
+                self._look_ahead(table, batches[1:], layouts)
+            yield self._build(table[batch], columns, size, layouts)
 
     def for_bands(self, bands):
         """
@@ -136,9 +135,15 @@ class ImageColumns(CutoutSource):
     def describe_row(self, X, row):
         return f'row {row} of the columns {cut_list(self.columns)}'
 
-    def _fetch(self, table, size, layouts):
-        """Return the cutouts of a batch; ``layouts`` keeps that of the images of each column."""
-        columns = self._read_columns(table, layouts)
+    def _look_ahead(self, table, batches, layouts):
+        """Find the layouts in later batches: rows before the first image have its layout too."""
+        for batch in batches:
+            if all(layouts.values()):
+                break
+            self._read_columns(table[batch], layouts)
+
+    def _build(self, table, columns, size, layouts):
+        """Return the cutouts of a batch from the images and the layout of each column."""
         known = [layout for layout in layouts.values() if layout]
         if len({layout.shape for layout in known}) > 1:
             shapes = {name: layout and layout.shape for name, layout in layouts.items()}
