@@ -16,10 +16,12 @@ from astro_morph.catalog.io.parquet import rows_from_table, table_from_rows
 from astro_morph.cutouts.cutout_set import PLANES, CutoutSet
 from astro_morph.cutouts.storage import hdf5
 from astro_morph.cutouts.storage.rows import (
+    BATCH,
     NAMES,
     PREFIX,
     attributes_of,
     check_names,
+    in_batches,
     join_rows,
     rehearse,
     rows_of,
@@ -49,9 +51,8 @@ RA, DEC, ROW = f'{PREFIX}ra', f'{PREFIX}dec', f'{PREFIX}row'
 HEADER = 'astro_morph.parquet'
 ATTRIBUTES = 'cutouts'
 
-# Bytes of the pixels of a partition, about, and rows that are read from it together.
+# Bytes of the pixels of a partition, about.
 PARTITION_BYTES = 2**26
-GROUP = 256
 
 # The order of the smallest partitions, of 3.4 arcmin. LSDB counts rows down to an order that it is
 # given, which takes seconds at this one.
@@ -154,9 +155,7 @@ def write_cutouts(cutouts, path, *, overwrite=False):
     ValueError
         If a row has no position.
     """
-    plain = cutouts.replace(table=None)
-    batches = (plain[start : start + GROUP] for start in range(0, len(plain) or 1, GROUP))
-    n_rows = len(cutouts)
+    batches, n_rows = in_batches(cutouts), len(cutouts)
     write_batches(batches, path, table=cutouts.table, n_rows=n_rows, overwrite=overwrite)
 
 
@@ -227,7 +226,7 @@ def _write_catalog(file, table, folder):
         as_collection=False,
         overwrite=True,
         progress_bar=False,
-        row_group_kwargs={'num_rows': GROUP},
+        row_group_kwargs={'num_rows': BATCH},
     )
     parquet.write_table(rows.slice(0, 0), folder / HEADER)
 

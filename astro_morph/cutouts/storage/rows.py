@@ -15,6 +15,7 @@ __all__ = [
     'NAMES',
     'attributes_of',
     'check_names',
+    'in_batches',
     'join_rows',
     'pixels_of',
     'read_rows',
@@ -22,6 +23,9 @@ __all__ = [
     'rows_of',
     'split_rows',
 ]
+
+# Rows that are written together, at most, and read together.
+BATCH = 256
 
 # The attribute that marks folders of cutouts.
 FORMAT = 'astro_morph cutouts 1'
@@ -31,6 +35,13 @@ PREFIX = 'cutout_'
 NAMES = [
     f'{PREFIX}{name}' for name in ('status', 'flags', 'pixel_scale', 'rotation', 'parity', 'x', 'y')
 ]
+
+
+def in_batches(cutouts):
+    """Yield batches of cutouts without their table; an empty one if there are no rows."""
+    plain = cutouts.replace(table=None)
+    for start in range(0, len(plain) or 1, BATCH):
+        yield plain[start : start + BATCH]
 
 
 def pixels_of(cutouts):

@@ -15,9 +15,11 @@ from astropy.table import vstack
 from astro_morph.catalog.io.tables import read_table, write_table
 from astro_morph.cutouts.cutout_set import PLANES, CutoutSet
 from astro_morph.cutouts.storage.rows import (
+    BATCH,
     FORMAT,
     attributes_of,
     check_names,
+    in_batches,
     join_rows,
     pixels_of,
     rehearse,
@@ -37,8 +39,7 @@ __all__ = [
     'write_cutouts',
 ]
 
-# Rows that are written together, at most, and the bytes of a chunk, which is a file.
-BATCH = 256
+# Bytes of a chunk, which is a file.
 CHUNK_BYTES = 2**22
 
 # Where the catalogue stands, beside the arrays.
@@ -126,9 +127,7 @@ def write_cutouts(cutouts, path, *, overwrite=False):
     FileExistsError
         If it exists and ``overwrite`` is false.
     """
-    plain = cutouts.replace(table=None)
-    batches = (plain[start : start + BATCH] for start in range(0, len(plain) or 1, BATCH))
-    n_rows = len(cutouts)
+    batches, n_rows = in_batches(cutouts), len(cutouts)
     write_batches(batches, path, table=cutouts.table, n_rows=n_rows, overwrite=overwrite)
 
 

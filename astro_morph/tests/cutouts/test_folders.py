@@ -289,7 +289,7 @@ def test_hats_is_a_catalogue_of_lsdb(tmp_path, monkeypatch):
     import lsdb
 
     monkeypatch.setattr(hats, 'PARTITION_BYTES', 6 * 2 * 6 * 6 * 4 * 5)
-    monkeypatch.setattr(hats, 'GROUP', 4)
+    monkeypatch.setattr(hats, 'BATCH', 4)
     cutouts = make_cutouts(**make_planes())
     cutouts.write(tmp_path / 'a.hats')
     catalog = lsdb.open_catalog(tmp_path / 'a.hats')
