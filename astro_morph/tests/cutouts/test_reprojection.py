@@ -139,7 +139,7 @@ def test_downloads_are_opened_whether_compressed_or_not(compress):
 # Named, as bytes of gzip hold the time, and two processes of the tests are to find the same ones.
 @pytest.mark.parametrize(
     'content',
-    [b'', b'<html>sorry</html>', gzip.compress(b'sorry')],
+    [b'', b'<html>sorry</html>', gzip.compress(b'sorry', mtime=0)],
     ids=['empty', 'html', 'gzip'],
 )
 def test_what_is_no_fits_file_is_an_error(content):
