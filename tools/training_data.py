@@ -31,13 +31,13 @@ SETS = (
     PictureSet('galaxies/gz1', field=96),
     PictureSet('galaxies/gz2_votes', field=96),
     PictureSet('skies/sdss_pool2', field=96),
-    PictureSet('skies/ceers_f200w', repeats=2),
+    PictureSet('skies/ceers_f200w', repeats=4),
     PictureSet('skies/first_radio', repeats=4),
-    PictureSet('galaxies/rings', field=96, repeats=8),
-    PictureSet('skies/galaxy10_decals', repeats=8),
-    PictureSet('skies/legacy_ttype', repeats=8),
-    PictureSet('skies/cfhtls_lens', field=128, repeats=8),
-    PictureSet('skies/gz_examples', repeats=8),
+    PictureSet('galaxies/rings', repeats=12),
+    PictureSet('skies/galaxy10_decals', repeats=12),
+    PictureSet('skies/legacy_ttype', repeats=12),
+    PictureSet('skies/cfhtls_lens', repeats=12),
+    PictureSet('skies/gz_examples', repeats=12),
 )
 
 # Surveys by a part of the name that tables give them; the pictures of a table without that column
@@ -63,6 +63,9 @@ class Pictures(NamedTuple):
     images: np.ndarray
     files: np.ndarray
     surveys: np.ndarray
+
+    def of_rows(self, rows):
+        return Pictures(*(array[rows] for array in self))
 
 
 def read_all(folder, *, exclude=()):
