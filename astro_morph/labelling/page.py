@@ -8,7 +8,7 @@ import string
 import webbrowser
 from concurrent.futures import ThreadPoolExecutor
 
-from astro_morph.utils.messages import as_written
+from astro_morph.utils.messages import as_written, naming_packages
 
 __all__ = ['check_flask', 'listen', 'make_app', 'serve']
 
@@ -23,14 +23,11 @@ def check_flask():
 
     Raises
     ------
-    ImportError
-        If it is not.
+    ModuleNotFoundError
+        If it is not; the message says how to install it.
     """
-    try:
+    with naming_packages():
         import flask  # noqa: F401
-    except ImportError as error:
-        msg = "the labelling page needs Flask; pip install 'astro-morph[label]'"
-        raise ImportError(msg) from error
 
 
 def listen(port):
@@ -75,7 +72,7 @@ def serve(session, *, port=0, show=True):
 
     Raises
     ------
-    ImportError
+    ModuleNotFoundError
         If Flask is not installed.
     ValueError
         If the port cannot be used.
@@ -114,7 +111,7 @@ def make_app(session, token):
 
     Raises
     ------
-    ImportError
+    ModuleNotFoundError
         If Flask is not installed.
     """
     check_flask()

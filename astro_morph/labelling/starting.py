@@ -1,7 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Start to label a catalogue: fetch its images, compute their features, open the page."""
 
-from astro_morph.cutouts import as_cutouts, catalog_of
+from astro_morph.cutouts import catalog_of
 from astro_morph.labelling.label_table import LabelTable
 from astro_morph.labelling.session import LabellingSession
 from astro_morph.utils.messages import as_written
@@ -44,7 +44,7 @@ def label(X, path, *, classifier=None, classes=None, criterion='diverse', port=0
     ValueError
         As from `LabellingSession`, or if no row has an image, the encoder is ``'random'``, or the
         port cannot be used.
-    ImportError
+    ModuleNotFoundError
         If Flask is not installed.
 
     Examples
@@ -115,7 +115,7 @@ def start(X, path, *, classifier=None, classes=None, criterion='diverse'):
     column = classifier.label_column
     # Before the images are fetched: a file that can't be written is an error.
     LabelTable(catalog_of(X), path, classes=classes, label_column=column)
-    cutouts = as_cutouts(X, source=classifier.source, size=classifier.size, bands=classifier.bands)
+    cutouts = fetch_framed(X, source=classifier.source, size=classifier.size, bands=classifier.bands)
     usable(cutouts)
     encoder = starting_encoder(classifier, cutouts).adapt(cutouts)
     return LabellingSession(

@@ -59,7 +59,7 @@ def nearest(features, n):
         except ImportError:
             warnings.warn(
                 f'comparing all pairs of {len(features)} galaxies may take hours; install faiss '
-                "to do it in minutes: pip install 'astro-morph[neighbors]'",
+                'to do it in minutes: python -m pip install faiss-cpu',
                 AstropyUserWarning,
                 stacklevel=3,
             )

@@ -183,7 +183,7 @@ MISSING = {
     ),
     'fetch survey.fits --source sdss-{band}.fits': 'python -m pip install h5py',
     'fit survey.fits out.pt --source sdss-{band}.fits': 'python -m pip install torch',
-    'label survey.fits --classes a,b --source sdss-{band}.fits': "pip install 'astro-morph[label]'",
+    'label survey.fits --classes a,b --source sdss-{band}.fits': 'python -m pip install flask',
     'export out.onnx --model bundled.pt': 'python -m pip install torch',
 }
 # Runs each command, and prints its exit code and what it has printed.
