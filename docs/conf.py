@@ -23,7 +23,7 @@ with (Path(__file__).parents[1] / 'pyproject.toml').open('rb') as file:
 project = 'astro_morph'
 author = metadata['authors'][0]['name']
 copyright = f'2026, {author}'
-version = release = metadata['version']
+version = release = astro_morph.__version__
 html_title = f'{project} {release}'
 # Astropy's analytics must not count visits to these pages.
 html_theme_options = {'goatcounter_analytics_url': False}
@@ -56,14 +56,18 @@ nitpick_ignore_regex = [
 ]
 
 
-def has_network():
-    """Check whether the inventories of other projects can be downloaded."""
+def has_network(host='docs.astropy.org'):
+    """Check whether a host can be reached, by default that of the inventories of projects."""
     try:
-        socket.create_connection(('docs.astropy.org', 443), timeout=5).close()
+        socket.create_connection((host, 443), timeout=5).close()
     except OSError:
         return False
     return True
 
+
+# Scripts that use a real survey are shown, but not run, where its servers can't be reached.
+if not all(map(has_network, ['skyserver.sdss.org', 'alasky.cds.unistra.fr'])):
+    sphinx_gallery_conf['filename_pattern'] = r'(?<!_online)\.py$'
 
 if has_network():
     intersphinx_mapping |= {

@@ -20,7 +20,8 @@ def scrape(block, block_vars, gallery_conf):
 
 def be_strict(gallery_conf, fname, when):
     """Turn warnings into errors while an example runs, and reset the filters afterwards."""
-    if when == 'before':
+    # A service may warn of anything.
+    if when == 'before' and not str(fname).endswith('_online.py'):
         warnings.filterwarnings('error')
     else:
         warnings.resetwarnings()

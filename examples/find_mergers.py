@@ -6,6 +6,8 @@ Find mergers without labels
 A classifier of four other classes gives one of them to a merger. But it also measures how unusual a
 galaxy is compared with its training set. Sort the galaxies by this novelty to find the mergers, and
 some unusual spirals.
+
+*Needs no data and no network. Takes about twenty seconds on two cores.*
 """
 
 import numpy as np

@@ -6,6 +6,8 @@ MoCo, auto-encoder and labels
 This package grew out of scripts from 2023, which compared three ways to train an encoder: Momentum
 Contrast, a convolutional auto-encoder, and labels only. This example repeats the comparison with so
 few galaxies and epochs that its result says nothing about the methods.
+
+*Needs no data and no network. Takes about thirty seconds on two cores.*
 """
 
 import numpy as np
