@@ -5,7 +5,6 @@ import importlib
 import importlib.metadata
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ import pytest
 import astro_morph
 
 PACKAGE = Path(astro_morph.__file__).parent
-PYPROJECT = PACKAGE.parent / 'pyproject.toml'
 LICENCE_LINE = '# Licensed under a 3-clause BSD style license - see LICENSE.rst'
 HEAVY = {'astroquery', 'matplotlib', 'photutils', 'torch'}
 
@@ -61,12 +59,6 @@ def test_unknown_name_is_an_attribute_error():
 def test_version_is_the_installed_one():
     version = run_in_fresh_python('import astro_morph; print(astro_morph.__version__)')
     assert version == importlib.metadata.version('astro-morph')
-
-
-@pytest.mark.skipif(not PYPROJECT.exists(), reason='the sources are not a checkout')
-def test_version_is_that_of_the_sources():
-    metadata = tomllib.loads(PYPROJECT.read_text(encoding='utf-8'))['project']
-    assert astro_morph.__version__ == metadata['version']
 
 
 @pytest.mark.parametrize(
