@@ -4,8 +4,8 @@
 from astro_morph.catalog.columns import probability_columns, write_numbers, write_predictions
 from astro_morph.catalog.image_paths import find_image_column
 from astro_morph.catalog.labels import read_labels
-from astro_morph.catalog.numbers import read_sizes
 from astro_morph.catalog.positions import read_positions
+from astro_morph.catalog.sizes.reading import read_sizes
 from astro_morph.catalog.tables import as_table
 
 __all__ = [

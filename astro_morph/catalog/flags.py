@@ -53,6 +53,7 @@ FLAGS = (
     Flag(32768, 'other_brightness', 'noise or brightness unlike that of all training images'),
     # In the column measure_flags.
     Flag(65536, 'companion_split', 'a companion connected with the galaxy was split off'),
+    Flag(131072, 'size_measured', 'the size of the cutout was measured on the image'),
 )
 
 #: Bit value by flag name.

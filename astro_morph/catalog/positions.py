@@ -8,10 +8,11 @@ import numpy as np
 from astropy.coordinates import Angle, SkyCoord
 
 from astro_morph.catalog.cells import as_text, is_blank, split_mask
+from astro_morph.catalog.detections.names import PIXELS, SKY
 from astro_morph.catalog.tables import get_column, get_ucd, normalize_name
 from astro_morph.utils.messages import as_written, cut_list, for_caller
 
-__all__ = ['read_positions']
+__all__ = ['has_positions', 'read_positions']
 
 # Names are compared in lower case and without underscores: RA, _RAJ2000, raMean, ra_deg...
 _POSITION_STEMS = (
@@ -82,6 +83,42 @@ def read_positions(table, *, coord_columns=None):
     return SkyCoord(ra, dec, unit=u.deg, frame='icrs'), status
 
 
+def has_positions(table, *, coord_columns=None):
+    """
+    Check whether a catalogue has positions on the sky.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        The catalogue.
+    coord_columns : str or (str, str), default=None
+        As in `read_positions`.
+
+    Returns
+    -------
+    has_positions : bool
+        False also where it is not clear which columns they are, or they hold no angles.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from astro_morph.catalog.positions import has_positions
+    >>> has_positions(Table({'RA': [10.0], 'Dec': [-5.0]})), has_positions(Table({'x': [3.0]}))
+    (True, False)
+    """
+    try:
+        read_positions(table, coord_columns=coord_columns)
+    except ValueError:
+        return False
+    return True
+
+
+def find_position_columns(table, *, coord_columns=None):
+    """Return the names of the columns of the position."""
+    names = _find_position_columns(table) if coord_columns is None else coord_columns
+    return [names] if isinstance(names, str) else list(names)
+
+
 def _position_columns(table, coord_columns):
     """Return the columns, or the angles, of right ascension and declination."""
     names = _find_position_columns(table) if coord_columns is None else coord_columns
@@ -105,10 +142,24 @@ def _find_position_columns(table):
     sky = [name for name in table.colnames if isinstance(table[name], SkyCoord)]
     if len(sky) == 1:
         return sky[0]
+    if 'sky_centroid' in sky:
+        return 'sky_centroid'
     pairs = [] if sky else _pairs_by_ucd(table) or _pairs_by_name(table)
     if len(pairs) == 1:
         return pairs[0]
     found = sky or pairs
+    pixels = [] if found else [pair for *pair, _ in PIXELS if {*pair} <= {*table.colnames}]
+    if pixels:
+        msg = (
+            f'the table has positions in pixels, {pixels[0]}, but none on the sky, which '
+            f'{as_written("source")} needs; '
+            + for_caller(
+                "add them, as in table['coord'] = wcs.pixel_to_world(x, y), or pass",
+                'add them to the catalogue, or name',
+            )
+            + ' the one frame in which they were detected'
+        )
+        raise ValueError(msg)
     problem = f'several positions, {found}' if found else 'no position'
     msg = (
         f'the table has {problem}, among the columns {cut_list(table.colnames)}; name the columns '
@@ -127,14 +178,15 @@ def _pairs_by_ucd(table):
 
 def _pairs_by_name(table):
     """List the pairs of columns that are named like right ascension and declination."""
-    return [
+    of_sextractor = [pair for pair in SKY if {*pair} <= {*table.colnames}]
+    return of_sextractor[:1] + [
         (ra, dec)
         for ra_stem, dec_stem in _POSITION_STEMS
         for suffix in _POSITION_SUFFIXES
         for ra in table.colnames
         if normalize_name(ra) == ra_stem + suffix
         for dec in table.colnames
-        if normalize_name(dec) == dec_stem + suffix
+        if normalize_name(dec) == dec_stem + suffix and (ra, dec) not in of_sextractor
     ]
 
 

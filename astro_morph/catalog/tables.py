@@ -4,10 +4,34 @@
 from astropy.coordinates import SkyCoord
 from astropy.table import Column, QTable, Table
 
+from astro_morph.catalog.detections.tables import are_detections, from_detections
 from astro_morph.catalog.frames import from_frame, is_frame
 from astro_morph.utils.messages import as_written, cut_list
 
-__all__ = ['as_table']
+__all__ = ['MissingColumnError', 'as_table']
+
+
+class MissingColumnError(ValueError):
+    """
+    A catalogue has no column of a name.
+
+    Parameters
+    ----------
+    message : str
+        What was expected.
+    name : str, default=None
+        The column.
+
+    Examples
+    --------
+    >>> from astro_morph.catalog.tables import MissingColumnError
+    >>> MissingColumnError('there is no column of sizes', 'petroR90_r').name
+    'petroR90_r'
+    """
+
+    def __init__(self, message, name=None):
+        super().__init__(message)
+        self.name = name
 
 
 def as_table(X):
@@ -16,10 +40,12 @@ def as_table(X):
 
     Parameters
     ----------
-    X : `~astropy.table.Table`, `~astropy.coordinates.SkyCoord` or DataFrame
+    X : Table, SkyCoord, DataFrame, SourceCatalog or structured array
         A table is returned unchanged; positions become the column ``coord``. A data frame of
         pandas or Polars, or a table of Arrow, is converted, see
-        `~astro_morph.catalog.frames.from_frame`.
+        `~astro_morph.catalog.frames.from_frame`; so are a
+        `~photutils.segmentation.SourceCatalog` and the structured arrays of ``sep`` and of FITS
+        tables, see `~astro_morph.catalog.detections.tables.from_detections`.
 
     Returns
     -------
@@ -49,7 +75,12 @@ def as_table(X):
         return QTable({'coord': X.reshape(-1)})
     if is_frame(X):
         return from_frame(X)
-    msg = f'X must be a Table, a SkyCoord or a data frame, got {type(X).__name__}'
+    if are_detections(X):
+        return from_detections(X)
+    msg = (
+        'X must be a Table, a SkyCoord, a data frame, a SourceCatalog or a structured array, got '
+        f'{type(X).__name__}'
+    )
     raise TypeError(msg)
 
 
@@ -60,7 +91,7 @@ def get_column(table, name, argument):
             f'{as_written(argument)} names {name!r}, which is not among the columns '
             f'{cut_list(table.colnames)}; name one of them'
         )
-        raise ValueError(msg)
+        raise MissingColumnError(msg, name)
     column = table[name]
     if len(column.shape) > 1:
         msg = (

@@ -11,6 +11,7 @@ from astro_morph.cli.files import (
     check_model,
     check_table_output,
     find_source,
+    frame_model,
     load_model,
     name_beside,
     read_first_row,
@@ -21,7 +22,7 @@ from astro_morph.cli.files import (
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
 
 EXAMPLE = 'catalogue.fits --survey sdss-dr9'
-SHARED = [options.CATALOG, options.QUIET]
+SHARED = [options.CATALOG, options.FRAMING, options.QUIET]
 
 DEFAULT_MODEL = 'sdss-4class'
 
@@ -67,7 +68,7 @@ def main(arguments):
     X = read_first_row(arguments.X)
     check_columns(X, arguments)
     check_images(find_source(arguments, X), X)
-    model = load_model(arguments.model)
+    model = frame_model(load_model(arguments.model), arguments.size)
     from astro_morph.prediction.streaming import annotate_file
 
     counts = annotate_file(

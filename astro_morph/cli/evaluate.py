@@ -11,6 +11,7 @@ from astro_morph.cli.files import (
     check_numbers,
     check_output,
     find_source,
+    frame_model,
     load_estimator,
     make_folder,
     read_catalog,
@@ -21,7 +22,7 @@ from astro_morph.utils.messages import as_written
 __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
 
 EXAMPLE = "labelled.fits --model model.pt --source 'tiles/*-{band}.fits'"
-SHARED = [options.CATALOG, options.LABELS, options.OVERWRITE, options.QUIET]
+SHARED = [options.CATALOG, options.FRAMING, options.LABELS, options.OVERWRITE, options.QUIET]
 
 
 def add_arguments(command):
@@ -65,6 +66,8 @@ def main(arguments):
     elif predicts == 'votes' or arguments.report is not None:
         msg = (
             f'{str(arguments.model)!r} is a model of {predicts}, expected one of classes'
+    frame_model(model.model_, arguments.size)
+    model.size = arguments.size
             + (' or numbers' if arguments.report is None else f' for {as_written("report")}')
             + '; name another, or use annotate'
         )

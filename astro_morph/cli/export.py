@@ -9,6 +9,7 @@ from astro_morph.cli.files import (
     check_model,
     check_output,
     find_source,
+    frame_model,
     load_estimator,
     make_folder,
     read_catalog,
@@ -21,7 +22,7 @@ __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
 EXAMPLE = (
     "model.onnx --model model.pt --precision int8 --on labelled.fits --source 'tiles/*-{band}.fits'"
 )
-SHARED = [options.SOURCE, options.LABELS, options.OVERWRITE, options.QUIET]
+SHARED = [options.SOURCE, options.FRAMING, options.LABELS, options.OVERWRITE, options.QUIET]
 
 
 def add_arguments(command):
@@ -76,6 +77,8 @@ def main(arguments):
         arguments.model, label_column=arguments.label_column, verbose=arguments.verbose
     )
     if X is not None:
+        frame_model(estimator.model_, arguments.size)
+        estimator.size = arguments.size
         bands = estimator.model_.spec.bands
         estimator.source = find_source(arguments, X, bands=bands)
     make_folder(arguments.output)

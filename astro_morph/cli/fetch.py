@@ -38,9 +38,10 @@ def add_arguments(command):
 
 def main(arguments):
     """Run the task."""
-    from astro_morph.cutouts import RemoteSource, catalog_of, stream_cutouts
+    from astro_morph.cutouts import RemoteSource, catalog_of
     from astro_morph.cutouts.outcome import Outcome
     from astro_morph.cutouts.storage import FOLDERS, check_catalog, write_batches
+    from astro_morph.prediction.framing import stream_framed
 
     if not arguments.plan:
         may_be_folder = arguments.output.suffix in FOLDERS
@@ -59,7 +60,7 @@ def main(arguments):
     check_catalog(catalog, arguments.output)
     make_folder(arguments.output)
     outcome = Outcome()
-    batches = stream_cutouts(
+    batches = stream_framed(
         catalog,
         source=source,
         size=arguments.size,

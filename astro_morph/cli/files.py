@@ -26,6 +26,7 @@ __all__ = [
     'check_output',
     'check_table_output',
     'find_source',
+    'frame_model',
     'is_cutout_file',
     'load_estimator',
     'load_model',
@@ -168,6 +169,25 @@ def find_source(arguments, X, *, bands=None):
     return source
 
 
+def frame_model(model, size):
+    """Return a model that asks for cutouts of another size, or refuse the size."""
+    from astro_morph.prediction.framing import reframed
+
+    if isinstance(size, int):
+        msg = (
+            f'{as_written("size", size)} is a number of pixels, but the model needs '
+            f'{model.spec.size} pixels a side; name an expression of columns, or an angle'
+        )
+        raise ValueError(msg)
+    if size is not None and model.spec.framing is None:
+        msg = (
+            f'{as_written("size")} is {str(size)!r}, but the cutouts of the model have one pixel '
+            'scale, whatever the size of the galaxy; leave it out'
+        )
+        raise ValueError(msg)
+    return reframed(model, size)
+
+
 def check_encoder(encoder, *, names, argument='encoder'):
     """Check before the work that an encoder is one of some names, a bundled one, or a file."""
     names = [*names, *bundled_names()]
@@ -181,7 +201,8 @@ def check_encoder(encoder, *, names, argument='encoder'):
 
 def check_images(source, X, *, size=None, bands=None, most_rows=None):
     """Check before the work that positions, size and bands are those of a catalogue's images."""
-    from astro_morph.cutouts import CutoutSet, as_cutouts
+    from astro_morph.cutouts import CutoutSet
+    from astro_morph.prediction.framing import fetch_framed
 
     if isinstance(X, CutoutSet):
         return
@@ -193,7 +214,7 @@ def check_images(source, X, *, size=None, bands=None, most_rows=None):
             f'{cut_list(known)} of the images; name some of these'
         )
         raise ValueError(msg)
-    shape = as_cutouts(X[:0], source=source, size=size, bands=bands).shape[1:]
+    shape = fetch_framed(X[:0], source=source, size=size, bands=bands).shape[1:]
     check_memory(shape, min(len(X), most_rows or len(X)))
 
 

@@ -199,6 +199,14 @@ CUTOUTS.add_argument(
     help="bands such as 'g,r,z', or 'rgb' for colour pictures (default: all of the images)",
 )
 
+FRAMING = _shared()
+FRAMING.add_argument(
+    '--size',
+    type=side,
+    help='what the cutouts span, for a model whose cutouts follow a column of sizes: a column or '
+    "an expression in its place such as '3.28*my_r90', or an angle such as 20arcsec (default: "
+    'that of the training)',
+
 TRAINING = _shared(RUN)
 TRAINING.add_argument(
     '--epochs',

@@ -10,8 +10,10 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from astro_morph import surveys
-from astro_morph.catalog import as_table, find_image_column, read_positions
+from astro_morph.catalog import as_table, find_image_column
+from astro_morph.catalog.detections.tables import are_detections
 from astro_morph.catalog.frames import is_frame
+from astro_morph.catalog.positions import has_positions
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS, CutoutSet
 from astro_morph.cutouts.image_columns import ImageColumns, find_image_columns
 from astro_morph.cutouts.image_files import ImageFiles
@@ -54,14 +56,14 @@ def holds_images(X):
     >>> holds_images(np.zeros((5, 3, 32, 32))), holds_images(np.zeros((5, 100)))
     (True, False)
     """
-    if isinstance(X, (CutoutSet, Table, SkyCoord)):
+    if isinstance(X, (CutoutSet, Table, SkyCoord)) or are_detections(X):
         return True
     if isinstance(X, np.ndarray):
         return X.ndim > 2
     if is_frame(X):
         table = as_table(X)
         has_images = find_image_column(table) is not None or find_image_columns(table)
-        return bool(has_images) or _has_positions(table)
+        return bool(has_images) or has_positions(table)
     return False
 
 
@@ -77,7 +79,7 @@ def as_samples(X):
     Returns
     -------
     samples : object
-        Positions and a data frame with a catalogue as a table; all else unchanged.
+        Positions, detections, and a data frame with a catalogue, as a table; all else unchanged.
 
     Examples
     --------
@@ -86,8 +88,8 @@ def as_samples(X):
     >>> len(as_samples(SkyCoord(10, 20, unit='deg')))
     1
     """
-    is_catalog = isinstance(X, SkyCoord) or (is_frame(X) and holds_images(X))
-    return as_table(X) if is_catalog else X
+    is_positions = isinstance(X, SkyCoord) or are_detections(X)
+    return as_table(X) if is_positions or (is_frame(X) and holds_images(X)) else X
 
 
 def catalog_of(X):
@@ -114,7 +116,7 @@ def catalog_of(X):
     """
     if isinstance(X, CutoutSet):
         return X.table
-    return None if isinstance(X, np.ndarray) else as_table(X)
+    return None if _is_array(X) else as_table(X)
 
 
 def as_source(source, table, *, bands=None, coord_columns=None, folder=None, planes=False):
@@ -199,9 +201,10 @@ def as_cutouts(X, *, source='auto', size=None, bands=None):
 
     Parameters
     ----------
-    X : `CutoutSet`, ndarray, `~astropy.table.Table`, `~astropy.coordinates.SkyCoord`, DataFrame
+    X : `CutoutSet`, ndarray, Table, SkyCoord, DataFrame or SourceCatalog
         Cutouts, which are returned as they are; images of shape (n, band, y, x), of pictures
-        (uint8) or linear in flux; or a catalogue or positions, whose cutouts are fetched.
+        (uint8) or linear in flux; or a catalogue or positions, whose cutouts are fetched, see
+        `~astro_morph.catalog.as_table`.
     source : `CutoutSource` or str, default='auto'
         The source of a catalogue's cutouts, see `as_source`.
     size : int, `~astropy.units.Quantity`, str or tuple, default=None
@@ -228,7 +231,7 @@ def as_cutouts(X, *, source='auto', size=None, bands=None):
     <CutoutSet: 5 cutouts of 2 bands (g, r), 32 x 32 pixels, flux, 0 without image>
     """
     bands = _band_names(bands)
-    if isinstance(X, np.ndarray):
+    if _is_array(X):
         return _name_images(X, bands)
     if not isinstance(X, CutoutSet):
         table = as_table(X)
@@ -266,7 +269,7 @@ def stream_cutouts(X, *, source='auto', size=None, bands=None, batch_size=1024, 
     >>> [len(batch) for batch in stream_cutouts(survey.catalogue, source=survey, batch_size=2)]
     [2, 2, 1]
     """
-    if isinstance(X, (np.ndarray, CutoutSet)):
+    if _is_array(X) or isinstance(X, CutoutSet):
         for start in range(0, len(X), batch_size):
             yield as_cutouts(X[start : start + batch_size], bands=bands)
         return
@@ -278,6 +281,11 @@ def stream_cutouts(X, *, source='auto', size=None, bands=None, batch_size=1024, 
         (outcome or own).add(cutouts, source)
         yield _keep_bands(cutouts, bands)
     own.warn()
+
+
+def _is_array(X):
+    """Check whether samples are an array of images or features, not one of detections."""
+    return isinstance(X, np.ndarray) and not are_detections(X)
 
 
 def _band_names(bands):
@@ -386,11 +394,3 @@ def _name_images(images, bands):
         bands=cutouts.bands if bands is None else bands,
         status=np.where(is_missing, 'all_nan', 'ok'),
     )
-
-
-def _has_positions(table):
-    try:
-        read_positions(table)
-    except ValueError:
-        return False
-    return True

@@ -17,6 +17,8 @@ from scipy.spatial import cKDTree
 
 from astro_morph.catalog import as_table, read_positions
 from astro_morph.catalog.bands import sort_bands
+from astro_morph.catalog.detections.tables import find_pixels
+from astro_morph.catalog.positions import has_positions
 from astro_morph.cutouts.cutout_set import PLANES, CutoutSet
 from astro_morph.cutouts.sizes import SAME_SCALE, framing_of, grid_of
 from astro_morph.cutouts.source import CutoutSource
@@ -167,11 +169,11 @@ class Mosaics(CutoutSource):
         )
 
     def fetch(self, X, *, size=None):
-        return self._fetch(as_table(X), size, TilePixels())
+        return self._fetch(self.locate(as_table(X)), size, TilePixels())
 
     def stream(self, X, *, size=None, batch_size=1024):
         # Files stay open from batch to batch.
-        table, pixels = as_table(X), TilePixels()
+        table, pixels = self.locate(as_table(X)), TilePixels()
         for start in range(0, len(table), batch_size):
             yield self._fetch(table[start : start + batch_size], size, pixels)
             pixels.release()
@@ -179,12 +181,48 @@ class Mosaics(CutoutSource):
     def order(self, X):
         # By image, and by declination within an image, so that each is opened once and read in one
         # direction; rows without a position come last.
-        coords, status = read_positions(as_table(X), coord_columns=self.coord_columns)
+        table = self.locate(as_table(X))
+        coords, status = read_positions(table, coord_columns=self.coord_columns)
         has_position = status == 'ok'
         nearest = np.full(len(coords), self._centres.n)
         directions = coords[has_position].cartesian.xyz.value.T
         nearest[has_position] = self._centres.query(directions)[1]
         return np.lexsort((np.nan_to_num(coords.dec.deg), nearest))
+
+    def locate(self, table):
+        """
+        Add the positions on the sky to a catalogue that was detected in the only frame.
+
+        Parameters
+        ----------
+        table : `~astropy.table.Table`
+            The catalogue.
+
+        Returns
+        -------
+        table : `~astropy.table.Table`
+            The catalogue itself if it has positions on the sky, or none in pixels. Otherwise a copy
+            with the column ``sky_centroid``, by the WCS of the first band.
+
+        Raises
+        ------
+        ValueError
+            If the positions are in pixels, and the first band has several frames.
+        """
+        xy = None if self.coord_columns else find_pixels(table)
+        if xy is None or has_positions(table):
+            return table
+        frames = self._tiles[self.bands[0]]
+        if len(frames) > 1:
+            msg = (
+                f'{as_written("X")} has positions in pixels only, but {self!r} has {len(frames)} '
+                f'images of {self.bands[0]}, expected one to which they belong; add positions on '
+                "the sky, as in table['coord'] = wcs.pixel_to_world(x, y)"
+            )
+            raise ValueError(msg)
+        located = table.copy(copy_data=False)
+        located['sky_centroid'] = SkyCoord(frames[0].image.to_sky(xy))
+        return located
 
     def settings(self):
         # The files themselves: a pattern may match others from another folder, or tomorrow.

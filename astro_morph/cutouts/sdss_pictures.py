@@ -14,7 +14,7 @@ from astro_morph.images.euclid_pictures import EUCLID_FACTORS, draw_euclid
 from astro_morph.images.resampling import find_missing
 from astro_morph.utils.messages import as_written, for_caller
 
-__all__ = ['as_pictures']
+__all__ = ['as_pictures', 'light_of_pictures']
 
 # Brightness of a nanomaggy in each band: those of i, r and g give galaxies the colours of the
 # pictures of Galaxy Zoo. In z galaxies are about 1.35 times as bright as in i.
@@ -92,6 +92,36 @@ def as_pictures(cutouts):
         flags=_flag_zeros(flux),
         status=np.where(flux.is_ok & is_empty, 'all_nan', flux.status),
     )
+
+
+def light_of_pictures(pictures):
+    """
+    Return the light that pictures of SDSS show, without their stretch.
+
+    It is the mean of the three bands, in nanomaggies per SDSS pixel, with the pixels that are
+    white in the picture too faint.
+
+    Parameters
+    ----------
+    pictures : ndarray, shape (n, 3, y, x)
+        The pictures, from 0 to 255.
+
+    Returns
+    -------
+    light : ndarray of float32, shape (n, 1, y, x)
+        NaN where the picture has no pixel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph.cutouts.sdss_pictures import light_of_pictures
+    >>> light_of_pictures(np.full((1, 3, 1, 2), 100.0)).round(2)
+    array([[[[0.6..., 0.6...]]]], dtype=float32)
+    """
+    # As in `astropy.visualization.make_lupton_rgb`.
+    slope, softening = 0.1 / np.arcsinh(0.1 * LUPTON['Q']), LUPTON['Q'] / LUPTON['stretch']
+    brightness = np.mean(pictures, axis=1, keepdims=True, dtype=np.float32) / 255
+    return np.sinh(brightness / slope) / softening
 
 
 def _draw_as_sdss(flux):

@@ -1,15 +1,14 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Sizes of cutouts: pixels, an angle, or a multiple of a catalogue column."""
-
-import re
+"""Sizes of cutouts: pixels, an angle, or an expression of catalogue columns."""
 
 import astropy.units as u
 import numpy as np
+from astropy.table import Table
 
-from astro_morph.catalog import read_sizes
+from astro_morph.catalog.sizes.reading import UNITS, read_expression, read_sizes
 from astro_morph.utils.messages import as_written
 
-__all__ = ['SAME_SCALE', 'framing_of', 'grid_of']
+__all__ = ['SAME_SCALE', 'columns_of', 'framing_of', 'grid_of']
 
 #: Pixel scales with a smaller relative difference are taken as equal: projections change them
 #: within a survey.
@@ -18,12 +17,7 @@ SAME_SCALE = 0.01
 # Default side in pixels: an SDSS galaxy of the main sample and some sky.
 DEFAULT_SIDE = 64
 
-# A column, and a factor on either side of it: '4 * petroR90_r', 'petroR90_r*4' or 'petroR90_r'.
-_NUMBER = r'(?:\d+\.?\d*|\.\d+)'
-_FRAMING = re.compile(
-    rf'(?P<before>{_NUMBER})\s*\*\s*(?P<scaled>[^*]+)'
-    rf'|(?P<plain>[^*]+?)(?:\s*\*\s*(?P<after>{_NUMBER}))?'
-)
+_ONE_ROW = Table({'row': [0]})
 
 
 def grid_of(table, size, pixel_scale):
@@ -38,9 +32,11 @@ def grid_of(table, size, pixel_scale):
         Size of the cutouts: pixels or an angle; 64 pixels if None. Or a column of angular sizes
         and a factor, such as ``'4 * petroR90_r'``, so that large and small galaxies fill the frame
         alike: each cutout spans this angle in 64 pixels, and its pixel scale follows.
-        ``(128, '4 * petroR90_r')`` has 128 pixels instead. Numbers without a unit are arcseconds.
+        ``(128, '4 * petroR90_r')`` has 128 pixels instead, and ``(128, 20 * u.arcsec)`` spans one
+        angle in them. Numbers without a unit are arcseconds. Any expression of columns and units
+        takes the place of the column, see `~astro_morph.catalog.read_sizes`.
     pixel_scale : `~astropy.units.Quantity`
-        Angle a pixel, unless ``size`` names a column.
+        Angle a pixel, unless ``size`` says what the cutouts span.
 
     Returns
     -------
@@ -52,8 +48,10 @@ def grid_of(table, size, pixel_scale):
 
     Raises
     ------
+    MissingColumnError
+        If there is no such column.
     ValueError
-        If ``size`` is none of these, or the column is missing or holds no angles.
+        If ``size`` is none of these, or the column holds no angles.
 
     Examples
     --------
@@ -70,13 +68,15 @@ def grid_of(table, size, pixel_scale):
     if framing is None:
         return _side_in_pixels(size, pixel_scale), u.Quantity(pixel_scale).to(u.arcsec)
     side = _side_in_pixels(size[0] if isinstance(size, tuple) else None, pixel_scale)
-    factor, column = _read_framing(framing)
-    return side, read_sizes(table, column) * factor / side
+    if not columns_of(framing):
+        # One scale for all: images that have it are not resampled.
+        return side, read_sizes(_ONE_ROW, framing)[0] / side
+    return side, read_sizes(table, framing) / side
 
 
 def framing_of(size):
     """
-    Return the column and factor of a size.
+    Return what cutouts span, if their pixel scales follow from it.
 
     Parameters
     ----------
@@ -86,32 +86,48 @@ def framing_of(size):
     Returns
     -------
     framing : str or None
-        Always in the form ``'4 * petroR90_r'``; None if the size is pixels or an angle.
+        A column and a factor always in the form ``'4 * petroR90_r'``; None if the size is pixels or
+        an angle.
 
     Raises
     ------
     ValueError
-        If the size is text, but not a column and a factor.
+        If the size is text, but no expression.
+
+    Examples
+    --------
+    >>> from astro_morph.cutouts.sizes import framing_of
+    >>> framing_of('petroR90_r*4'), framing_of((64, 20 * u.arcsec)), framing_of(64)
+    ('4 * petroR90_r', '20 * arcsec', None)
     """
     if isinstance(size, tuple) and len(size) == 2:
         size = size[1]
-    if not isinstance(size, str):
-        return None
-    factor, column = _read_framing(size)
-    return f'{factor:.12g} * {column}'
+        if isinstance(size, u.Quantity):
+            size = f'{size.to_value(u.arcsec):.12g} * arcsec'
+    return str(read_expression(size)) if isinstance(size, str) else None
 
 
-def _read_framing(text):
-    """Return the factor and the column in a text."""
-    match = _FRAMING.fullmatch(text.strip())
-    factor = float(match['before'] or match['after'] or 1) if match else 0
-    if factor == 0:
-        msg = (
-            f"{as_written('size')} must be a column and a factor, as in '4 * petroR90_r', got "
-            f'{text!r}'
-        )
-        raise ValueError(msg)
-    return factor, match['scaled'] or match['plain']
+def columns_of(framing):
+    """
+    Return the columns that a framing names.
+
+    Parameters
+    ----------
+    framing : str
+        As `framing_of` returns it.
+
+    Returns
+    -------
+    columns : list of str
+        The names in it, without those of units.
+
+    Examples
+    --------
+    >>> from astro_morph.cutouts.sizes import columns_of
+    >>> columns_of('3 * a * 0.2 * arcsec / pix'), columns_of('20 * arcsec')
+    (['a'], [])
+    """
+    return [name for name in read_expression(framing).names if name not in UNITS]
 
 
 def _side_in_pixels(size, pixel_scale):

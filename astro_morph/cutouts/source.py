@@ -99,6 +99,23 @@ class CutoutSource(ABC):
         for start in range(0, len(table), batch_size):
             yield self._fetch_quietly(table[start : start + batch_size], size=size)
 
+    def locate(self, table):
+        """
+        Add positions on the sky to a catalogue that was detected in the images of the source.
+
+        Parameters
+        ----------
+        table : `~astropy.table.Table`
+            The catalogue.
+
+        Returns
+        -------
+        table : `~astropy.table.Table`
+            The catalogue itself, unless the source knows the frame of its pixels, as
+            `~astro_morph.cutouts.Mosaics` of one image a band does.
+        """
+        return table
+
     def order(self, X):
         """
         Return the order in which a catalogue is read fastest.

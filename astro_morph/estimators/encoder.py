@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import astro_morph
-from astro_morph.cutouts import CutoutSource, as_cutouts, holds_images
+from astro_morph.cutouts import CutoutSource, holds_images
 from astro_morph.estimators.trained import Trained
 from astro_morph.learning.fitting import fetch_and_clean, seconds, seeded, survey_of, usable
 from astro_morph.learning.labels import check_classes, has_labels, labels_of
@@ -38,6 +38,7 @@ from astro_morph.models.torch_model import TorchModel, build_network
 from astro_morph.models.weights import DEFAULT_ENCODER, bundled_names, bundled_path
 from astro_morph.photometry import Preprocessor
 from astro_morph.prediction.brightness import Brightness
+from astro_morph.prediction.framing import fetch_framed, reframed
 from astro_morph.prediction.predict import prepare, request
 from astro_morph.utils.progress import progress_bar
 
@@ -455,10 +456,10 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def _cutouts(self, X):
         """Fetch and clean cutouts like those of the training."""
-        spec = self.model_.spec
+        spec = reframed(self.model_, self.size).spec
         brightness = Brightness(spec)
         try:
-            cutouts = as_cutouts(X, **request(spec, self.source))
+            cutouts = fetch_framed(X, **request(spec, self.source))
             cutouts = prepare(spec, cutouts, brightness=brightness)
         except ValueError as error:
             error.add_note('encoder.adapt(X) adapts an encoder to images of other bands or size')

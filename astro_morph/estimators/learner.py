@@ -19,6 +19,7 @@ from astro_morph.learning.strategies import FROZEN, Lesson, choose_strategy, fit
 from astro_morph.learning.training.devices import choose_device
 from astro_morph.models.building import build_model
 from astro_morph.models.encoders.resnet import ARCHITECTURES
+from astro_morph.prediction.framing import reframed
 
 __all__ = ['Learner']
 
@@ -65,7 +66,8 @@ class Learner(TrainedPredictor):
         """
         check_is_fitted(self)
         other = copy.copy(self)
-        other.model_ = adapt(self.model_, X, source=self.source).stamped(astro_morph.__version__)
+        model = reframed(self.model_, self.size)
+        other.model_ = adapt(model, X, source=self.source).stamped(astro_morph.__version__)
         return other
 
     def _learn(self, subject, images, rows, target, weight, *, validation, is_pool=None):

@@ -16,8 +16,9 @@ READERS = {'classes': 'OnnxClassifier', 'votes': 'OnnxVotes', 'numbers': 'OnnxRe
 class _OnnxPredictor(Predictor):
     """Mixin that reads ``model_`` from a file; for scikit-learn it is a fitted estimator."""
 
-    def __init__(self, path, source, verbose, *, predicts):
+    def __init__(self, path, source, size, verbose, *, predicts):
         self.source = source
+        self.size = size
         self.verbose = verbose
         self.model_ = OnnxModel(path)
         self.cost_ = self.model_.cost
@@ -57,6 +58,9 @@ class OnnxClassifier(_OnnxPredictor, ClassPredictor):
         The ONNX file.
     source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
         Where a catalogue's cutouts come from, as for `MorphologyClassifier`.
+    size : str or `~astropy.units.Quantity`, default=None
+        What the cutouts span, for a model whose cutouts follow a column of sizes: a column or an
+        expression in its place, such as ``'3.28 * my_r90'``, or an angle.
     label_column : str, default='morphology'
         Column of the true classes, for `score`, `evaluate`, `report` and `query`.
     verbose : int, default=1
@@ -92,8 +96,8 @@ class OnnxClassifier(_OnnxPredictor, ClassPredictor):
     True
     """
 
-    def __init__(self, path, source='auto', *, label_column='morphology', verbose=1):
-        super().__init__(path, source, verbose, predicts='classes')
+    def __init__(self, path, source='auto', *, size=None, label_column='morphology', verbose=1):
+        super().__init__(path, source, size, verbose, predicts='classes')
         self.label_column = label_column
         self.classes_ = np.array(self.model_.spec.classes)
 
@@ -104,7 +108,7 @@ class OnnxVotes(_OnnxPredictor, VotePredictor):
 
     Parameters
     ----------
-    path, source, verbose : object
+    path, source, size, verbose : object
         As for `OnnxClassifier`.
     voters : str or float, default=None
         As for `MorphologyVotes`, for `score`.
@@ -143,8 +147,8 @@ class OnnxVotes(_OnnxPredictor, VotePredictor):
     (40, 2)
     """
 
-    def __init__(self, path, source='auto', *, voters=None, columns=None, verbose=1):
-        super().__init__(path, source, verbose, predicts='votes')
+    def __init__(self, path, source='auto', *, size=None, voters=None, columns=None, verbose=1):
+        super().__init__(path, source, size, verbose, predicts='votes')
         self.voters = voters
         self.columns = columns
         self.answers_ = np.array(self.model_.spec.classes)
@@ -156,7 +160,7 @@ class OnnxRegressor(_OnnxPredictor, NumberPredictor):
 
     Parameters
     ----------
-    path, source, verbose : object
+    path, source, size, verbose : object
         As for `OnnxClassifier`.
     target : str or sequence of str, default=None
         Columns of the true numbers, for `score` and `evaluate`; the names of the numbers if None.
@@ -192,6 +196,6 @@ class OnnxRegressor(_OnnxPredictor, NumberPredictor):
     (40,)
     """
 
-    def __init__(self, path, source='auto', *, target=None, verbose=1):
-        super().__init__(path, source, verbose, predicts='numbers')
+    def __init__(self, path, source='auto', *, size=None, target=None, verbose=1):
+        super().__init__(path, source, size, verbose, predicts='numbers')
         self.target = target

@@ -2,10 +2,9 @@
 """Methods that all fitted models share: predict, annotate, evaluate, report, query."""
 
 import numpy as np
-from astropy.coordinates import SkyCoord
 from scipy.special import logsumexp
 
-from astro_morph.catalog import as_table, read_labels
+from astro_morph.catalog import read_labels
 from astro_morph.catalog.cells import is_blank
 from astro_morph.catalog.frames import is_frame
 from astro_morph.catalog.numbers import read_numbers
@@ -16,6 +15,7 @@ from astro_morph.learning.rare import find_positive
 from astro_morph.models.calibration import prediction_sets
 from astro_morph.models.dirichlet import concentrations, expected_fractions, log_likelihood
 from astro_morph.prediction.annotate import annotate
+from astro_morph.prediction.framing import reframed
 from astro_morph.prediction.predict import predict
 from astro_morph.prediction.streaming import annotate_file
 from astro_morph.utils.progress import progress_bar
@@ -27,7 +27,7 @@ class Predictor:
     """
     Mixin that predicts with ``model_``, on cutouts from ``source``.
 
-    A subclass has these two attributes and ``verbose``.
+    A subclass has these two attributes, ``size`` and ``verbose``.
     """
 
     def annotate(self, table, *, measures=False, prefix='morph_', overwrite=False):
@@ -36,8 +36,8 @@ class Predictor:
 
         Parameters
         ----------
-        table : Table, SkyCoord, CutoutSet, ndarray or DataFrame
-            The catalogue, or other samples.
+        table : Table, SkyCoord, CutoutSet, ndarray, DataFrame or SourceCatalog
+            The catalogue, or other samples, see `~astro_morph.catalog.as_table`.
         measures : bool, default=False
             Whether to add the classical measures of `astro_morph.photometry.measure` too.
         prefix : str, default='morph_'
@@ -84,7 +84,7 @@ class Predictor:
         """
         self._check_fitted()
         return annotate_file(
-            self.model_,
+            reframed(self.model_, self.size),
             input,
             output,
             source=self.source,
@@ -107,19 +107,17 @@ class Predictor:
 
     def _run(self, task, X, **options):
         """Run a function such as `predict` on samples, with a progress bar."""
-        X = self._check_samples(X)
-        if isinstance(X, SkyCoord):
-            X = as_table(X)  # a single position has no length
+        X = as_samples(self._check_samples(X))
         with progress_bar(len(X), 'predicting', verbose=bool(self.verbose)) as bar:
-            return task(self.model_, X, source=self.source, bar=bar, **options)
+            return task(reframed(self.model_, self.size), X, source=self.source, bar=bar, **options)
 
 
 class ClassPredictor(Predictor):
     """
     Mixin of a model of classes.
 
-    A subclass has the attributes ``model_``, ``classes_``, ``source``, ``label_column`` and
-    ``verbose``.
+    A subclass has the attributes ``model_``, ``classes_``, ``source``, ``size``, ``label_column``
+    and ``verbose``.
     """
 
     def predict(self, X):
@@ -372,7 +370,8 @@ class VotePredictor(Predictor):
     """
     Mixin of a model of votes.
 
-    A subclass has the attributes ``model_``, ``source``, ``voters``, ``columns`` and ``verbose``.
+    A subclass has the attributes ``model_``, ``source``, ``size``, ``voters``, ``columns`` and
+    ``verbose``.
     """
 
     def predict(self, X, return_std=False):

@@ -5,7 +5,7 @@ import numpy as np
 from sklearn.base import _clone_parametrized
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from astro_morph.cutouts import as_cutouts, holds_images
+from astro_morph.cutouts import holds_images
 from astro_morph.learning.training.devices import choose_device
 from astro_morph.models.torch_model import TorchModel
 from astro_morph.models.weights import bundled_path
@@ -14,6 +14,7 @@ from astro_morph.utils.messages import for_caller
 
 __all__ = ['Trained', 'TrainedPredictor']
 
+from astro_morph.prediction.framing import fetch_framed, reframed
 # Largest number of galaxies on which an ONNX file is measured: enough for one or two points of
 # accuracy.
 MOST_MEASURED = 256
@@ -179,8 +180,8 @@ class TrainedPredictor(Trained):
         check_is_fitted(self)
         images = target = None
         if X is not None:
-            spec = self.model_.spec
-            cutouts = prepare(spec, as_cutouts(X, **request(spec, self.source)))
+            spec = reframed(self.model_, self.size).spec
+            cutouts = prepare(spec, fetch_framed(X, **request(spec, self.source)))
             rows = np.flatnonzero(cutouts.is_ok)
             rows = rows[:: -(-len(rows) // MOST_MEASURED) or 1]
             images, target = cutouts.images[rows], self._targets(X, y)

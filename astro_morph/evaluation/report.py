@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from astro_morph import plotting
 from astro_morph.catalog.flags import FLAGS, decode_flags
-from astro_morph.cutouts import as_cutouts, as_samples, catalog_of, holds_images
+from astro_morph.cutouts import as_samples, catalog_of, holds_images
 from astro_morph.evaluation.evaluation import evaluate_probabilities, read_true_classes
 from astro_morph.images.pictures import data_uris
 from astro_morph.prediction.predict import predict, request
@@ -19,6 +19,7 @@ from astro_morph.utils.files import atomic_file, check_new
 
 __all__ = ['write_report']
 
+from astro_morph.prediction.framing import fetch_framed
 # Misclassifications on the page, which keep it below a few megabytes.
 MOST_MISTAKES = 48
 
@@ -229,7 +230,7 @@ def _pictures(spec, X, rows, source):
     """Return the pictures of some rows; None for plain features."""
     if not holds_images(X):
         return [None] * len(rows)
-    return data_uris(as_cutouts(X[rows], **request(spec, source)))
+    return data_uris(fetch_framed(X[rows], **request(spec, source)))
 
 
 def _facts(X, rows):

@@ -104,6 +104,7 @@ def start(X, path, *, classifier=None, classes=None, criterion='diverse'):
     from astro_morph.estimators.classifier import MorphologyClassifier
     from astro_morph.estimators.starting import starting_encoder
     from astro_morph.learning.fitting import usable
+    from astro_morph.prediction.framing import fetch_framed
 
     classifier = classifier or MorphologyClassifier()
     if classifier.encoder == 'random':
@@ -115,7 +116,8 @@ def start(X, path, *, classifier=None, classes=None, criterion='diverse'):
     column = classifier.label_column
     # Before the images are fetched: a file that can't be written is an error.
     LabelTable(catalog_of(X), path, classes=classes, label_column=column)
-    cutouts = fetch_framed(X, source=classifier.source, size=classifier.size, bands=classifier.bands)
+    wanted = {name: getattr(classifier, name) for name in ('source', 'size', 'bands')}
+    cutouts = fetch_framed(X, **wanted)
     usable(cutouts)
     encoder = starting_encoder(classifier, cutouts).adapt(cutouts)
     return LabellingSession(

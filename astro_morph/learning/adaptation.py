@@ -10,12 +10,12 @@ import torch
 from astropy.utils.exceptions import AstropyUserWarning
 from torch import nn
 
-from astro_morph.cutouts import as_cutouts
 from astro_morph.learning.fitting import usable
 from astro_morph.models.building import known_brightness, measure_stretch
 from astro_morph.models.novelty import MOST_KNOWN, Novelty, fit_novelty
 from astro_morph.models.running import BATCH_SIZE, run_batches
 from astro_morph.models.torch_model import TorchModel
+from astro_morph.prediction.framing import fetch_framed
 from astro_morph.prediction.predict import prepare, request
 from astro_morph.utils.messages import as_written
 
@@ -70,8 +70,10 @@ def adapt(model, X, *, source='auto'):
             'images'
         )
         raise ValueError(msg)
-    cutouts = usable(prepare(model.spec, as_cutouts(X, **request(model.spec, source))))
-    spec = dataclasses.replace(model.spec, brightness=known_brightness(cutouts))
+    cutouts = usable(prepare(model.spec, fetch_framed(X, **request(model.spec, source))))
+    spec = dataclasses.replace(
+        model.spec, brightness=known_brightness(cutouts), extent=known_extent(cutouts)
+    )
     adapted = TorchModel(spec, copy.deepcopy(model.network), device=model.device)
     _match_brightness(adapted, cutouts)
     # A frozen encoder keeps its statistics: they are not those of the training images, and the head

@@ -11,10 +11,10 @@ from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
 from astro_morph import conf, surveys
-from astro_morph.cutouts import as_cutouts
 from astro_morph.models.building import side_of
 from astro_morph.photometry import Preprocessor
 from astro_morph.photometry.cleaning import preprocess
+from astro_morph.prediction.framing import fetch_framed
 from astro_morph.utils.messages import as_written, for_caller
 
 __all__ = ['fetch_and_clean', 'seconds', 'seeded', 'survey_of', 'usable']
@@ -136,7 +136,7 @@ def fetch_and_clean(estimator, X):
     ValueError
         If no row has an image, or the images are not square, or too small.
     """
-    raw = as_cutouts(X, source=estimator.source, size=estimator.size, bands=estimator.bands)
+    raw = fetch_framed(X, source=estimator.source, size=estimator.size, bands=estimator.bands)
     # Checked before the time-consuming cleaning.
     usable(raw)
     side_of(raw)

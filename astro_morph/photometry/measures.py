@@ -167,7 +167,7 @@ def measure(cutouts, *, band=None, saddle=0, n_draws=0):
             'cutouts.replace(variance=)'
         )
         raise ValueError(msg)
-    band = _default_band(cutouts.bands) if band is None else band
+    band = default_band(cutouts.bands) if band is None else band
     cutouts.select_bands([band])  # raises an error if there is no such band
     rows = np.flatnonzero(cutouts.is_ok)
     records = [{} for _ in range(len(cutouts))]
@@ -200,11 +200,12 @@ def stack(tables):
     return vstack([table[list(names)] for table in tables])
 
 
-def _default_band(bands):
+def default_band(bands):
+    """Return the band to measure in: r, or the middle one."""
     return 'r' if 'r' in bands else bands[len(bands) // 2]
 
 
-def _prepare(images, sky):
+def subtract_sky(images, sky):
     """Subtract the sky, and set missing pixels to NaN."""
     images = images - sky.level
     is_defect = find_missing(images) | find_cosmic_rays(images, sky.noise)
@@ -237,7 +238,7 @@ def segment_sources(images, noise, saddle):
 def _measure_images(images, variance, index, saddle, *, n_draws=0):
     """Return the measures of images in a band, their flags and errors, by name."""
     sky = measure_sky(images, variance=variance)
-    light = _prepare(images, sky)
+    light = subtract_sky(images, sky)
     segments, is_core, is_split = segment_sources(light, sky.noise, saddle)
     error = _errors_of_pixels(variance, sky.noise, images.shape)
     light, noise = light[:, index].astype(float), sky.noise[:, index].astype(float)
@@ -360,7 +361,7 @@ def _measure_structure(image, noise, segments, is_core):
 
     galaxy = np.where(segments > 1, np.nan, image)
     sky = np.where(segments == 0, image, np.nan)
-    centroid = _centroid(image, is_core)
+    centroid = centroid_of(image, is_core)
     first_radius = petrosian_radius(galaxy, centroid)
     if np.isnan(first_radius):
         return {}
@@ -392,7 +393,8 @@ def _measure_structure(image, noise, segments, is_core):
     }
 
 
-def _centroid(image, is_galaxy):
+def centroid_of(image, is_galaxy):
+    """Return the centroid (x, y) of some pixels."""
     y, x = np.nonzero(is_galaxy & np.isfinite(image))
     flux = image[y, x]
     return np.array([x @ flux, y @ flux]) / flux.sum()

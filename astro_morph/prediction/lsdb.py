@@ -10,11 +10,12 @@ from astropy.utils.masked import get_data_and_mask
 
 from astro_morph.catalog import as_table
 from astro_morph.catalog.nested import count_axes
-from astro_morph.cutouts import as_cutouts, as_source
+from astro_morph.cutouts import as_source
 from astro_morph.images.planes.cells import PIXELS
 from astro_morph.models.onnx_model import OnnxModel
 from astro_morph.prediction import annotate as annotation
 from astro_morph.prediction.predict import request
+from astro_morph.prediction.framing import fetch_framed, reframed
 from astro_morph.surveys.reading import ENDING
 from astro_morph.utils.messages import cut_list
 
@@ -34,6 +35,7 @@ def annotate(
     measures=False,
     columns=None,
     prefix='morph_',
+    size=None,
     overwrite=False,
 ):
     """
@@ -60,6 +62,9 @@ def annotate(
         The columns of a model of votes, see `~astro_morph.prediction.votes.vote_columns`.
     prefix : str, default='morph_'
         Prefix of the new columns' names.
+    size : str or `~astropy.units.Quantity`, default=None
+        What the cutouts span, for a model whose cutouts follow a column of sizes: a column or an
+        expression in its place, see `~astro_morph.cutouts.grid_of`, or an angle.
     overwrite : bool, default=False
         Whether columns of these names may be replaced.
 
@@ -97,11 +102,11 @@ def annotate(
     _check(catalog)
     # Workers may run in another folder.
     path = os.path.abspath(model)
-    opened = _read_model(path)
+    opened = reframed(_read_model(path), size)
     source = _source_for_workers(source, catalog, opened.spec)
     options = {'measures': measures, 'columns': columns, 'prefix': prefix}
     catalog = _drop_columns(catalog, _new_columns(opened, options), overwrite)
-    arguments = path, opened.spec.identifier, source, options
+    arguments = path, opened.spec.identifier, source, size, options
     meta = _annotate_partition(catalog.meta, *arguments)
     return catalog.map_partitions(_annotate_partition, *arguments, meta=meta)
 
@@ -128,7 +133,7 @@ def _source_for_workers(source, catalog, spec):
     if source == 'auto':
         # The configuration of this process is not that of the workers.
         source = as_source(source, table, bands=spec.bands)
-    as_cutouts(table, **request(spec, source))
+    fetch_framed(table, **request(spec, source))
     return source
 
 
@@ -150,10 +155,10 @@ def _drop_columns(catalog, names, overwrite):
     return catalog.drop(columns=there) if there else catalog
 
 
-def _annotate_partition(frame, path, identifier, source, options):
+def _annotate_partition(frame, path, identifier, source, size, options):
     """Add the new columns to one partition, which is a data frame."""
     with _OPENING:
-        model = _open_model(path, identifier)
+        model = reframed(_open_model(path, identifier), size)
         source = _open_source(source, model.spec.bands) if isinstance(source, str) else source
     table = _to_table(frame)
     annotated = annotation.annotate(model, table, source=source, **options)

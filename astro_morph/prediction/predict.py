@@ -7,10 +7,11 @@ import numpy as np
 from scipy.special import softmax
 
 from astro_morph.catalog.flags import BITS
-from astro_morph.cutouts import CutoutSet, holds_images, stream_cutouts
+from astro_morph.cutouts import CutoutSet, holds_images
 from astro_morph.models.running import run_batches
 from astro_morph.photometry.cleaning import preprocess
 from astro_morph.prediction.brightness import Brightness
+from astro_morph.prediction.framing import stream_framed
 
 __all__ = ['Predictions', 'predict', 'prepare', 'request']
 
@@ -136,7 +137,7 @@ def request(spec, source):
     Returns
     -------
     options : dict
-        ``source``, ``size`` and ``bands`` for `~astro_morph.cutouts.as_cutouts`.
+        ``source``, ``size`` and ``bands`` for `~astro_morph.prediction.framing.fetch_framed`.
     """
     size = (spec.size, spec.framing) if spec.framing else spec.size
     return {'source': source, 'size': size, 'bands': spec.bands or None}
@@ -173,7 +174,7 @@ def prepare(spec, cutouts, *, brightness=None):
 
 
 def _clean_batches(spec, X, source, callback, brightness):
-    for cutouts in stream_cutouts(X, **request(spec, source)):
+    for cutouts in stream_framed(X, **request(spec, source)):
         if callback is not None:
             callback(cutouts)
         yield prepare(spec, cutouts, brightness=brightness)

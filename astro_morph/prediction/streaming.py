@@ -22,11 +22,12 @@ import numpy as np
 
 from astro_morph.catalog.io.chunks import TableChunks, find_representatives, write_chunks
 from astro_morph.catalog.io.tables import find_format
-from astro_morph.cutouts import CutoutSet, as_source, stream_cutouts
+from astro_morph.cutouts import CutoutSet, as_source
 from astro_morph.cutouts.outcome import Outcome
 from astro_morph.cutouts.storage import ENDINGS, holds_cutouts
 from astro_morph.prediction.annotate import add_columns, provenance, table_of
 from astro_morph.prediction.brightness import Brightness
+from astro_morph.prediction.framing import stream_framed
 from astro_morph.prediction.parts import FORMAT, Part, Parts
 from astro_morph.prediction.predict import Predictions, predict, prepare, request
 from astro_morph.utils.files import locked
@@ -213,7 +214,7 @@ def _read_rows(windows, missing, source):
 def _cut(rows, spec, source, brightness, outcome):
     """Yield each part with its cutouts, ready for the network, batch after batch."""
     for part, X in rows:
-        for cutouts in stream_cutouts(X, **request(spec, source), outcome=outcome):
+        for cutouts in stream_framed(X, **request(spec, source), outcome=outcome):
             yield part, prepare(spec, cutouts, brightness=brightness)
 
 

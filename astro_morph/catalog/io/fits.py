@@ -22,6 +22,9 @@ from astro_morph.utils.fits_headers import find_end
 
 __all__ = ['FitsReader', 'join_fits', 'read_fits', 'write_fits']
 
+# Extension of FITS_LDAC in front of the table: the header of the frame, as a table of one cell.
+LDAC_HEADER = 'LDAC_IMHEAD'
+
 # Bytes of a block; a FITS file consists of whole blocks.
 BLOCK = 2880
 
@@ -61,7 +64,11 @@ class FitsReader:
             warnings.simplefilter('ignore', AstropyUserWarning)
             hdus = stack.enter_context(fits.open(stack.enter_context(self.path.open('rb'))))
             kinds = (fits.BinTableHDU, fits.TableHDU)
-            tables = ((number, hdu) for number, hdu in enumerate(hdus) if isinstance(hdu, kinds))
+            tables = (
+                (number, hdu)
+                for number, hdu in enumerate(hdus)
+                if isinstance(hdu, kinds) and hdu.name != LDAC_HEADER
+            )
             self.number, hdu = next(tables, (None, None))
             if hdu is None:
                 msg = 'no HDU holds a table'

@@ -65,7 +65,7 @@ def predictor_of(model):
     """A classifier of three attributes."""
     predictor = ClassPredictor()
     predictor.model_, predictor.source, predictor.verbose = model, 'auto', 0
-    predictor.classes_ = np.array(model.spec.classes)
+    predictor.classes_, predictor.size = np.array(model.spec.classes), None
     return predictor
 
 
