@@ -60,14 +60,14 @@ def main(arguments):
     model = load_estimator(
         arguments.model, label_column=arguments.label_column, verbose=arguments.verbose
     )
+    frame_model(model.model_, arguments.size)
+    model.size = arguments.size
     predicts = model.model_.spec.predicts
     if predicts == 'classes':
         check_labels(X, arguments.label_column)
     elif predicts == 'votes' or arguments.report is not None:
         msg = (
             f'{str(arguments.model)!r} is a model of {predicts}, expected one of classes'
-    frame_model(model.model_, arguments.size)
-    model.size = arguments.size
             + (' or numbers' if arguments.report is None else f' for {as_written("report")}')
             + '; name another, or use annotate'
         )

@@ -206,6 +206,7 @@ FRAMING.add_argument(
     help='what the cutouts span, for a model whose cutouts follow a column of sizes: a column or '
     "an expression in its place such as '3.28*my_r90', or an angle such as 20arcsec (default: "
     'that of the training)',
+)
 
 TRAINING = _shared(RUN)
 TRAINING.add_argument(
