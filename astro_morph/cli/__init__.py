@@ -24,6 +24,7 @@ from astro_morph.cli import (
     options,
     pretrain,
 )
+from astro_morph.cli.search import build, find
 from astro_morph.utils.messages import in_one_line, on_command_line
 from astro_morph.utils.process import exit_code_of, run_as_process
 
@@ -37,6 +38,8 @@ TASKS = {
     'label': label,
     'annotate': annotate,
     'evaluate': evaluate,
+    'index': build,
+    'search': find,
     'export': export,
     'cache': cache,
 }

@@ -53,6 +53,13 @@ def add_arguments(command):
         '(default: fractions, their standard deviations and who is asked)',
     )
     command.add_argument(
+        '--embedding',
+        type=options.whole_number(1, 10**4),
+        metavar='N',
+        help='write the first N principal components of the features as one column of arrays, such '
+        'as 40 (default: none)',
+    )
+    command.add_argument(
         '--overwrite', action='store_true', help='replace file and columns if they exist'
     )
     command.add_argument(
@@ -77,6 +84,7 @@ def main(arguments):
         output,
         source=find_source(arguments, X, bands=model.spec.bands),
         columns=arguments.columns,
+        embedding=arguments.embedding,
         prefix=arguments.prefix,
         overwrite=arguments.overwrite,
         resume=arguments.resume,

@@ -231,7 +231,7 @@ def check_memory(shape, n_rows):
         raise ValueError(msg)
 
 
-def load_model(path):
+def load_model(path, *, may_be_encoder=False):
     """Load a model: a bundled one, or one in a file of PyTorch or ONNX."""
     name, path = str(path), check_model(path)
     if path.suffix == '.onnx':
@@ -242,7 +242,7 @@ def load_model(path):
     from astro_morph.models.torch_model import TorchModel
 
     model = TorchModel.load(path, device=choose_device('auto'))
-    if not model.spec.classes:
+    if not (model.spec.classes or may_be_encoder):
         msg = f'{name!r} holds an encoder, which has no classes; pass it to fit as --encoder'
         raise ValueError(msg)
     return model

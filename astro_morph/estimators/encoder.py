@@ -40,6 +40,7 @@ from astro_morph.photometry import Preprocessor
 from astro_morph.prediction.brightness import Brightness
 from astro_morph.prediction.framing import fetch_framed, reframed
 from astro_morph.prediction.predict import prepare, request
+from astro_morph.prediction.search import SearchIndex, build_index
 from astro_morph.utils.progress import progress_bar
 
 __all__ = ['MorphologyEncoder']
@@ -403,6 +404,69 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
         rows = np.full((len(features), n), -1)
         rows[known] = known[nearest(features[known], n)]
         return rows
+
+    def index(self, X, path, *, overwrite=False):
+        """
+        Write the features of a catalogue to disk, to search it by example.
+
+        Memory does not grow with the number of rows, see
+        `~astro_morph.prediction.search.build_index`.
+
+        Parameters
+        ----------
+        X : path-like or object
+            The file of a catalogue, whatever its number of rows; or samples as in `fit`.
+        path : path-like
+            The folder of the index, written atomically.
+        overwrite : bool, default=False
+            Whether an index of that name may be replaced.
+
+        Returns
+        -------
+        index : `~astro_morph.prediction.search.SearchIndex`
+            Its ``search`` finds galaxies like an example.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder exists and ``overwrite`` is false, or it is no index.
+        ModuleNotFoundError
+            If pyarrow is not installed.
+        ValueError
+            If no row has an image.
+        """
+        check_is_fitted(self)
+        is_file = isinstance(X, (str, os.PathLike))
+        return build_index(
+            self.model_,
+            X if is_file else self._check_samples(X),
+            path,
+            source=self.source,
+            overwrite=overwrite,
+            verbose=bool(self.verbose),
+        )
+
+    def open_index(self, path):
+        """
+        Open an index that this encoder has written.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder of the index.
+
+        Returns
+        -------
+        index : `~astro_morph.prediction.search.SearchIndex`
+            The index, whose examples may also be images, and positions outside the catalogue.
+
+        Raises
+        ------
+        ValueError
+            If the folder is no index, or that of another model.
+        """
+        check_is_fitted(self)
+        return SearchIndex(path, model=self.model_, source=self.source)
 
     def adapt(self, X):
         """

@@ -30,7 +30,9 @@ class Predictor:
     A subclass has these two attributes, ``size`` and ``verbose``.
     """
 
-    def annotate(self, table, *, measures=False, prefix='morph_', overwrite=False):
+    def annotate(
+        self, table, *, measures=False, embedding=None, prefix='morph_', overwrite=False
+    ):
         """
         Add the predictions to a catalogue.
 
@@ -40,6 +42,9 @@ class Predictor:
             The catalogue, or other samples, see `~astro_morph.catalog.as_table`.
         measures : bool, default=False
             Whether to add the classical measures of `astro_morph.photometry.measure` too.
+        embedding : int, default=None
+            Number of principal components of the features to add as one column of arrays, such as
+            40; none if None. They were fitted to the training galaxies and are kept in the model.
         prefix : str, default='morph_'
             Prefix of the new columns' names.
         overwrite : bool, default=False
@@ -53,13 +58,35 @@ class Predictor:
             `~astro_morph.catalog.write_predictions`. Those of votes are
             ``morph_<question>_<answer>`` and ``morph_<question>_<answer>_std``, the expected
             fraction and its standard deviation, and ``morph_<question>_asked``, the expected
-            fraction of people who are asked a question that not all are asked.
+            fraction of people who are asked a question that not all are asked. An embedding is
+            ``morph_embedding``, of shape (n, embedding) in half precision, NaN in the rows without
+            an image, scaled to a variance of 1 in its first component; its description says how much of the variance it holds.
+
+        Raises
+        ------
+        ValueError
+            If columns of these names exist and ``overwrite`` is false, or the model holds fewer
+            principal components than ``embedding``.
         """
         frame = table if is_frame(table) else None
-        options = {'measures': measures, 'prefix': prefix, 'overwrite': overwrite}
+        options = {
+            'measures': measures,
+            'embedding': embedding,
+            'prefix': prefix,
+            'overwrite': overwrite,
+        }
         return self._run(annotate, table, frame=frame, columns=self._columns(), **options)
 
-    def annotate_file(self, input, output, *, prefix='morph_', overwrite=False, resume=False):  # noqa: A002
+    def annotate_file(
+        self,
+        input,  # noqa: A002 - what a user calls it
+        output,
+        *,
+        embedding=None,
+        prefix='morph_',
+        overwrite=False,
+        resume=False,
+    ):
         """
         Add the predictions to a catalogue in a file, whatever its number of rows.
 
@@ -70,6 +97,9 @@ class Predictor:
             suffix. Relative image paths in it start from its folder.
         output : path-like
             The file of the annotated catalogue, in any of these formats, written atomically.
+        embedding : int, default=None
+            As in `annotate`. Parquet and HDF5 hold half precision, FITS and VOTable single; CSV
+            holds no arrays.
         prefix : str, default='morph_'
             Prefix of the new columns' names.
         overwrite : bool, default=False
@@ -89,6 +119,7 @@ class Predictor:
             output,
             source=self.source,
             columns=self._columns(),
+            embedding=embedding,
             prefix=prefix,
             overwrite=overwrite,
             resume=resume,
@@ -252,6 +283,9 @@ class ClassPredictor(Predictor):
             Samples as in `annotate`, preferably not those of the training.
         y : array_like, shape (n,), default=None
             The true classes; those of the column ``label_column`` if None.
+        by : str or sequence of str, default=None
+            Columns of the catalogue, such as a magnitude or the survey, by whose bins or kinds the
+            evaluation is printed too, see `astro_morph.evaluation.Evaluation.groups`.
 
         Returns
         -------
@@ -261,7 +295,7 @@ class ClassPredictor(Predictor):
         Raises
         ------
         ValueError
-            If no label is a class of the model.
+            If no label is a class of the model, or the catalogue lacks a column of ``by``.
 
         Warns
         -----
@@ -284,6 +318,11 @@ class ClassPredictor(Predictor):
             The HTML file, which refers to no other file.
         y : array_like, shape (n,), default=None
             The true classes; those of the column ``label_column`` if None.
+        by : str or sequence of str, default=None
+            Columns by whose bins or kinds the page shows the evaluation, as in `evaluate`.
+        evaluation : `~astro_morph.evaluation.Evaluation`, default=None
+            What `evaluate` returned for these samples; predicted if None. The page then has no map
+            of the features and no flags.
         overwrite : bool, default=False
             Whether a file of that name may be replaced.
 
@@ -295,7 +334,8 @@ class ClassPredictor(Predictor):
         from astro_morph.evaluation.report import write_report
 
         options = {'path': path, 'y': y, 'label_column': self.label_column}
-        return self._run(write_report, X, overwrite=overwrite, **options)
+        options |= {'by': by, 'evaluation': evaluation, 'overwrite': overwrite}
+        return self._run(write_report, X, **options)
 
     def rank(self, X, positive=None):
         """

@@ -26,6 +26,7 @@ from astro_morph.models.novelty import MOST_KNOWN, fit_novelty
 from astro_morph.models.running import run_batches
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.torch_model import TorchModel, build_network
+from astro_morph.prediction.embedding import fit_embedding
 from astro_morph.utils.messages import for_caller
 from astro_morph.utils.progress import progress_bar
 
@@ -201,7 +202,9 @@ def fit_features(X, target, subject, *, sample_weight, seed, validation=None):
         random_state=seed,
     )
     network.novelty = fit_novelty(X, random_state=seed)
-    return _finished(TorchModel(spec, network), subject, conformity)
+    model = TorchModel(spec, network)
+    _keep_embedding(model, run_batches(model, X)[1])
+    return _finished(model, subject, conformity)
 
 
 def _fit_frozen(model, lesson, subject, *, strategy, verbose, seed, validation=None):
@@ -220,6 +223,7 @@ def _fit_frozen(model, lesson, subject, *, strategy, verbose, seed, validation=N
         random_state=seed,
     )
     model.network.novelty = fit_novelty(texture, random_state=seed)
+    _keep_embedding(model, features)
     return model, conformity
 
 
@@ -309,7 +313,9 @@ def _fine_tune(
     if best:
         model.network.load_state_dict(best.weights)
         conformity, _ = _calibrate_on(rough, held_out, subject)
-    model.network.novelty = _fit_novelty_to(lesson.cutouts, rough, seed)
+    _, features, texture = _look_at_some(lesson.cutouts, rough)
+    model.network.novelty = fit_novelty(texture, random_state=seed)
+    _keep_embedding(model, features)
     return _finished(model, subject, conformity), history
 
 
@@ -408,10 +414,14 @@ class _Best:
         return float(np.average(losses, weights=held_out.weight))
 
 
-def _fit_novelty_to(cutouts, model, seed):
-    """Fit the novelty to these galaxies, and return it."""
-    known = cutouts[:: -(-len(cutouts) // MOST_KNOWN)]
-    return fit_novelty(run_batches(model, known)[2], random_state=seed)
+def _look_at_some(cutouts, model):
+    """Return logits, features and texture of as many galaxies as novelty is fitted to."""
+    return run_batches(model, cutouts[:: -(-len(cutouts) // MOST_KNOWN)])
+
+
+def _keep_embedding(model, features):
+    """Keep the principal components of features in the specification of a model."""
+    model.spec = dataclasses.replace(model.spec, embedding=fit_embedding(features))
 
 
 def _guess(model, labelled, unlabelled, *, seed):
@@ -419,7 +429,7 @@ def _guess(model, labelled, unlabelled, *, seed):
     step = -(-len(unlabelled) // (UNLABELLED_PER_LABEL * len(labelled)))
     unlabelled = unlabelled[::step]
     logits, _, texture = run_batches(model, unlabelled)
-    novelty_of = _fit_novelty_to(labelled.cutouts, model, seed)
+    novelty_of = fit_novelty(_look_at_some(labelled.cutouts, model)[2], random_state=seed)
     novelty = novelty_of(torch.from_numpy(texture)).numpy()
     # NaN, if there are too few labelled galaxies, counts as known.
     is_known = ~(novelty < LEAST_NOVELTY)

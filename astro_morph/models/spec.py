@@ -75,6 +75,17 @@ def _is_numbers(value):
 
 
 def _is_brightness(value):
+def _is_embedding(value):
+    return (
+        isinstance(value, dict)
+        and value.keys() == {'mean', 'axes', 'variance'}
+        and isinstance(value['mean'], str)
+        and isinstance(value['axes'], str)
+        and isinstance(value['variance'], list)
+        and all(map(_is_number, value['variance']))
+    )
+
+
     if not isinstance(value, dict) or value.keys() != {'low', 'high'}:
         return False
     return all(
@@ -84,6 +95,8 @@ def _is_brightness(value):
 
 
 # The settings of astro_morph.photometry.Preprocessor.
+
+
 _SETTINGS = {
     'neighbours': str,
     'recentre': (int, float),
@@ -122,6 +135,7 @@ _FIELDS = {
     'brightness': ("the lists 'low' and 'high'", _is_brightness),
     'conformity': ('a list of numbers', partial(_is_list, (int, float))),
     'identifier': ('text', lambda value: isinstance(value, str)),
+    'embedding': ("the text 'mean' and 'axes' and the list 'variance'", _is_embedding),
     'version': ('text', lambda value: isinstance(value, str)),
 }
 
@@ -177,6 +191,9 @@ class ModelSpec:
         Conformity scores of galaxies held out, see
         `~astro_morph.models.calibration.prediction_sets`.
     identifier : str, default=''
+    embedding : dict, default=None
+        Principal components of the features of the training galaxies, see
+        `~astro_morph.prediction.embedding.fit_embedding`; None if they are not known.
         Fingerprint of the weights.
     version : str, default=''
         Version of astro_morph that trained the model.
@@ -207,6 +224,7 @@ class ModelSpec:
     def __str__(self):
         what = ', '.join(map(str, self.classes)) or 'features'
         if not self.bands:
+    embedding: dict | None = dataclasses.field(default=None, repr=False)
             return f'{what} from plain features'
         return f'{what} from images of {", ".join(self.bands)}, {self.size} x {self.size} pixels'
 

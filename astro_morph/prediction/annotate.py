@@ -8,6 +8,7 @@ from astropy.time import Time
 from astro_morph.catalog import write_numbers, write_predictions
 from astro_morph.catalog.frames import add_to_frame
 from astro_morph.cutouts import CutoutSet, catalog_of, holds_images
+from astro_morph.prediction.embedding import check_embedding, embedding_table
 from astro_morph.prediction.numbers import number_columns
 from astro_morph.prediction.predict import Predictions, predict
 from astro_morph.prediction.votes import vote_columns
@@ -24,6 +25,7 @@ def annotate(
     frame=None,
     measures=False,
     columns=None,
+    embedding=None,
     prefix='morph_',
     overwrite=False,
     bar=None,
@@ -45,6 +47,9 @@ def annotate(
         Whether to add the columns of `astro_morph.photometry.measure` too, but no errors.
     columns : sequence of str, default=None
         The columns of a model of votes, see `~astro_morph.prediction.votes.vote_columns`.
+    embedding : int, default=None
+        Number of principal components of the features in the column ``morph_embedding``, see
+        `~astro_morph.prediction.embedding.Embedding`; no column if None.
     prefix : str, default='morph_'
         Prefix of the new columns' names.
     overwrite : bool, default=False
@@ -61,12 +66,13 @@ def annotate(
     ------
     ValueError
         If columns of these names exist and ``overwrite`` is false, if there are no images in flux
-        to measure, or if ``columns`` are none of the model.
+        to measure, if ``columns`` are none of the model, or it does not hold that ``embedding``.
     """
     from astro_morph.photometry import measure
     from astro_morph.photometry.measures import stack
 
     spec, table = model.spec, table_of(X)
+    check_embedding(spec, embedding)
 
     def write(table, predictions):
         return add_columns(
@@ -83,12 +89,15 @@ def annotate(
 
     # First without rows: columns that may not be replaced are refused before the work.
     measured = [measure(no_cutouts(spec))] if measures else []
-    nothing = Predictions.join([], spec)
+    nothing = Predictions.join([], spec, n_features=embedding or 0)
     write(table[:0], nothing)
     callback = (lambda cutouts: measured.append(measure(cutouts))) if measures else None
     # The columns of a catalogue without any are those that the model adds.
     added = write(Table({'row': []}), nothing).colnames[1:]
-    annotated = write(table, predict(model, X, source=source, callback=callback, bar=bar))
+    predictions = predict(
+        model, X, source=source, embedding=embedding, callback=callback, bar=bar
+    )
+    annotated = write(table, predictions)
     if frame is None:
         return annotated
     kept = {*annotated.colnames} - {*added}
@@ -116,7 +125,7 @@ def add_columns(
     table : `~astropy.table.Table`
         The catalogue.
     predictions : `~astro_morph.prediction.predict.Predictions`
-        A row for each of its rows.
+        A row for each of its rows, with the embedding as features, if there is to be one.
     provenance : dict
         As `provenance` returns it.
     columns : sequence of str, default=None
@@ -130,10 +139,13 @@ def add_columns(
         As `~astro_morph.catalog.write_predictions` returns it, or
         `~astro_morph.catalog.write_numbers` for a model of votes or numbers.
     """
+    added = embedding_table(spec, predictions)
+    if measures is not None:
+        added.add_columns(measures.columns.values())
     shared = {
         'status': predictions.status,
         'provenance': provenance,
-        'measures': measures,
+        'measures': added if added.colnames else None,
         'prefix': prefix,
         'overwrite': overwrite,
     }

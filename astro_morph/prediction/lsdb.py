@@ -9,13 +9,14 @@ import numpy as np
 from astropy.utils.masked import get_data_and_mask
 
 from astro_morph.catalog import as_table
+from astro_morph.catalog.io.arrow import to_arrow
 from astro_morph.catalog.nested import count_axes
 from astro_morph.cutouts import as_source
 from astro_morph.images.planes.cells import PIXELS
 from astro_morph.models.onnx_model import OnnxModel
 from astro_morph.prediction import annotate as annotation
-from astro_morph.prediction.predict import request
 from astro_morph.prediction.framing import fetch_framed, reframed
+from astro_morph.prediction.predict import request
 from astro_morph.surveys.reading import ENDING
 from astro_morph.utils.messages import cut_list
 
@@ -34,8 +35,9 @@ def annotate(
     source='auto',
     measures=False,
     columns=None,
-    prefix='morph_',
+    embedding=None,
     size=None,
+    prefix='morph_',
     overwrite=False,
 ):
     """
@@ -60,11 +62,14 @@ def annotate(
         Whether to add the columns of `astro_morph.photometry.measure` too.
     columns : sequence of str, default=None
         The columns of a model of votes, see `~astro_morph.prediction.votes.vote_columns`.
-    prefix : str, default='morph_'
-        Prefix of the new columns' names.
+    embedding : int, default=None
+        Number of principal components of the features in the column ``morph_embedding``, lists of
+        fixed length in half precision; no column if None.
     size : str or `~astropy.units.Quantity`, default=None
         What the cutouts span, for a model whose cutouts follow a column of sizes: a column or an
         expression in its place, see `~astro_morph.cutouts.grid_of`, or an angle.
+    prefix : str, default='morph_'
+        Prefix of the new columns' names.
     overwrite : bool, default=False
         Whether columns of these names may be replaced.
 
@@ -104,7 +109,12 @@ def annotate(
     path = os.path.abspath(model)
     opened = reframed(_read_model(path), size)
     source = _source_for_workers(source, catalog, opened.spec)
-    options = {'measures': measures, 'columns': columns, 'prefix': prefix}
+    options = {
+        'measures': measures,
+        'columns': columns,
+        'embedding': embedding,
+        'prefix': prefix,
+    }
     catalog = _drop_columns(catalog, _new_columns(opened, options), overwrite)
     arguments = path, opened.spec.identifier, source, size, options
     meta = _annotate_partition(catalog.meta, *arguments)
@@ -215,6 +225,8 @@ def _to_series(column, index):
     import pandas as pd
     import pyarrow as pa
 
+    if column.ndim > 1:
+        return pd.Series(pd.arrays.ArrowExtensionArray(to_arrow(column)), index=index)
     values, mask = get_data_and_mask(column)
     array = pa.array(np.asarray(values), mask=mask)
     return pd.Series(pd.arrays.ArrowExtensionArray(array), index=index)

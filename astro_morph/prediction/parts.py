@@ -196,7 +196,7 @@ class Parts:
         with atomic_file(self._folder / part.name, overwrite=True) as aside:
             np.savez(aside, **arrays)
 
-    def read_all(self, plan, spec):
+    def read_all(self, plan, spec, *, n_features=0):
         """
         Yield the predictions of each window, in the order of its rows.
 
@@ -206,6 +206,8 @@ class Parts:
             The parts of each window.
         spec : `~astro_morph.models.spec.ModelSpec`
             The specification of the model.
+        n_features : int, default=0
+            Number of features that the predictions have.
 
         Yields
         ------
@@ -224,7 +226,8 @@ class Parts:
                 rows.append(its_rows)
                 predictions.append(its_predictions)
             order = np.argsort(np.concatenate(rows))
-            yield Predictions(*(values[order] for values in Predictions.join(predictions, spec)))
+            predictions = Predictions.join(predictions, spec, n_features=n_features)
+            yield Predictions(*(values[order] for values in predictions))
 
     def finish(self):
         """Move the complete file to its name, and remove the parts."""

@@ -11,6 +11,7 @@ from astro_morph.cutouts import CutoutSet, holds_images
 from astro_morph.models.running import run_batches
 from astro_morph.photometry.cleaning import preprocess
 from astro_morph.prediction.brightness import Brightness
+from astro_morph.prediction.embedding import Embedding
 from astro_morph.prediction.framing import stream_framed
 
 __all__ = ['Predictions', 'predict', 'prepare', 'request']
@@ -63,6 +64,8 @@ class Predictions(NamedTuple):
         predictions : `Predictions`
             Those of all rows.
         """
+        parts = list(parts)
+        n_features = parts[0].features.shape[1] if parts else n_features
         logits, features = (np.zeros((0, n), np.float32) for n in (spec.n_outputs, n_features))
         status, flags = np.zeros(0, 'U20'), np.zeros(0, np.int32)
         nothing = cls(logits, np.zeros(0, np.float32), features, status, flags)
@@ -85,7 +88,15 @@ class Predictions(NamedTuple):
 
 
 def predict(
-    model, X, *, source='auto', is_clean=False, with_features=False, callback=None, bar=None
+    model,
+    X,
+    *,
+    source='auto',
+    is_clean=False,
+    with_features=False,
+    embedding=None,
+    callback=None,
+    bar=None,
 ):
     """
     Run the model and return its predictions.
@@ -102,6 +113,8 @@ def predict(
         Whether X are cutouts that `prepare` has cleaned.
     with_features : bool, default=False
         Whether to return the features.
+    embedding : int, default=None
+        Number of principal components of the features, which are returned instead of these.
     callback : callable, default=None
         Called with each batch of cutouts as it comes from the source.
     bar : progress bar, default=None
@@ -112,14 +125,15 @@ def predict(
     predictions : `Predictions`
         A row a sample.
     """
+    n_features = embedding or (model.n_features if with_features else 0)
+    shorten = Embedding.of(model.spec, embedding) if embedding else lambda f: f[:, :n_features]
     brightness = Brightness(model.spec)
     if is_clean or not holds_images(X):
         batches = [X]
     else:
         batches = _clean_batches(model.spec, X, source, callback, brightness)
-    parts = [_predict_batch(model, batch, with_features, bar) for batch in batches]
+    parts = [_predict_batch(model, batch, shorten, bar) for batch in batches]
     brightness.warn()
-    n_features = model.n_features if with_features else 0
     return Predictions.join(parts, model.spec, n_features=n_features)
 
 
@@ -180,8 +194,9 @@ def _clean_batches(spec, X, source, callback, brightness):
         yield prepare(spec, cutouts, brightness=brightness)
 
 
-def _predict_batch(model, samples, with_features, bar):
+def _predict_batch(model, samples, shorten, bar):
     logits, features, novelty = run_batches(model, samples, bar=bar)
+    logits = logits[:, : model.spec.n_outputs]  # an encoder repeats its features
     if novelty.ndim > 1:
         # Until novelty is fitted, the model returns the features to fit it to, not p-values.
         novelty = np.full(len(logits), np.nan, logits.dtype)
@@ -190,6 +205,4 @@ def _predict_batch(model, samples, with_features, bar):
     status = samples.status if is_image else np.full(len(samples), 'ok')
     status = np.where((status == 'ok') & np.isnan(features).any(axis=1), 'not_finite', status)
     flags = samples.flags if is_image else np.zeros(len(samples), np.int32)
-    return Predictions(
-        logits, novelty, features if with_features else features[:, :0], status, flags
-    )
+    return Predictions(logits, novelty, shorten(features), status, flags)

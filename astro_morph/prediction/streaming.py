@@ -27,6 +27,7 @@ from astro_morph.cutouts.outcome import Outcome
 from astro_morph.cutouts.storage import ENDINGS, holds_cutouts
 from astro_morph.prediction.annotate import add_columns, provenance, table_of
 from astro_morph.prediction.brightness import Brightness
+from astro_morph.prediction.embedding import check_embedding
 from astro_morph.prediction.framing import stream_framed
 from astro_morph.prediction.parts import FORMAT, Part, Parts
 from astro_morph.prediction.predict import Predictions, predict, prepare, request
@@ -35,7 +36,7 @@ from astro_morph.utils.identity import describe, fingerprint
 from astro_morph.utils.progress import progress_bar
 from astro_morph.utils.threads import draw_ahead
 
-__all__ = ['annotate_file']
+__all__ = ['annotate_file', 'divide', 'find_source', 'open_catalog', 'plan', 'predict_parts']
 
 # Rows that are read and sorted together, and the bytes that they may take, which fewer rows take
 # if the catalogue has images in its columns. The more rows, the more of them share an image.
@@ -53,6 +54,7 @@ def annotate_file(
     *,
     source='auto',
     columns=None,
+    embedding=None,
     prefix='morph_',
     overwrite=False,
     resume=False,
@@ -80,13 +82,17 @@ def annotate_file(
         the catalogue start from its folder.
     columns : sequence of str, default=None
         The columns of a model of votes, see `~astro_morph.prediction.votes.vote_columns`.
+    embedding : int, default=None
+        Number of principal components of the features in the column ``morph_embedding``, see
+        `~astro_morph.prediction.embedding.Embedding`; no column if None.
     prefix : str, default='morph_'
         Prefix of the new columns' names.
     overwrite : bool, default=False
         Whether a file, and columns of these names, may be replaced.
     resume : bool, default=False
         Whether to continue a run that was stopped; if there is none, a new one starts. The
-        catalogue, the model, the source with its settings and ``prefix`` must be the same.
+        catalogue, the model, the source with its settings, ``embedding`` and ``prefix`` must be
+        the same.
     verbose : bool, default=True
         Whether to show the progress.
     check : callable, default=None
@@ -119,7 +125,9 @@ def annotate_file(
         parts = Parts(output)
         parts.check(overwrite=overwrite, resume=resume)
         added = {'columns': columns, 'prefix': prefix, 'overwrite': overwrite}
-        counts, outcome = _annotate(model, path, parts, added, source=source, verbose=verbose)
+        counts, outcome = _annotate(
+            model, path, parts, added, source=source, embedding=embedding, verbose=verbose
+        )
         if check is not None:
             try:
                 check(counts, outcome.text)
@@ -131,32 +139,38 @@ def annotate_file(
         return counts
 
 
-def _annotate(model, path, parts, added, *, source, verbose):
+def _annotate(model, path, parts, added, *, source, embedding, verbose):
     """Annotate a catalogue that no other run annotates, and write the table beside its parts."""
-    windows, n_rows, window = _open_catalogue(path)
-    images = _find_source(source, windows[0], path.parent, model.spec)
+    check_embedding(model.spec, embedding)
+    windows, n_rows, window = open_catalog(path)
+    images = find_source(source, windows[0], model.spec, folder=path.parent)
     add = partial(add_columns, model.spec, **added)
 
     # Columns that may not be replaced, and text that a format can't hold, are refused before
     # the work.
     representatives = find_representatives(map(table_of, windows))
-    nothing = _no_predictions(model.spec, len(representatives))
+    nothing = _no_predictions(model.spec, len(representatives), embedding or 0)
     representatives = add(representatives, nothing, provenance=provenance(model.spec))
     _check_format_takes(representatives, parts.complete.name)
 
-    identify = partial(_identify, model, path, images, added, (n_rows, window, PART))
+    rows = n_rows, window, PART
+    identify = partial(_identify, model, path, images, added | {'embedding': embedding}, rows)
     made_by = parts.start(identify(), provenance(model.spec), overwrite=added['overwrite'])
-    missing = parts.missing(_plan(n_rows, window))
+    missing = parts.missing(plan(n_rows, window))
     n_done = n_rows - sum(part.n_rows for part in missing)
     with progress_bar(n_rows, 'annotating', unit='rows', done=n_done, verbose=verbose) as bar:
-        brightness, outcome = _predict(model, images, windows, missing, parts, bar)
+        brightness, outcome = predict_parts(
+            model, images, windows, missing, parts.write, bar=bar, embedding=embedding
+        )
     brightness.warn()
     # The catalogue is read again, and may have been replaced meanwhile.
     parts.refuse_other(identify())
 
     parts.begin()  # of a catalogue without rows, no part is written
     counts = Counter()
-    predictions = _count(parts.read_all(_plan(n_rows, window), model.spec), counts)
+    predictions = _count(
+        parts.read_all(plan(n_rows, window), model.spec, n_features=embedding or 0), counts
+    )
     tables = (
         add(table_of(window), its_predictions, provenance=made_by)
         for window, its_predictions in zip(windows, predictions, strict=True)
@@ -176,24 +190,48 @@ def _identify(model, path, source, added, rows):
         'model': fingerprint(model.spec.to_json()),
         'source': describe(source),
         'prefix': added['prefix'],
+        'embedding': added['embedding'],
         'rows': rows,
     }
     return json.loads(json.dumps(settings))
 
 
-def _predict(model, source, windows, missing, parts, bar):
+def predict_parts(model, source, windows, parts, write, *, bar, **options):
     """
-    Predict and write the missing parts.
+    Predict and write parts of a catalogue.
 
     Each step runs in its own thread, a batch ahead of the next: the catalogue is read, images are
-    cut and cleaned, the network runs, and the predictions are written. Return the brightness of the
-    images, and their statuses.
+    cut and cleaned, the network runs, and the predictions are written.
+
+    Parameters
+    ----------
+    model : object
+        As in `~astro_morph.models.running.run_batches`.
+    source : `~astro_morph.cutouts.CutoutSource`
+        Where the cutouts come from, as `find_source` returns it.
+    windows : sequence of `~astro_morph.CutoutSet` or `~astropy.table.Table`
+        The windows of the catalogue.
+    parts : list of `~astro_morph.prediction.parts.Part`
+        The parts, in order.
+    write : callable
+        Called with each part, which knows its rows, and its predictions.
+    bar : progress bar
+        Its ``update`` is called with the number of rows done.
+    **options
+        ``with_features`` and ``embedding`` of `~astro_morph.prediction.predict.predict`.
+
+    Returns
+    -------
+    brightness : `~astro_morph.prediction.brightness.Brightness`
+        The brightness of the images, of which the caller warns.
+    outcome : `~astro_morph.cutouts.outcome.Outcome`
+        Their statuses, likewise.
     """
     brightness, outcome = Brightness(model.spec), Outcome()
-    rows = draw_ahead(_read_rows(windows, missing, source))
+    rows = draw_ahead(_read_rows(windows, parts, source))
     cutouts = draw_ahead(_cut(rows, model.spec, source, brightness, outcome))
-    for part, predictions in draw_ahead(_run(cutouts, model, bar)):
-        parts.write(part, predictions)
+    for part, predictions in draw_ahead(_run(cutouts, model, bar, options)):
+        write(part, predictions)
     return brightness, outcome
 
 
@@ -218,12 +256,12 @@ def _cut(rows, spec, source, brightness, outcome):
             yield part, prepare(spec, cutouts, brightness=brightness)
 
 
-def _run(cutouts, model, bar):
+def _run(cutouts, model, bar, options):
     """Yield each part with its predictions."""
     for part, batches in groupby(cutouts, key=itemgetter(0)):
         predictions = []
         for _, batch in batches:
-            predictions.append(predict(model, batch, is_clean=True))
+            predictions.append(predict(model, batch, is_clean=True, **options))
             bar.update(len(batch))
         yield part, Predictions.join(predictions, model.spec)
 
@@ -235,8 +273,20 @@ def _count(predictions, counts):
         yield of_window
 
 
-def _plan(n_rows, window):
-    """Yield the parts of each window."""
+def plan(n_rows, window):
+    """
+    Divide the windows of a catalogue into parts.
+
+    Parameters
+    ----------
+    n_rows, window : int
+        Numbers of rows of the catalogue and of a window.
+
+    Yields
+    ------
+    parts : list of `~astro_morph.prediction.parts.Part`
+        The parts of the next window.
+    """
     # A catalogue without rows is one empty window.
     for number in range(max(1, -(-n_rows // window))):
         n_in_window = min(window, n_rows - number * window)
@@ -246,34 +296,87 @@ def _plan(n_rows, window):
         ]
 
 
-def _open_catalogue(path):
-    """Return the windows of a catalogue or of cutouts, its number of rows, and that of a window."""
+def open_catalog(path):
+    """
+    Open a file of a catalogue or of cutouts, to be read in windows.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        The file.
+
+    Returns
+    -------
+    windows : sequence of `~astro_morph.CutoutSet` or `~astropy.table.Table`
+        Its windows.
+    n_rows, window : int
+        Numbers of rows of the catalogue and of a window.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
     is_of_cutouts = path.suffix in ENDINGS and path.exists() and holds_cutouts(path)
     if not path.is_file() and not is_of_cutouts:
         msg = f'there is no file {str(path)!r}; check its name and folder'
         raise FileNotFoundError(msg)
     if is_of_cutouts:
         cutouts = CutoutSet.read(path)
-        cutouts = cutouts.replace(table=table_of(cutouts))
-        starts = range(0, max(1, len(cutouts)), WINDOW)
-        return [cutouts[start : start + WINDOW] for start in starts], len(cutouts), WINDOW
+        return divide(cutouts.replace(table=table_of(cutouts)))
     windows = TableChunks(path, WINDOW, most_bytes=WINDOW_BYTES)
     return windows, windows.n_rows, windows.size
 
 
-def _find_source(source, X, folder, spec):
-    """Return the source of the images; cutouts need none."""
+def divide(X):
+    """
+    Divide samples in memory into windows.
+
+    Parameters
+    ----------
+    X : `~astro_morph.CutoutSet`, `~astropy.table.Table` or ndarray
+        The samples.
+
+    Returns
+    -------
+    windows, n_rows, window
+        As from `open_catalog`.
+    """
+    starts = range(0, max(1, len(X)), WINDOW)
+    return [X[start : start + WINDOW] for start in starts], len(X), WINDOW
+
+
+def find_source(source, X, spec, *, folder=None):
+    """
+    Return the source of the images of a catalogue; cutouts need none.
+
+    Parameters
+    ----------
+    source : `~astro_morph.cutouts.CutoutSource` or str
+        As in `annotate_file`.
+    X : `~astro_morph.CutoutSet` or `~astropy.table.Table`
+        The first window of the catalogue.
+    spec : `~astro_morph.models.spec.ModelSpec`
+        The specification of the model.
+    folder : path-like, default=None
+        Folder from which relative image paths start; the working folder if None.
+
+    Returns
+    -------
+    source : `~astro_morph.cutouts.CutoutSource` or str
+        The source.
+    """
     if isinstance(X, CutoutSet):
         return source
     return as_source(source, X, bands=spec.bands or None, folder=folder)
 
 
-def _no_predictions(spec, n):
+def _no_predictions(spec, n, n_features):
     """Return the masked predictions of rows without images."""
     return Predictions(
         logits=np.full((n, spec.n_outputs), np.nan, np.float32),
         novelty=np.full(n, np.nan, np.float32),
-        features=np.zeros((n, 0), np.float32),
+        features=np.full((n, n_features), np.nan, np.float32),
         status=np.full(n, 'no_coverage', 'U20'),
         flags=np.zeros(n, np.int32),
     )

@@ -91,7 +91,7 @@ def atomic_file(path, *, overwrite=False):
 
 
 @contextlib.contextmanager
-def atomic_folder(path, *, overwrite=False, may_replace):
+def atomic_folder(path, *, overwrite=False, may_replace, holds='cutouts'):
     """
     Write a folder atomically: under another name beside it, renamed when it is complete.
 
@@ -103,6 +103,8 @@ def atomic_folder(path, *, overwrite=False, may_replace):
         Whether a folder of that name may be replaced.
     may_replace : callable
         Returns whether what has the name is a folder that may be replaced with all its files.
+    holds : str, default='cutouts'
+        What the folder holds, for messages.
 
     Yields
     ------
@@ -130,7 +132,7 @@ def atomic_folder(path, *, overwrite=False, may_replace):
         check_new(path, overwrite=overwrite)
         if path.exists() and not may_replace():
             msg = (
-                f'{path} exists already, and is no folder of cutouts, which '
+                f'{path} exists already, and is no folder of {holds}, which '
                 f'{as_written("overwrite", True)} would replace; choose another name'
             )
             raise FileExistsError(msg)

@@ -13,6 +13,7 @@ from astro_morph.catalog.io.arrow import ARROW_TYPE, from_arrow, to_arrow
 
 __all__ = [
     'ParquetReader',
+    'RowReader',
     'join_parquet',
     'read_parquet',
     'rows_from_table',
@@ -123,6 +124,38 @@ class ParquetReader:
             for batch in self._file.iter_batches(self._batch_size, row_groups=[group]):
                 yield batch.slice(min(row, len(batch)))
                 row = max(0, row - len(batch))
+
+
+class RowReader:
+    """
+    Read some rows of a Parquet file, in any order.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    """
+
+    def __init__(self, path):
+        from pyarrow import parquet
+
+        self._file = parquet.ParquetFile(path, memory_map=True)
+        about = self._file.metadata
+        groups = map(about.row_group, range(about.num_row_groups))
+        self._starts = np.cumsum([0, *(group.num_rows for group in groups)])
+
+    def read(self, rows):
+        """Read the rows of these numbers, in this order, as a table."""
+        import pyarrow as pa
+
+        rows = np.asarray(rows, int)
+        groups = np.searchsorted(self._starts, rows, 'right') - 1
+        parts = [self._file.schema_arrow.empty_table()]
+        for group in np.unique(groups):
+            local = rows[groups == group] - self._starts[group]
+            parts.append(self._file.read_row_group(group, use_threads=False).take(local))
+        order = np.argsort(np.argsort(groups, kind='stable'))
+        return table_from_rows(pa.concat_tables(parts).take(order).combine_chunks())
 
 
 def join_parquet(files, path, *, n_rows, n_skip):

@@ -36,6 +36,8 @@ TASKS = [
     'label',
     'annotate',
     'evaluate',
+    'index',
+    'search',
     'export',
     'cache',
 ]
