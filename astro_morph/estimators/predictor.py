@@ -60,7 +60,8 @@ class Predictor:
             fraction and its standard deviation, and ``morph_<question>_asked``, the expected
             fraction of people who are asked a question that not all are asked. An embedding is
             ``morph_embedding``, of shape (n, embedding) in half precision, NaN in the rows without
-            an image, scaled to a variance of 1 in its first component; its description says how much of the variance it holds.
+            an image, scaled to a variance of 1 in its first component; its description says how
+            much of the variance it holds.
 
         Raises
         ------
@@ -283,9 +284,6 @@ class ClassPredictor(Predictor):
             Samples as in `annotate`, preferably not those of the training.
         y : array_like, shape (n,), default=None
             The true classes; those of the column ``label_column`` if None.
-        by : str or sequence of str, default=None
-            Columns of the catalogue, such as a magnitude or the survey, by whose bins or kinds the
-            evaluation is printed too, see `astro_morph.evaluation.Evaluation.groups`.
 
         Returns
         -------
@@ -295,7 +293,7 @@ class ClassPredictor(Predictor):
         Raises
         ------
         ValueError
-            If no label is a class of the model, or the catalogue lacks a column of ``by``.
+            If no label is a class of the model.
 
         Warns
         -----
@@ -318,11 +316,6 @@ class ClassPredictor(Predictor):
             The HTML file, which refers to no other file.
         y : array_like, shape (n,), default=None
             The true classes; those of the column ``label_column`` if None.
-        by : str or sequence of str, default=None
-            Columns by whose bins or kinds the page shows the evaluation, as in `evaluate`.
-        evaluation : `~astro_morph.evaluation.Evaluation`, default=None
-            What `evaluate` returned for these samples; predicted if None. The page then has no map
-            of the features and no flags.
         overwrite : bool, default=False
             Whether a file of that name may be replaced.
 
@@ -334,8 +327,7 @@ class ClassPredictor(Predictor):
         from astro_morph.evaluation.report import write_report
 
         options = {'path': path, 'y': y, 'label_column': self.label_column}
-        options |= {'by': by, 'evaluation': evaluation, 'overwrite': overwrite}
-        return self._run(write_report, X, **options)
+        return self._run(write_report, X, overwrite=overwrite, **options)
 
     def rank(self, X, positive=None):
         """

@@ -74,7 +74,6 @@ def _is_numbers(value):
     return isinstance(value, dict) and all(map(_is_number_description, value.values()))
 
 
-def _is_brightness(value):
 def _is_embedding(value):
     return (
         isinstance(value, dict)
@@ -86,6 +85,7 @@ def _is_embedding(value):
     )
 
 
+def _is_brightness(value):
     if not isinstance(value, dict) or value.keys() != {'low', 'high'}:
         return False
     return all(
@@ -95,8 +95,6 @@ def _is_embedding(value):
 
 
 # The settings of astro_morph.photometry.Preprocessor.
-
-
 _SETTINGS = {
     'neighbours': str,
     'recentre': (int, float),
@@ -132,10 +130,10 @@ _FIELDS = {
     'frozen': ('true or false', lambda value: isinstance(value, bool)),
     'tree': ('a dictionary', lambda value: isinstance(value, dict)),
     'numbers': ("a dictionary of 'unit', 'mean', 'std' and 'scores'", _is_numbers),
+    'embedding': ("the text 'mean' and 'axes' and the list 'variance'", _is_embedding),
     'brightness': ("the lists 'low' and 'high'", _is_brightness),
     'conformity': ('a list of numbers', partial(_is_list, (int, float))),
     'identifier': ('text', lambda value: isinstance(value, str)),
-    'embedding': ("the text 'mean' and 'axes' and the list 'variance'", _is_embedding),
     'version': ('text', lambda value: isinstance(value, str)),
 }
 
@@ -187,13 +185,13 @@ class ModelSpec:
     brightness : dict, default=None
         Range of the brightness of the training images, see
         `~astro_morph.photometry.brightness.brightness_range`; None if it is not known.
+    embedding : dict, default=None
+        Principal components of the features of the training galaxies, see
+        `~astro_morph.prediction.embedding.fit_embedding`; None if they are not known.
     conformity : tuple of float, default=()
         Conformity scores of galaxies held out, see
         `~astro_morph.models.calibration.prediction_sets`.
     identifier : str, default=''
-    embedding : dict, default=None
-        Principal components of the features of the training galaxies, see
-        `~astro_morph.prediction.embedding.fit_embedding`; None if they are not known.
         Fingerprint of the weights.
     version : str, default=''
         Version of astro_morph that trained the model.
@@ -217,6 +215,7 @@ class ModelSpec:
     tree: dict | None = None
     numbers: dict | None = None
     brightness: dict | None = None
+    embedding: dict | None = dataclasses.field(default=None, repr=False)
     conformity: tuple = ()
     identifier: str = ''
     version: str = ''
@@ -224,7 +223,6 @@ class ModelSpec:
     def __str__(self):
         what = ', '.join(map(str, self.classes)) or 'features'
         if not self.bands:
-    embedding: dict | None = dataclasses.field(default=None, repr=False)
             return f'{what} from plain features'
         return f'{what} from images of {", ".join(self.bands)}, {self.size} x {self.size} pixels'
 
