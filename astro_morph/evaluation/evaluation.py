@@ -3,13 +3,18 @@
 
 import dataclasses
 import itertools
+import warnings
 
 import numpy as np
-from astropy.table import Table
+from astropy.table import Table, vstack
+from astropy.utils.exceptions import AstropyUserWarning
 from scipy.stats import rankdata
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_curve
 
-from astro_morph.cutouts import as_samples, catalog_of
+from astro_morph.catalog import probability_columns
+from astro_morph.cutouts import as_samples, catalog_of, holds_images
+from astro_morph.evaluation.fractions import class_fractions
+from astro_morph.evaluation.groups import N_BINS, find_groups
 from astro_morph.evaluation.intervals import (
     brier_interval,
     calibration_interval,
@@ -21,7 +26,7 @@ from astro_morph.evaluation.intervals import (
 from astro_morph.evaluation.ranking import NAMES, ranking_measures
 from astro_morph.learning.labels import check_known, labels_of
 from astro_morph.models.calibration import prediction_sets, reliability
-from astro_morph.utils.messages import as_written, for_caller
+from astro_morph.utils.messages import as_written, cut_list, for_caller
 
 __all__ = ['Evaluation', 'evaluate']
 
@@ -38,6 +43,9 @@ METRICS = (
     'coverage',
     'set_size',
 )
+
+# Metrics of each group of galaxies.
+GROUP_METRICS = ('accuracy', 'calibration_error', 'coverage')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +67,10 @@ class Evaluation:
         Row numbers of the galaxies in the evaluated samples.
     n_missing : int, default=0
         Number of labelled galaxies without an image, which are omitted.
+    columns : `~astropy.table.Table`, default=None
+        Columns of the catalogue for the n galaxies, see `groups`.
+    by : tuple of str, default=()
+        Columns whose groups are printed.
 
     Examples
     --------
@@ -80,6 +92,8 @@ class Evaluation:
     sets: np.ndarray | None = None
     rows: np.ndarray | None = None
     n_missing: int = 0
+    columns: Table | None = None
+    by: tuple = ()
 
     @classmethod
     def joined(cls, evaluations):
@@ -333,6 +347,162 @@ class Evaluation:
             table[name] = values
         return table
 
+    def groups(self, by, *, n_bins=N_BINS):
+        """
+        Return accuracy, calibration and coverage for each bin or kind of galaxies.
+
+        Parameters
+        ----------
+        by : str or array_like, shape (n,)
+            A column of the catalogue, or a value for each evaluated galaxy. Numbers are cut into
+            bins of equal counts; text, and numbers of at most ``n_bins`` different values, are
+            kinds.
+        n_bins : int, default=5
+            Number of bins.
+
+        Returns
+        -------
+        table : `~astropy.table.Table`
+            ``group``, ``n`` (number of galaxies), and ``accuracy``, ``calibration_error`` and, if
+            there are sets, ``coverage``, each with its 95 % confidence interval, such as
+            ``accuracy_low`` and ``accuracy_high``. Galaxies whose value is masked or empty are in
+            no group.
+
+        Raises
+        ------
+        ValueError
+            If there is no such column, if it has no values, or if the length of an array is not n.
+
+        Examples
+        --------
+        >>> from astro_morph.evaluation import Evaluation
+        >>> evaluation = Evaluation(['E', 'S'], ['E', 'E', 'S', 'S'],
+        ...                         [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]])
+        >>> evaluation.groups(['faint', 'faint', 'bright', 'bright'])['group', 'accuracy'].pprint()
+        group  accuracy
+        ------ --------
+        bright      1.0
+         faint      0.5
+        """
+        values = self._values(by)
+        groups = find_groups(values, n_bins=n_bins)
+        number = groups.assign(values)
+        parts = [self._take(np.flatnonzero(number == i)) for i in range(len(groups.names))]
+        table = Table({'group': groups.names, 'n': [len(part.true) for part in parts]})
+        for name in GROUP_METRICS if self.sets is not None else GROUP_METRICS[:-1]:
+            table[name] = [getattr(part, name) for part in parts]
+            limits = np.transpose([part.interval(name) for part in parts])
+            table[f'{name}_low'], table[f'{name}_high'] = limits
+        return table
+
+    def fractions(self, sample, *, by=None, n_bins=N_BINS, level=0.9, prefix='morph_'):
+        """
+        Estimate the fraction of each class in other galaxies, corrected for the confusion.
+
+        The evaluated galaxies show how the classes are confused. See
+        `~astro_morph.evaluation.fractions.class_fractions` for the method. The fractions of a bin
+        or kind are corrected for the confusion among the evaluated galaxies of that bin or kind.
+
+        Parameters
+        ----------
+        sample : `~astropy.table.Table` or array_like, shape (m, n_classes)
+            A catalogue that the same model has annotated; or the probabilities of its galaxies.
+        by : str, default=None
+            Column of this catalogue and of the evaluated one, by whose bins or kinds, as in
+            `groups`, the fractions are estimated; all galaxies together if None.
+        n_bins : int, default=5
+            Number of bins.
+        level : float, default=0.9
+            Confidence level.
+        prefix : str, default='morph_'
+            Prefix of the columns of the probabilities.
+
+        Returns
+        -------
+        table : `~astropy.table.Table`
+            ``class``, ``n``, ``counted``, ``fraction``, ``low`` and ``high``; and ``group``, if
+            there is ``by``.
+
+        Raises
+        ------
+        ValueError
+            If the sample has no such columns or no predictions, or if a class has fewer than two
+            evaluated galaxies, in a group too.
+
+        Warns
+        -----
+        AstropyUserWarning
+            If galaxies of the sample are in none of the groups of the evaluated galaxies.
+
+        Examples
+        --------
+        >>> from astro_morph.evaluation import Evaluation
+        >>> evaluation = Evaluation(['E', 'S'], ['E'] * 10 + ['S'] * 10,
+        ...                         [[0.9, 0.1]] * 10 + [[0.9, 0.1]] * 2 + [[0.1, 0.9]] * 8)
+        >>> sample = [[0.9, 0.1]] * 60 + [[0.1, 0.9]] * 40
+        >>> evaluation.fractions(sample)['class', 'fraction'].pprint()
+        class fraction
+        ----- --------
+            E      0.5
+            S      0.5
+        """
+        probabilities = self._read_probabilities(sample, prefix)
+        if by is None:
+            return class_fractions(
+                self.classes, self.true, self.probabilities, probabilities, level=level
+            )
+        _check_columns(by, sample)
+        values = self._values(by)
+        groups = find_groups(values, n_bins=n_bins)
+        here, there = groups.assign(values), groups.assign(sample[by])
+        if (there < 0).any():
+            warnings.warn(
+                f'{np.sum(there < 0)} of {len(there)} galaxies have no {by}, or one outside that '
+                'of the evaluated galaxies, and are in no group; evaluate galaxies like them',
+                AstropyUserWarning,
+                stacklevel=2,
+            )
+        tables = []
+        for i, name in enumerate(groups.names):
+            if not (there == i).any():
+                continue
+            part = self._take(np.flatnonzero(here == i))
+            table = class_fractions(
+                part.classes, part.true, part.probabilities, probabilities[there == i], level=level
+            )
+            table.add_column(name, index=0, name='group')
+            tables.append(table)
+        return vstack(tables)
+
+    def _values(self, by):
+        """Return the values of a column, or those that are given, for the evaluated galaxies."""
+        if isinstance(by, str):
+            _check_columns(by, self.columns)
+            return self.columns[by]
+        if len(by) != len(self.true):
+            msg = (
+                f'by has {len(by)} values, expected one for each of the {len(self.true)} evaluated '
+                'galaxies; take those of rows'
+            )
+            raise ValueError(msg)
+        return by
+
+    def _read_probabilities(self, sample, prefix):
+        """Return the probabilities of a sample, in the order of the classes."""
+        if isinstance(sample, Table):
+            names = probability_columns(self.classes, prefix=prefix)
+            _check_columns(names, sample, argument='sample')
+            columns = (np.ma.asarray(sample[name]).astype(float) for name in names)
+            return np.column_stack([column.filled(np.nan) for column in columns])
+        sample = np.asarray(sample, float)
+        if sample.ndim != 2 or sample.shape[1] != len(self.classes):
+            msg = (
+                f'sample has the shape {sample.shape}, expected an annotated table, or '
+                f'probabilities of the {len(self.classes)} classes, one row a galaxy'
+            )
+            raise ValueError(msg)
+        return sample
+
     def summary(self):
         """
         Return the metrics of all galaxies together.
@@ -370,8 +540,12 @@ class Evaluation:
         return f'{len(self.true)} galaxies{missing}'
 
     def _tables(self):
-        """Return the metrics of all galaxies and of each class, formatted with three digits."""
-        tables = self.summary(), self.to_table(), self.ranking()
+        """Return the metrics of all galaxies, classes and groups, formatted with three digits."""
+        tables = [self.summary(), self.to_table(), self.ranking()]
+        for name in self.by:
+            tables.append(self.groups(name))
+            if name not in tables[-1].colnames:
+                tables[-1].rename_column('group', name)
         for table in tables:
             for column in table.itercols():
                 if column.dtype.kind == 'f':
@@ -390,13 +564,14 @@ class Evaluation:
     def _take(self, rows):
         taken = {
             name: np.asarray(value)[rows]
-            for name in ('true', 'probabilities', 'sets')
+            for name in ('true', 'probabilities', 'sets', 'rows')
             if (value := getattr(self, name)) is not None
         }
-        return dataclasses.replace(self, **taken)
+        columns = None if self.columns is None else self.columns[rows]
+        return dataclasses.replace(self, columns=columns, n_missing=0, **taken)
 
 
-def evaluate(classifier, X, y=None, *, label_column='morphology'):
+def evaluate(classifier, X, y=None, *, label_column='morphology', by=None):
     """
     Evaluate a fitted classifier on labelled galaxies.
 
@@ -410,6 +585,9 @@ def evaluate(classifier, X, y=None, *, label_column='morphology'):
         The true classes; by default those in the column ``label_column``.
     label_column : str, default='morphology'
         Column with the true classes.
+    by : str or sequence of str, default=None
+        Columns of the catalogue by whose bins or kinds the evaluation is printed too, see
+        `Evaluation.groups`.
 
     Returns
     -------
@@ -420,7 +598,7 @@ def evaluate(classifier, X, y=None, *, label_column='morphology'):
     ------
     ValueError
         If no galaxy has a label, or none with a label has an image, or no label is a class of the
-        classifier.
+        classifier, or the catalogue lacks a column of ``by``.
 
     Warns
     -----
@@ -440,10 +618,48 @@ def evaluate(classifier, X, y=None, *, label_column='morphology'):
     (20, (2, 2))
     """
     classes = classifier.model_.spec.classes
+    by = read_groups(X, by)
     labels, is_labelled = read_true_classes(X, y, label_column, classes)
     probabilities = classifier.predict_proba(as_samples(X)[is_labelled])
     rows = np.flatnonzero(is_labelled)
-    return evaluate_probabilities(classifier.model_.spec, probabilities, labels, rows)
+    evaluation = evaluate_probabilities(classifier.model_.spec, probabilities, labels, rows)
+    return with_columns(evaluation, X, by)
+
+
+def read_groups(X, by):
+    """Return the names of columns to group by, as given to `evaluate`, if they are there."""
+    names = (by,) if isinstance(by, str) else tuple(by or ())
+    table = _table_of(X)
+    for name in names:
+        _check_columns(name, table)
+        find_groups(table[name])
+    return names
+
+
+def with_columns(evaluation, X, by):
+    """Return an evaluation with the columns of its galaxies, and those it is printed by."""
+    table = _table_of(X)
+    if table is None:
+        return evaluation
+    flat = [name for name in table.colnames if len(table[name].shape) == 1]
+    return dataclasses.replace(evaluation, columns=Table(table[flat][evaluation.rows]), by=by)
+
+
+def _table_of(X):
+    return catalog_of(X) if holds_images(X) else None
+
+
+def _check_columns(names, table, argument='by'):
+    """Check that a table has a column, or several."""
+    names = [names] if isinstance(names, str) else names
+    there = [] if table is None else table.colnames
+    missing = [name for name in names if name not in there]
+    if missing:
+        msg = (
+            f'{as_written(argument)} names {cut_list(missing)}, expected columns of the table, '
+            f'{cut_list(there)}; name one of them'
+        )
+        raise ValueError(msg)
 
 
 def read_true_classes(X, y, label_column, classes):

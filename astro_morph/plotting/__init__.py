@@ -2,7 +2,14 @@
 """Figures: sheets of cutouts, and charts of evaluations, training and features."""
 
 from astro_morph.images.pictures import rgb
-from astro_morph.plotting.charts import confusion, feature_map, history, reliability, roc
+from astro_morph.plotting.charts import (
+    confusion,
+    feature_map,
+    groups,
+    history,
+    reliability,
+    roc,
+)
 from astro_morph.plotting.sheets import (
     augmentations,
     cutouts,
@@ -17,6 +24,7 @@ __all__ = [
     'confusion',
     'cutouts',
     'feature_map',
+    'groups',
     'history',
     'mistakes',
     'neighbors',

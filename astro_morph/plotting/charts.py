@@ -1,12 +1,12 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Draw charts: confusion matrix, ROC curves, reliability, training history and feature map."""
+"""Draw charts: confusion matrix, ROC curves, reliability, groups, history and feature map."""
 
 import math
 from functools import partial
 
 import numpy as np
 
-__all__ = ['confusion', 'feature_map', 'history', 'reliability', 'roc']
+__all__ = ['confusion', 'feature_map', 'groups', 'history', 'reliability', 'roc']
 
 # Side of a chart, in inches.
 SIDE = 4.2
@@ -124,7 +124,7 @@ def reliability(evaluation):
     >>> figure.axes[0].get_title()
     'expected calibration error 0.275'
     """
-    from matplotlib.figure import Figure
+    from astro_morph.plotting.figures import Figure
 
     n, confidence, accuracy = evaluation.reliability()
     there = n > 0
@@ -139,6 +139,52 @@ def reliability(evaluation):
     axes.set_title(f'expected calibration error {evaluation.calibration_error:.3f}')
     below.bar(confidence, n, width=0.05)
     below.set(xlabel='confidence', ylabel='galaxies', yscale='log', xlim=(0, 1.03))
+    return figure
+
+
+def groups(evaluation, by, *, n_bins=5):
+    """
+    Plot accuracy, calibration error and coverage for each bin or kind of galaxies.
+
+    Parameters
+    ----------
+    evaluation : `~astro_morph.evaluation.Evaluation`
+        Predictions and true classes.
+    by : str or array_like, shape (n,)
+        A column of the catalogue, or a value for each galaxy, as in
+        `astro_morph.evaluation.Evaluation.groups`.
+    n_bins : int, default=5
+        Number of bins of a numeric column.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        A panel for each metric, with 95 % confidence intervals.
+
+    Examples
+    --------
+    >>> from astro_morph import plotting
+    >>> from astro_morph.evaluation import Evaluation
+    >>> evaluation = Evaluation(
+    ...     ['E', 'S'], ['E', 'E', 'S', 'S'], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]])
+    >>> figure = plotting.groups(evaluation, ['faint', 'faint', 'bright', 'bright'])
+    >>> [axes.get_ylabel() for axes in figure.axes]
+    ['accuracy', 'calibration error']
+    """
+    from astro_morph.plotting.figures import Figure
+
+    table = evaluation.groups(by, n_bins=n_bins)
+    names = [name.removesuffix('_low') for name in table.colnames if name.endswith('_low')]
+    figure = Figure(figsize=(SIDE, 0.5 * SIDE * len(names) + 0.6), layout='constrained')
+    panels = figure.subplots(len(names), sharex=True, squeeze=False)[:, 0]
+    places = np.arange(len(table))
+    for name, axes in zip(names, panels, strict=True):
+        value, low, high = (table[f'{name}{end}'] for end in ('', '_low', '_high'))
+        axes.errorbar(places, value, [value - low, high - value], fmt='o', capsize=3)
+        axes.set_ylabel(name.replace('_', ' '))
+    labels = [f'{_as_plain_text(name)} ({n})' for name, n in table.iterrows('group', 'n')]
+    panels[-1].set_xticks(places, labels, rotation=30, ha='right', rotation_mode='anchor')
+    panels[-1].set_xlabel(_as_plain_text(by) if isinstance(by, str) else 'group (galaxies)')
     return figure
 
 
@@ -179,10 +225,11 @@ def feature_map(features, labels=None, *, method='pca', n_dimensions=2, random_s
     >>> figure.axes[0].get_zlabel()
     'component 3'
     """
-    from matplotlib.figure import Figure
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from sklearn.preprocessing import StandardScaler
+
+    from astro_morph.plotting.figures import Figure
 
     rows = np.flatnonzero(np.isfinite(features).all(axis=1))
     rows = np.random.default_rng(random_state).permutation(rows)[:MOST_POINTS]
@@ -241,8 +288,9 @@ def history(history):
     >>> [axes.get_title() for axes in figure.axes[:2]]
     ['loss', 'accuracy on views']
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
+
+    from astro_morph.plotting.figures import Figure
 
     if not history:
         msg = 'history is empty: nothing was trained; a linear head on frozen features has none'
@@ -270,7 +318,7 @@ def _as_plain_text(label):
 
 
 def _chart(xlabel, ylabel):
-    from matplotlib.figure import Figure
+    from astro_morph.plotting.figures import Figure
 
     figure = Figure(figsize=(SIDE, SIDE), layout='constrained')
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)

@@ -332,7 +332,7 @@ def _shown(stretched, cutouts):
 
 def _draw(panels, n_columns, titles, *, order='C', height=1.0, fontsize=7, **image_options):
     """Draw pictures in a grid, by rows ('C') or columns ('F'); panels have a height per width."""
-    from matplotlib.figure import Figure
+    from astro_morph.plotting.figures import Figure
 
     n_rows = math.ceil(len(panels) / n_columns)
     figure = Figure(figsize=(PANEL * n_columns, height * PANEL * n_rows), layout='constrained')

@@ -218,3 +218,92 @@ def test_one_class_has_no_roc_and_no_interval_of_it():
     evaluation = of_classes(['E', 'S'], 'EEE', 'EES')
     assert np.isnan(evaluation.interval('roc_auc')).all()
     assert 'roc_auc' in str(evaluation)
+
+
+class TestGroups:
+    """Of galaxies whose images are degraded with magnitude, the faint ones are misclassified."""
+
+    @pytest.fixture(scope='class')
+    @staticmethod
+    def degraded():
+        random = np.random.default_rng(0)
+        magnitude = random.uniform(14, 18, 2000)
+        true = random.choice(['E', 'S'], 2000)
+        # The signal falls from many times the noise at 16 mag to nothing at 18.
+        signal = np.where(magnitude < 16, 6, 3 * (18 - magnitude))
+        logits = signal * (2 * (true == 'S') - 1) + 2 * random.normal(size=2000)
+        p = 1 / (1 + np.exp(-2 * logits))
+        table = Table({'mag': magnitude, 'survey': np.where(magnitude < 16, 'deep', 'wide')})
+        return Evaluation(
+            np.array(['E', 'S']), true, np.transpose([1 - p, p]), columns=table, by=('survey',)
+        )
+
+    def test_accuracy_falls_where_images_are_degraded(self, degraded):
+        table = degraded.groups('mag', n_bins=4)
+        assert table['n'].tolist() == [500] * 4
+        assert table['accuracy'][:2].min() > 0.98
+        assert table['accuracy_high'][3] < table['accuracy_low'][2] < table['accuracy'][1]
+        assert table['calibration_error_low'][3] > table['calibration_error_high'][0]
+
+    def test_kinds_are_groups_of_their_own(self, degraded):
+        table = degraded.groups('survey')
+        assert table['group'].tolist() == ['deep', 'wide']
+        is_deep = degraded.columns['survey'] == 'deep'
+        assert table['n'].tolist() == [is_deep.sum(), (~is_deep).sum()]
+        assert table['accuracy'][0] == degraded.is_right[is_deep].mean()
+
+    def test_values_that_are_given_group_too(self, degraded):
+        given = degraded.groups(np.asarray(degraded.columns['mag']))
+        assert (given == degraded.groups('mag')).all()
+        with pytest.raises(ValueError, match='by has 3 values, expected one for each of the 2000'):
+            degraded.groups([1, 2, 3])
+
+    def test_groups_are_printed(self, degraded):
+        assert 'wide' in str(degraded)
+        assert 'wide' in degraded._repr_html_()
+
+    def test_sets_add_coverage(self, calibrated):
+        by = np.repeat(['a', 'b'], 300)
+        table = calibrated.groups(by)
+        assert table['coverage'][0] == np.mean((calibrated.sets & calibrated.is_true)[:300].sum(1))
+
+    def test_unknown_column_is_an_error(self, degraded, catalogue):
+        message = r"by names \['size'\], expected columns of the table, \['mag', 'survey'\]"
+        with pytest.raises(ValueError, match=message):
+            degraded.groups('size')
+        with pytest.raises(ValueError, match=r"by names \['size'\]"):
+            evaluate(Oracle(), catalogue, by='size')
+
+    def test_evaluate_keeps_the_columns_of_the_evaluated_rows(self, catalogue):
+        evaluation = evaluate(Oracle(), catalogue, by='says')
+        assert evaluation.by == ('says',)
+        assert evaluation.columns['says'].tolist() == ['E', 'S', 'S']
+        assert evaluation.groups('says')['n'].tolist() == [1, 2]
+
+    def test_fractions_by_bins_use_the_confusion_of_each(self, degraded):
+        random = np.random.default_rng(1)
+        rows = random.permutation(2000)
+        here, there = rows[:1000], rows[1000:]
+        known = degraded._take(here)
+        sample = Table(degraded.columns[there])
+        sample['morph_p_E'], sample['morph_p_S'] = degraded.probabilities[there].T
+        table = known.fractions(sample, by='survey', level=0.99)
+        assert table['group'].tolist() == ['deep', 'deep', 'wide', 'wide']
+        for group, label, low, high in table.iterrows('group', 'class', 'low', 'high'):
+            truth = np.mean(degraded.true[there][sample['survey'] == group] == label)
+            assert low <= truth <= high
+        everything = known.fractions(degraded.probabilities[there])
+        assert (everything == known.fractions(sample)).all()
+
+    def test_galaxies_outside_the_groups_are_told(self, degraded):
+        sample = Table({'survey': ['deep'] * 9 + ['new']})
+        sample['morph_p_E'], sample['morph_p_S'] = 0.9, 0.1
+        with pytest.warns(match='1 of 10 galaxies have no survey, or one outside'):
+            table = degraded.fractions(sample, by='survey')
+        assert table['n'].tolist() == [9, 9]
+
+    def test_sample_of_another_shape_is_an_error(self, degraded):
+        with pytest.raises(ValueError, match=r'sample has the shape \(4, 3\), expected'):
+            degraded.fractions(np.ones((4, 3)))
+        with pytest.raises(ValueError, match='sample names'):
+            degraded.fractions(Table({'x': [1]}))

@@ -80,6 +80,27 @@ def test_feature_map_keeps_groups_apart(method, n_dimensions):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ['E', 'S']
 
 
+def test_groups_shows_their_metrics(evaluation):
+    by = np.repeat(['faint', 'bright$'], 100)
+    figure = plotting.groups(evaluation, by)
+    assert [axes.get_ylabel() for axes in figure.axes] == ['accuracy', 'calibration error']
+    points = figure.axes[0].lines[0].get_ydata()
+    np.testing.assert_allclose(points, evaluation.groups(by)['accuracy'])
+    assert [text.get_text() for text in figure.axes[1].get_xticklabels()] == [
+        r'bright\$ (100)',
+        'faint (100)',
+    ]
+
+
+def test_figures_show_in_a_notebook_without_a_command(evaluation):
+    figures = [
+        plotting.confusion(evaluation),
+        plotting.reliability(evaluation),
+        plotting.cutouts(make_blobs(2)),
+    ]
+    assert [figure._repr_png_()[:4] for figure in figures] == [b'\x89PNG'] * 3
+
+
 def test_feature_map_needs_no_labels():
     figure = plotting.feature_map(np.random.default_rng(0).normal(size=(30, 5)))
     assert len(figure.axes[0].collections) == 1
