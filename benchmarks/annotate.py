@@ -120,7 +120,7 @@ def annotate(folder, path, output):
 
 
 def compare_rates(folder, path, options):
-    classifier = OnnxClassifier(folder / 'model.onnx', str(folder / 'tile*-{band}.fits'))
+    classifier = OnnxClassifier(folder / 'model.onnx', str(folder / 'tile*-{band}.fits'), verbose=0)
     cutouts = Mosaics(str(folder / 'tile*-{band}.fits')).fetch(
         read_table(path)[:1024], size=options.size
     )
@@ -128,7 +128,7 @@ def compare_rates(folder, path, options):
     bare_rate(classifier.model_, images, 1)  # warm
     before = bare_rate(classifier.model_, images, options.seconds)
     start = time.perf_counter()
-    counts = classifier.annotate_file(path, folder / 'annotated.parquet', verbose=0)
+    counts = classifier.annotate_file(path, folder / 'annotated.parquet')
     rate = counts.total() / (time.perf_counter() - start)
     after = bare_rate(classifier.model_, images, options.seconds)
     bare = (before + after) / 2

@@ -30,8 +30,10 @@ GOAL = 1.1
 
 def annotate(path):
     """Annotate a catalogue, and print the largest resident memory in kB."""
-    classifier = OnnxClassifier(path.parent / 'model.onnx', str(path.parent / 'tile*-{band}.fits'))
-    classifier.annotate_file(path, path.with_stem(f'{path.stem}-annotated'), verbose=0)
+    classifier = OnnxClassifier(
+        path.parent / 'model.onnx', str(path.parent / 'tile*-{band}.fits'), verbose=0
+    )
+    classifier.annotate_file(path, path.with_stem(f'{path.stem}-annotated'))
     # The largest since the start of this program, unlike what getrusage tells.
     print(re.search(r'VmHWM:\s+(\d+) kB', Path('/proc/self/status').read_text())[1])
 

@@ -126,6 +126,39 @@ class TestVersion:
         assert self.version(folder) == '1.2.3'
 
 
+@pytest.mark.parametrize(
+    ('name', 'pattern'),
+    [
+        ('tox.ini', r'py\{([\d,]+)\}-test'),
+        ('.github/workflows/ci.yml', r'python: \[(.+)\]'),
+    ],
+)
+def test_each_supported_python_is_tested(name, pattern):
+    listed = re.search(pattern, read(name))[1].replace('.', '')
+    assert re.findall(r'\d+', listed) == [version.replace('.', '') for version in PYTHONS]
+
+
+class TestPaper:
+    """The paper is a draft: what it cites and the figures it takes over are checked."""
+
+    def test_cites_all_of_its_references_and_no_others(self):
+        cited = {*re.findall(r'@(\w+)', read('paper/paper.md'))}
+        assert cited == {*re.findall(r'^@\w+\{(\w+),', read('paper/paper.bib'), re.MULTILINE)}
+
+    def test_figures_are_those_of_the_documentation(self):
+        known = read('README.rst') + read('docs/performance/figures.rst')
+        figures = re.findall(
+            r'\d+\.\d+|\d+ (?:%|MB)', read('paper/paper.md').split('# Research')[1]
+        )
+        numbers = {figure.split()[0] for figure in figures}
+        assert len(numbers) > 10
+        assert numbers - {*re.findall(r'\d+(?:\.\d+)?', known)} == set()
+
+    def test_commands_are_there(self):
+        scripts = re.findall(r'python (benchmarks/\w+\.py)', read('paper/paper.md'))
+        assert [script for script in scripts if not (ROOT / script).exists()] == []
+
+
 def test_modules_can_be_imported_where_posix_is_not():
     offenders = [
         path.relative_to(ROOT).as_posix()

@@ -122,10 +122,10 @@ class Annotate(InFolder):
 
     def track_rate(self):
         pattern = str(self.folder / 'tile*-{band}.fits')
-        classifier = OnnxClassifier(self.folder / 'model.onnx', pattern)
+        classifier = OnnxClassifier(self.folder / 'model.onnx', pattern, verbose=0)
         output = self.folder / 'annotated.parquet'
         counts, seconds = fetch.timed(
-            lambda: classifier.annotate_file(self.path, output, overwrite=True, verbose=0)
+            lambda: classifier.annotate_file(self.path, output, overwrite=True)
         )
         return counts.total() / seconds
 
