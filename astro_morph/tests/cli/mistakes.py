@@ -26,6 +26,12 @@ class Mistake(NamedTuple):
 TILES = "--source 'tiles/*-{band}.fits'"
 
 MISTAKES = [
+    # An index, and its examples.
+    Mistake('search survey.fits --like 3', "'survey.fits' is no search index"),
+    Mistake('search none --like nothing', "'nothing' must be the number of a row", code=2),
+    Mistake('search none --like 10,100', "'10,100' is no position RA,DEC", code=2),
+    Mistake(f'index servey.fits o.index --model model.pt {TILES}', "no file 'servey.fits'"),
+    Mistake(f'index survey.fits tiles --model model.pt {TILES}', 'exists already'),
     # The catalogue.
     Mistake(f'annotate servey.fits out.fits --model model.pt {TILES}', "no file 'servey.fits'"),
     Mistake(f'fit tiles out.pt {TILES}', "'tiles' is a folder; name a file in it"),

@@ -387,6 +387,28 @@ class TestPretrain:
         assert '--checkpoint run.ckpt is of another run, whose --batch-size is 24, not 8' in error
 
 
+class TestSearch:
+    """Build an index with each kind of model, and search it."""
+
+    @pytest.mark.parametrize('model', ['encoder.pt', 'model.onnx'])
+    def test_examples_are_rows_positions_and_images(self, done, folder, model):
+        said = done(
+            f'index survey.fits {model}.index --model {model} --source sdss-{{band}}.fits --quiet'
+        )
+        assert said == '24 of 24 galaxies can be found\n'
+        catalogue = read_table(folder / 'survey.fits')
+        position = f'{catalogue["ra"][3]:.6f},{catalogue["dec"][3]:.6f}'
+        done(f'search {model}.index --like 3 --n 5 --output {model}-like.ecsv')
+        found = read_table(folder / f'{model}-like.ecsv')
+        assert found['morph_rank'].tolist() == [1, 2, 3, 4, 5]
+        np.testing.assert_array_equal(found['ra'], catalogue['ra'][found['morph_row']])
+        printed = done(f'search {model}.index --like {position} --n 5')
+        rows = [line.split()[2] for line in printed.splitlines() if line.split()[0] in '12345']
+        assert rows == [str(row) for row in found['morph_row']]
+        refined = done(f'search {model}.index --like 3 --like 8 --unlike {rows[0]} --n 3')
+        assert len(refined.splitlines()) >= 5
+
+
 class TestAnnotate:
     def test_rows_and_columns_stay_and_both_forms_of_the_model_agree(self, done, folder):
         catalogue = read_table(folder / 'survey.fits')
@@ -403,6 +425,18 @@ class TestAnnotate:
         torch, onnx = annotated.values()
         assert torch['morph_class'].tolist() == onnx['morph_class'].tolist()
         np.testing.assert_allclose(torch['morph_p_round'], onnx['morph_p_round'], atol=1e-4)
+
+    def test_embedding_is_a_column_of_both_forms_of_the_model(self, done, folder):
+        columns = []
+        for model in ('model.pt', 'model.onnx'):
+            output = f'{model}-embedded.parquet'
+            done(
+                f'annotate survey.fits {output} --model {model} --embedding 4 '
+                '--source sdss-{band}.fits'
+            )
+            columns.append(read_table(folder / output)['morph_embedding'])
+        assert columns[0].shape == (24, 4)
+        np.testing.assert_allclose(*columns, atol=0.01)
 
     def test_without_a_model_the_bundled_one_looks_at_pictures(self, done, folder, serving):
         survey = SimulatedSurvey(n_galaxies=24, kinds=['edge_on', 'round'])

@@ -116,6 +116,17 @@ def test_columns_are_those_of_a_single_process(
     assert_same_columns(compute(again), expected, ['id', 'ra', 'dec', *new])
 
 
+def test_embedding_is_a_column_of_lists_in_half_precision(
+    classifier, catalog, table, model, mosaics, tmp_path
+):
+    expected = copy.copy(classifier).set_params(source=mosaics).annotate(table, embedding=4)
+    annotated = annotate(catalog, model, source=mosaics, embedding=4)
+    annotated.write_catalog(tmp_path / 'embedded', progress_bar=False)
+    frame = compute(lsdb.open_catalog(tmp_path / 'embedded'))
+    came = np.array([list(row) for row in frame['morph_embedding']], float)
+    np.testing.assert_allclose(came, np.asarray(expected['morph_embedding'], float), atol=0.01)
+
+
 def as_tensors(images):
     """Return images of shape (n, ...) as a column of tensors; those that are NaN are null."""
     import nested_pandas
