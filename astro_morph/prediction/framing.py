@@ -188,7 +188,7 @@ class _Completion:
         for radius in radii:
             columns = ' * '.join(radius.columns)
             if read_radius(self.table, radius, pixel_scale=self._pixel_scale) is not None:
-                _tell(f'{self._missing} is {radius.factor:g} * {columns} of the catalogue')
+                log.debug(f'{self._missing} is {radius.factor:g} * {columns} of the catalogue')
                 return radius
         example = as_written('size', f'3 * {columns} * 0.2 * arcsec / pix')
         msg = (
@@ -242,12 +242,6 @@ def _flag(cutouts, is_measured):
     """Return cutouts with the flag of those whose size was measured."""
     is_flagged = is_measured & cutouts.is_ok
     return cutouts.replace(flags=cutouts.flags | is_flagged * BITS['size_measured'])
-
-
-@functools.cache
-def _tell(text):
-    """Log a text once."""
-    log.info(text)
 
 
 def _describe(table, missing, framing):

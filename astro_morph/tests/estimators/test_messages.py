@@ -27,7 +27,7 @@ from astro_morph import (
     plotting,
     surveys,
 )
-from astro_morph.catalog import flags, read_labels, read_positions
+from astro_morph.catalog import flags, read_labels, read_positions, read_sizes
 from astro_morph.catalog.io.tables import read_table, write_table
 from astro_morph.cutouts import (
     Hips2Fits,
@@ -41,6 +41,7 @@ from astro_morph.cutouts.storage import check_catalog
 from astro_morph.evaluation import evaluate
 from astro_morph.images import errors
 from astro_morph.photometry import measures
+from astro_morph.prediction.framing import fetch_framed
 from astro_morph.simulation import SimulatedSurvey
 from astro_morph.tests.helpers import make_blobs
 from astro_morph.tests.models.test_hostile_onnx import write as write_onnx
@@ -114,6 +115,41 @@ CALLS = {
     'size that is none': (
         lambda given: as_cutouts(PLACES, source='sdss-dr9', size='* 4'),
         ['size', "'* 4'", "as in '4 * petroR90_r'"],
+    ),
+    'size in pixels': (
+        lambda given: read_sizes(Table({'a': [1.0] * u.pix}), 'a'),
+        ['size', "'a'", "'pix'", 'multiply by a unit'],
+    ),
+    'units that do not fit': (
+        lambda given: read_sizes(Table({'a': [1.0] * u.pix, 'b': [1.0] * u.deg}), 'a + b'),
+        ['size', "'a + b'", 'set the units'],
+    ),
+    'no column of sizes': (
+        lambda given: fetch_framed(
+            Table({'ra': [10.0], 'dec': [20.0], 'mag': [17.0]}),
+            source='sdss-dr9',
+            size='3.28 * petroR90_r',
+        ),
+        ['X', "'petroR90_r'", "['ra', 'dec', 'mag']", 'name a column', "size='3.28 * my_r90'"],
+    ),
+    'radius in pixels': (
+        lambda given: fetch_framed(
+            Table({'ra': [10.0], 'dec': [20.0], 'FLUX_RADIUS': [3.0]}),
+            source='sdss-dr9',
+            size='3.28 * petroR90_r',
+        ),
+        ['X', "'FLUX_RADIUS'", 'multiply it by the pixel scale'],
+    ),
+    'pixels of several frames': (
+        lambda given: Mosaics(
+            {'r': [given.folder / f'{name}.fits' for name in ('noisy-image-r', 'same-1')]},
+            planes=False,
+        ).fetch(Table({'x': [1.0], 'y': [2.0]})),
+        ['X', '2 images of r', 'add positions on the sky'],
+    ),
+    'pixels without a frame': (
+        lambda given: read_positions(Table({'x': [1.0], 'y': [2.0]})),
+        ['source', "['x', 'y']", 'pass the one frame'],
     ),
     'images of three axes': (
         lambda given: as_cutouts(np.zeros((5, 24, 24))),
