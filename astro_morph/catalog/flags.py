@@ -54,6 +54,9 @@ FLAGS = (
     # In the column measure_flags.
     Flag(65536, 'companion_split', 'a companion connected with the galaxy was split off'),
     Flag(131072, 'size_measured', 'the size of the cutout was measured on the image'),
+    Flag(262144, 'outside_magnitude', 'brighter or fainter than the training galaxies'),
+    Flag(524288, 'outside_size', 'larger or smaller than the training galaxies'),
+    Flag(1048576, 'outside_noise', 'more or less noise than in the training images'),
 )
 
 #: Bit value by flag name.

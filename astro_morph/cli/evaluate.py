@@ -37,6 +37,12 @@ def add_arguments(command):
         'training)',
     )
     command.add_argument(
+        '--by',
+        type=options.names,
+        help='columns, such as a magnitude or the survey, by whose bins or kinds a model of '
+        'classes is evaluated too',
+    )
+    command.add_argument(
         '--report',
         type=Path,
         help='HTML file of a web page with charts and the most confident misclassifications, for '
@@ -78,9 +84,9 @@ def main(arguments):
     model.source = find_source(arguments, X, bands=model.model_.spec.bands)
     if arguments.report is not None:
         make_folder(arguments.report)
-        print(model.report(X, arguments.report, overwrite=arguments.overwrite))
+        print(model.report(X, arguments.report, by=arguments.by, overwrite=arguments.overwrite))
     elif predicts == 'numbers':
         # All columns, also where the output is no terminal.
         print(*model.evaluate(X).pformat(max_lines=-1, max_width=-1), sep='\n')
     else:
-        print(model.evaluate(X))
+        print(model.evaluate(X, by=arguments.by))

@@ -30,9 +30,7 @@ class Predictor:
     A subclass has these two attributes, ``size`` and ``verbose``.
     """
 
-    def annotate(
-        self, table, *, measures=False, embedding=None, prefix='morph_', overwrite=False
-    ):
+    def annotate(self, table, *, measures=False, embedding=None, prefix='morph_', overwrite=False):
         """
         Add the predictions to a catalogue.
 
@@ -274,7 +272,7 @@ class ClassPredictor(Predictor):
         is_right = np.asarray(predicted)[rows] == labels[rows]
         return float(np.average(is_right, weights=weights_of(sample_weight, X, rows)))
 
-    def evaluate(self, X, y=None):
+    def evaluate(self, X, y=None, *, by=None):
         """
         Compare the predictions with known classes.
 
@@ -284,6 +282,9 @@ class ClassPredictor(Predictor):
             Samples as in `annotate`, preferably not those of the training.
         y : array_like, shape (n,), default=None
             The true classes; those of the column ``label_column`` if None.
+        by : str or sequence of str, default=None
+            Columns of the catalogue, such as a magnitude or the survey, by whose bins or kinds the
+            evaluation is printed too, see `astro_morph.evaluation.Evaluation.groups`.
 
         Returns
         -------
@@ -293,7 +294,7 @@ class ClassPredictor(Predictor):
         Raises
         ------
         ValueError
-            If no label is a class of the model.
+            If no label is a class of the model, or the catalogue lacks a column of ``by``.
 
         Warns
         -----
@@ -302,9 +303,9 @@ class ClassPredictor(Predictor):
         """
         from astro_morph.evaluation import evaluate
 
-        return evaluate(self, X, y, label_column=self.label_column)
+        return evaluate(self, X, y, label_column=self.label_column, by=by)
 
-    def report(self, X, path, y=None, *, overwrite=False):
+    def report(self, X, path, y=None, *, by=None, evaluation=None, overwrite=False):
         """
         Compare the predictions with known classes and write the result as a web page.
 
@@ -316,6 +317,11 @@ class ClassPredictor(Predictor):
             The HTML file, which refers to no other file.
         y : array_like, shape (n,), default=None
             The true classes; those of the column ``label_column`` if None.
+        by : str or sequence of str, default=None
+            Columns by whose bins or kinds the page shows the evaluation, as in `evaluate`.
+        evaluation : `~astro_morph.evaluation.Evaluation`, default=None
+            What `evaluate` returned for these samples; predicted if None. The page then has no map
+            of the features and no flags.
         overwrite : bool, default=False
             Whether a file of that name may be replaced.
 
@@ -327,7 +333,8 @@ class ClassPredictor(Predictor):
         from astro_morph.evaluation.report import write_report
 
         options = {'path': path, 'y': y, 'label_column': self.label_column}
-        return self._run(write_report, X, overwrite=overwrite, **options)
+        options |= {'by': by, 'evaluation': evaluation, 'overwrite': overwrite}
+        return self._run(write_report, X, **options)
 
     def rank(self, X, positive=None):
         """

@@ -12,7 +12,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from astro_morph import plotting
 from astro_morph.catalog.flags import FLAGS, decode_flags
 from astro_morph.cutouts import as_samples, catalog_of, holds_images
-from astro_morph.evaluation.evaluation import evaluate_probabilities, read_true_classes
+from astro_morph.evaluation.evaluation import (
+    evaluate_probabilities,
+    read_groups,
+    read_true_classes,
+    with_columns,
+)
 from astro_morph.images.pictures import data_uris
 from astro_morph.prediction.predict import predict, request
 from astro_morph.utils.files import atomic_file, check_new
@@ -20,6 +25,7 @@ from astro_morph.utils.files import atomic_file, check_new
 __all__ = ['write_report']
 
 from astro_morph.prediction.framing import fetch_framed
+
 # Misclassifications on the page, which keep it below a few megabytes.
 MOST_MISTAKES = 48
 
@@ -46,6 +52,8 @@ def write_report(
     *,
     label_column='morphology',
     source='auto',
+    by=None,
+    evaluation=None,
     overwrite=False,
     bar=None,
 ):
@@ -70,6 +78,12 @@ def write_report(
         Column with the true classes.
     source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
         Source of the cutouts of a catalogue.
+    by : str or sequence of str, default=None
+        Columns of the catalogue by whose bins or kinds the page shows the evaluation too; those of
+        ``evaluation`` if None.
+    evaluation : `~astro_morph.evaluation.Evaluation`, default=None
+        The evaluation of these samples, if it is there; then nothing is predicted, and the page has
+        no map of the features and no flags.
     overwrite : bool, default=False
         Whether to replace an existing file.
     bar : progress bar, default=None
@@ -108,20 +122,32 @@ def write_report(
     rows = np.flatnonzero(is_labelled)
     if bar is not None:
         bar.reset(total=len(rows))
-    predictions = predict(model, X[is_labelled], source=source, bar=bar, with_features=True)
-    evaluation = evaluate_probabilities(model.spec, predictions.probabilities, labels, rows)
-    has_image = np.isin(rows, evaluation.rows)
-    flags = predictions.all_flags[has_image]
+    if evaluation is not None:
+        _check_rows(evaluation, labels, rows)
+        by = by or evaluation.by
+    by = read_groups(X, by)
+    features = flags = None
+    statuses = [('ok', len(rows))]
+    if evaluation is None:
+        predictions = predict(model, X[is_labelled], source=source, bar=bar, with_features=True)
+        evaluation = evaluate_probabilities(model.spec, predictions.probabilities, labels, rows)
+        has_image = np.isin(rows, evaluation.rows)
+        flags, features = predictions.all_flags[has_image], predictions.features[has_image]
+        statuses = _count_statuses(predictions.status)
+    elif evaluation.n_missing:
+        statuses = [('ok', len(evaluation.true)), ('no image', evaluation.n_missing)]
+    evaluation = with_columns(evaluation, X, by)
     page = _template().render(
         evaluation=evaluation,
         summary=[tuple(row) for row in evaluation.summary()],
         explanations=METRICS,
-        charts=_charts(evaluation, predictions.features[has_image]),
+        charts=_charts(evaluation, features),
         n_rows=len(X),
         n_labelled=len(rows),
         classes=_count_classes(evaluation),
-        statuses=_count_statuses(predictions.status),
-        flags=list(_count_flags(flags, evaluation.is_right)),
+        groups=[(name, evaluation.groups(name)) for name in by],
+        statuses=statuses,
+        flags=None if flags is None else list(_count_flags(flags, evaluation.is_right)),
         n_wrong=int(np.sum(~evaluation.is_right)),
         mistakes=list(_mistakes(model.spec, evaluation, flags, X, source)),
         settings=_settings(model.spec),
@@ -167,12 +193,33 @@ def _charts(evaluation, features):
         'dotted line the model is underconfident, below it overconfident.',
         _as_svg(plotting.reliability(evaluation)),
     )
-    if min(features.shape) > 2:
+    for name in evaluation.by:
+        yield (
+            f'By {name}',
+            'Metrics of each bin or kind of galaxies, with 95 % intervals. In brackets is the '
+            'number of galaxies.',
+            _as_svg(plotting.groups(evaluation, name)),
+        )
+    if features is not None and min(features.shape) > 2:
         yield (
             'Feature map',
             'Galaxies with similar features are close together. Colours are the true classes.',
             _as_svg(plotting.feature_map(features, evaluation.true)),
         )
+
+
+def _check_rows(evaluation, labels, rows):
+    """Check that an evaluation is that of these samples."""
+    n = len(evaluation.true) + evaluation.n_missing
+    is_same = (
+        evaluation.rows is not None and n == len(rows) and np.isin(evaluation.rows, rows).all()
+    )
+    if not is_same or (labels[evaluation.rows] != evaluation.true).any():
+        msg = (
+            f'evaluation is of {n} labelled rows, expected one of the {len(rows)} in X with the '
+            'same classes; pass what evaluate returned for X, or leave it out'
+        )
+        raise ValueError(msg)
 
 
 def _as_svg(figure):
@@ -212,7 +259,7 @@ def _mistakes(spec, evaluation, flags, X, source):
         worst,
         _pictures(spec, X, worst['row'], source),
         _facts(X, worst['row']),
-        decode_flags(flags[place]),
+        [[]] * len(worst) if flags is None else decode_flags(flags[place]),
         evaluation.probabilities[place],
         strict=True,
     ):

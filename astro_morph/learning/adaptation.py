@@ -11,7 +11,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from torch import nn
 
 from astro_morph.learning.fitting import usable
-from astro_morph.models.building import known_brightness, measure_stretch
+from astro_morph.models.building import known_brightness, known_extent, measure_stretch
 from astro_morph.models.novelty import MOST_KNOWN, Novelty, fit_novelty
 from astro_morph.models.running import BATCH_SIZE, run_batches
 from astro_morph.models.torch_model import TorchModel

@@ -14,6 +14,7 @@ from astro_morph.models.spec import SMALLEST_SIDE, ModelSpec
 from astro_morph.models.stretch import FluxStretch, PictureStretch, flux_stretch
 from astro_morph.models.torch_model import TorchModel, build_network
 from astro_morph.photometry.brightness import brightness_range, measure_brightness
+from astro_morph.photometry.extent import extent_of, measure_extent
 from astro_morph.photometry.sky import border_noise
 from astro_morph.utils.messages import as_written
 
@@ -22,6 +23,7 @@ __all__ = [
     'build_model',
     'build_spec',
     'known_brightness',
+    'known_extent',
     'measure_stretch',
     'side_of',
 ]
@@ -87,7 +89,7 @@ def build_model(
         enlarge=not (is_frozen and start) or start.spec.input_size is not None,
         **spec,
     )
-    spec = dataclasses.replace(spec, brightness=known_brightness(clean))
+    spec = dataclasses.replace(spec, brightness=known_brightness(clean), extent=known_extent(clean))
     if start is not None and start.spec.contract is not None:
         spec = _under_contract(spec, start.spec)
     network = build_network(spec)
@@ -246,6 +248,23 @@ def known_brightness(cutouts):
     """
     brightness = measure_brightness(_sample(cutouts), cutouts.kind)
     return brightness_range(brightness, cutouts.kind)
+
+
+def known_extent(cutouts):
+    """
+    Measure the range of flux, size and noise of training galaxies.
+
+    Parameters
+    ----------
+    cutouts : `~astro_morph.CutoutSet`
+        Cutouts with images.
+
+    Returns
+    -------
+    known : dict or None
+        As `~astro_morph.photometry.extent.extent_of` returns it.
+    """
+    return extent_of(measure_extent(_sample(cutouts)))
 
 
 def _sample(cutouts):

@@ -13,6 +13,7 @@ from astro_morph.catalog.vote_tree import VoteTree
 from astro_morph.cutouts.cutout_set import PICTURE_BANDS
 from astro_morph.models.encoders.arguments import check_arguments
 from astro_morph.models.encoders.contracts import Contract
+from astro_morph.photometry.extent import PROPERTIES
 from astro_morph.utils.messages import as_written, cut_list, for_caller
 
 __all__ = ['ModelSpec']
@@ -94,6 +95,10 @@ def _is_brightness(value):
     )
 
 
+def _is_extent(value):
+    return _is_brightness(value) and {*map(len, value.values())} == {len(PROPERTIES)}
+
+
 # The settings of astro_morph.photometry.Preprocessor.
 _SETTINGS = {
     'neighbours': str,
@@ -132,6 +137,7 @@ _FIELDS = {
     'numbers': ("a dictionary of 'unit', 'mean', 'std' and 'scores'", _is_numbers),
     'embedding': ("the text 'mean' and 'axes' and the list 'variance'", _is_embedding),
     'brightness': ("the lists 'low' and 'high'", _is_brightness),
+    'extent': ("the lists 'low' and 'high' of three numbers", _is_extent),
     'conformity': ('a list of numbers', partial(_is_list, (int, float))),
     'identifier': ('text', lambda value: isinstance(value, str)),
     'version': ('text', lambda value: isinstance(value, str)),
@@ -185,6 +191,9 @@ class ModelSpec:
     brightness : dict, default=None
         Range of the brightness of the training images, see
         `~astro_morph.photometry.brightness.brightness_range`; None if it is not known.
+    extent : dict, default=None
+        Range of flux, size and noise of the training galaxies, see
+        `~astro_morph.photometry.extent.extent_of`; None if it is not known.
     embedding : dict, default=None
         Principal components of the features of the training galaxies, see
         `~astro_morph.prediction.embedding.fit_embedding`; None if they are not known.
@@ -215,6 +224,7 @@ class ModelSpec:
     tree: dict | None = None
     numbers: dict | None = None
     brightness: dict | None = None
+    extent: dict | None = None
     embedding: dict | None = dataclasses.field(default=None, repr=False)
     conformity: tuple = ()
     identifier: str = ''

@@ -8,6 +8,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_morph.catalog.flags import BITS
 from astro_morph.photometry.brightness import compare_brightness
+from astro_morph.photometry.extent import PROPERTIES, find_outside
 from astro_morph.utils.messages import as_written
 
 __all__ = ['Brightness']
@@ -17,6 +18,9 @@ MANY = 0.1
 
 # Images that are measured together: their differences fit into the memory.
 CHUNK = 256
+
+# Bits of galaxies outside the range of the training.
+OUTSIDE = np.array([BITS[f'outside_{name}'] for name in PROPERTIES], np.int32)
 
 _REMEDY = {
     'flux': (
@@ -44,7 +48,7 @@ class Brightness:
 
     def flag(self, cutouts):
         """
-        Flag the rows whose image is not as bright as those of the training.
+        Flag the rows whose image is unlike those of the training in brightness, size or noise.
 
         Parameters
         ----------
@@ -54,16 +58,22 @@ class Brightness:
         Returns
         -------
         cutouts : `~astro_morph.CutoutSet`
-            The same, with the flag ``other_brightness``.
+            The same, with the flag ``other_brightness``, and ``outside_magnitude``,
+            ``outside_size`` and ``outside_noise``.
         """
-        known = self._spec.brightness
-        if known is None:
+        known, extent = self._spec.brightness, self._spec.extent
+        if known is None and extent is None:
             return cutouts
         flags = cutouts.flags.copy()
         usable = np.flatnonzero(cutouts.is_ok)
         for start in range(0, len(usable), CHUNK):
             rows = usable[start : start + CHUNK]
-            ratio, is_other = compare_brightness(cutouts.images[rows], cutouts.kind, known)
+            images = cutouts.images[rows]
+            if extent is not None:
+                flags[rows] |= find_outside(images, extent) @ OUTSIDE
+            if known is None:
+                continue
+            ratio, is_other = compare_brightness(images, cutouts.kind, known)
             flags[rows] |= np.where(is_other, np.int32(BITS['other_brightness']), 0)
             self._ratios.append(ratio)
             self._is_other.append(is_other)

@@ -137,6 +137,28 @@ def test_model_of_plain_features_has_a_page_without_images(tmp_path):
     assert 'image/png' not in text
 
 
+def test_existing_evaluation_is_not_predicted_again(
+    classifier, blobs, tmp_path, report, monkeypatch
+):
+    evaluation = classifier.evaluate(blobs, by='morphology')
+    monkeypatch.setattr('astro_morph.evaluation.report.predict', None)
+    path = tmp_path / 'again.html'
+    again = classifier.report(blobs, path, evaluation=evaluation)
+    text = path.read_text(encoding='utf-8')
+    assert str(again) == str(evaluation)
+    assert 'By morphology' in text
+    for row in evaluation.groups('morphology'):
+        assert f'<th>{row["group"]}</th><td class="n" data-name="galaxies">{row["n"]}</td>' in text
+    html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(text)
+
+
+def test_evaluation_of_other_samples_is_refused(classifier, blobs, tmp_path):
+    evaluation = classifier.evaluate(blobs)
+    with pytest.raises(ValueError, match=r'evaluation is of \d+ labelled rows, expected one of'):
+        classifier.report(blobs[:10], tmp_path / 'report.html', evaluation=evaluation)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_samples_without_labels_are_an_error(classifier, blobs, tmp_path):
     with pytest.raises(ValueError, match='no row has a label'):
         classifier.report(blobs, tmp_path / 'report.html', np.full(len(blobs), ''))
@@ -165,6 +187,14 @@ class TestInBrowser:
         )
         assert width <= inner
         assert page.title == 'Evaluation of galaxy classifications'
+
+    def test_no_number_is_cut_off_on_a_phone(self, page):
+        set_screen(page, *PHONE)
+        wide = page.execute_script(
+            "return [...document.querySelectorAll('.scroll')].filter("
+            '(box) => box.scrollWidth > box.clientWidth).map((box) => box.innerText)'
+        )
+        assert wide == []
 
     def test_navigation_leads_to_each_section(self, page):
         for link in page.find_elements(By.CSS_SELECTOR, 'nav a'):
