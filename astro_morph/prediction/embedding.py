@@ -135,7 +135,7 @@ def fit_embedding(features):
     >>> import numpy as np
     >>> from astro_morph.prediction.embedding import fit_embedding
     >>> fit_embedding(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.5]]))['variance']
-    [0.923, 0.077]
+    [0.923077, 0.076923]
     """
     n = min(MOST_COMPONENTS, len(features) - 1, features.shape[1])
     if n < 1 or not np.isfinite(features).all():

@@ -80,6 +80,16 @@ def build_index(model, X, path, *, source='auto', overwrite=False, verbose=True)
     -----
     AstropyUserWarning
         If there are more than a hundred thousand galaxies and faiss is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_morph import MorphologyEncoder
+    >>> from astro_morph.prediction.search import build_index
+    >>> features = np.random.default_rng(0).normal(size=(50, 8))
+    >>> model = MorphologyEncoder().fit(features).model_
+    >>> build_index(model, features, getfixture('tmp_path') / 'index', verbose=False)
+    <SearchIndex: 50 galaxies of 50 rows, all compared>
     """
     with naming_packages():
         import pyarrow  # noqa: F401 - before the work
