@@ -19,12 +19,11 @@ from astro_morph.evaluation.evaluation import (
     with_columns,
 )
 from astro_morph.images.pictures import data_uris
+from astro_morph.prediction.framing import fetch_framed
 from astro_morph.prediction.predict import predict, request
 from astro_morph.utils.files import atomic_file, check_new
 
 __all__ = ['write_report']
-
-from astro_morph.prediction.framing import fetch_framed
 
 # Misclassifications on the page, which keep it below a few megabytes.
 MOST_MISTAKES = 48
