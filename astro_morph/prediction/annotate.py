@@ -94,9 +94,7 @@ def annotate(
     callback = (lambda cutouts: measured.append(measure(cutouts))) if measures else None
     # The columns of a catalogue without any are those that the model adds.
     added = write(Table({'row': []}), nothing).colnames[1:]
-    predictions = predict(
-        model, X, source=source, embedding=embedding, callback=callback, bar=bar
-    )
+    predictions = predict(model, X, source=source, embedding=embedding, callback=callback, bar=bar)
     annotated = write(table, predictions)
     if frame is None:
         return annotated
