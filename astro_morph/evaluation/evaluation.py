@@ -426,13 +426,14 @@ class Evaluation:
         Raises
         ------
         ValueError
-            If the sample has no such columns or no predictions, or if a class has fewer than two
-            evaluated galaxies, in a group too.
+            If the sample has no such columns or no predictions.
 
         Warns
         -----
         AstropyUserWarning
-            If galaxies of the sample are in none of the groups of the evaluated galaxies.
+            If galaxies of the sample are in none of the groups of the evaluated galaxies, or a
+            class has fewer than two evaluated galaxies, all together or in a group: its fractions
+            are NaN.
 
         Examples
         --------

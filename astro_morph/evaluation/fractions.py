@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Estimate class fractions of a population, corrected for confusion, with intervals."""
 
+import warnings
+
 import numpy as np
 from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
 from scipy.special import ndtri
 
 from astro_morph.utils.messages import cut_list
@@ -55,12 +58,18 @@ def class_fractions(classes, true, evaluated, probabilities, *, level=0.9):
     table : `~astropy.table.Table`
         ``class``; ``n``, the number of galaxies of the sample; ``counted``, the fraction that is
         predicted as the class; ``fraction``, the corrected one; and its interval, ``low`` and
-        ``high``. NaN, and intervals from 0 to 1, if the probabilities do not tell classes apart.
+        ``high``. NaN, and intervals from 0 to 1, if the probabilities do not tell classes apart,
+        or too few galaxies were evaluated.
 
     Raises
     ------
     ValueError
-        If a class has fewer than two evaluated galaxies, or no galaxy has probabilities.
+        If no galaxy has probabilities.
+
+    Warns
+    -----
+    AstropyUserWarning
+        If a class has fewer than two evaluated galaxies: fractions are NaN.
 
     Examples
     --------
@@ -85,11 +94,12 @@ def class_fractions(classes, true, evaluated, probabilities, *, level=0.9):
         raise ValueError(msg)
     if n_true.min() < 2:
         few = [str(name) for name, n in zip(classes, n_true, strict=True) if n < 2]
-        msg = (
+        warnings.warn(
             f'the classes {cut_list(few)} have fewer than 2 evaluated galaxies, from which their '
-            'confusion is known; evaluate more of them'
+            'confusion is known, so fractions are not; evaluate more of them',
+            AstropyUserWarning,
+            stacklevel=3,
         )
-        raise ValueError(msg)
     counted = np.bincount(probabilities.argmax(axis=1), minlength=len(n_true)) / len(probabilities)
     fraction, low, high = _correct(np.asarray(evaluated, float), is_true, probabilities, level)
     table = Table({'class': classes, 'n': np.full(len(n_true), len(probabilities))})
@@ -129,7 +139,10 @@ def _correct(evaluated, is_true, sample, level):
 
 def _invert(probabilities, is_true):
     """Return the inverse of the mean probabilities of the true classes; None if there is none."""
-    means = probabilities.T @ is_true / is_true.sum(axis=0)
+    n_true = is_true.sum(axis=0)
+    if n_true.min() < 2:
+        return None
+    means = probabilities.T @ is_true / n_true
     return None if np.linalg.cond(means) > 1e6 else np.linalg.inv(means)
 
 

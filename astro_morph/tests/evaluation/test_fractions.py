@@ -75,10 +75,12 @@ def test_classes_that_are_not_told_apart_may_have_any_fraction(evaluated):
     assert (table['high'] == 1).all()
 
 
-def test_class_without_evaluated_galaxies_is_an_error(evaluated):
+def test_fractions_of_a_class_without_evaluated_galaxies_are_not_known(evaluated):
     true, known = evaluated
-    with pytest.raises(ValueError, match=r"\['S'\] have fewer than 2 evaluated galaxies"):
-        class_fractions(CLASSES, true[:401], known[:401], known)
+    with pytest.warns(match=r"\['S'\] have fewer than 2 evaluated galaxies"):
+        table = class_fractions(CLASSES, true[:401], known[:401], known)
+    assert np.isnan(table['fraction']).all()
+    assert (table['high'] == 1).all()
 
 
 def test_sample_without_predictions_is_an_error(evaluated):
