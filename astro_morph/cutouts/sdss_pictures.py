@@ -115,13 +115,13 @@ def light_of_pictures(pictures):
     --------
     >>> import numpy as np
     >>> from astro_morph.cutouts.sdss_pictures import light_of_pictures
-    >>> light_of_pictures(np.full((1, 3, 1, 2), 100.0)).round(2)
-    array([[[[0.6..., 0.6...]]]], dtype=float32)
+    >>> light_of_pictures(np.full((1, 3, 1, 2), 100, np.uint8)).round(2)
+    array([[[[0.49, 0.49]]]], dtype=float32)
     """
     # As in `astropy.visualization.make_lupton_rgb`.
     slope, softening = 0.1 / np.arcsinh(0.1 * LUPTON['Q']), LUPTON['Q'] / LUPTON['stretch']
     brightness = np.mean(pictures, axis=1, keepdims=True, dtype=np.float32) / 255
-    return np.sinh(brightness / slope) / softening
+    return (np.sinh(brightness / slope) / softening).astype(np.float32)
 
 
 def _draw_as_sdss(flux):

@@ -49,9 +49,9 @@ def measure_r90(cutouts):
     --------
     >>> from astro_morph.photometry.radii import measure_r90
     >>> from astro_morph.simulation import SimulatedSurvey
-    >>> survey = SimulatedSurvey(n_galaxies=1, kinds=['spiral'], crowding=0)
-    >>> radius = measure_r90(survey.fetch(survey.catalogue, size=96))
-    >>> bool(abs(radius / survey.catalogue['petroR90_r'] - 1)[0] < 0.3)
+    >>> survey = SimulatedSurvey(n_galaxies=2, kinds=['spiral'], crowding=0)
+    >>> radii = measure_r90(survey.fetch(survey.catalogue, size=128))
+    >>> bool((abs(radii / survey.catalogue['petroR90_r'] - 1) < 0.1).all())
     True
     """
     radii = np.full(len(cutouts), np.nan)

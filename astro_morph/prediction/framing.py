@@ -74,7 +74,7 @@ def reframed(model, size):
         return model
     framing = framing_of(size if isinstance(size, str | tuple) else (model.spec.size, size))
     # Not copied by the copy module, with which a model of ONNX would start again.
-    other = object.__new__(type(model))
+    other = type(model).__new__(type(model))
     vars(other).update(vars(model), spec=dataclasses.replace(model.spec, framing=framing))
     return other
 

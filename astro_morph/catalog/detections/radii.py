@@ -72,7 +72,7 @@ def read_radius(table, radius, *, pixel_scale=None):
     >>> from astro_morph.catalog.detections.radii import find_radii, read_radius
     >>> table = Table({'r90': [3.0, 4.0]}, units=['pix'])
     >>> read_radius(table, find_radii(table)[0], pixel_scale=0.4 * u.arcsec)
-    <Quantity [1.2, 1.6] arcsec>
+    <Quantity [1.512, 2.016] arcsec>
     """
     product = u.Quantity(np.full(len(table), radius.factor))
     for name in radius.columns:

@@ -19,6 +19,7 @@ import pytest
 from astropy.table import Table
 
 from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder, OnnxClassifier, conf
+from astro_morph.catalog.flags import BITS
 from astro_morph.catalog.io.tables import read_table, write_table
 from astro_morph.cli import demo, main, make_parser
 from astro_morph.evaluation import evaluate
@@ -448,6 +449,36 @@ class TestAnnotate:
         annotated = read_table(folder / 'radii-annotated.fits')
         assert np.mean(annotated['morph_class'] == survey.catalogue['morphology']) > 0.6
 
+    def test_positions_alone_and_sizes_of_ones_own_are_enough(self, run, done, folder, serving):
+        survey = SimulatedSurvey(n_galaxies=24, kinds=['edge_on', 'round'])
+        places = survey.catalogue['ra', 'dec']
+        write_table(places, folder / 'places.fits')
+        places['my_r90'] = survey.catalogue['petroR90_r']
+        write_table(places, folder / 'mine.fits')
+        with serving():
+            done('annotate places.fits --survey sdss-dr9')
+            done("annotate mine.fits named.fits --survey sdss-dr9 --size '3.28 * my_r90'")
+            code, _, error = run('annotate mine.fits not.fits --survey sdss-dr9')
+        assert code == 1
+        assert "has no column 'petroR90_r'" in error
+        assert "--size '3.28 * my_r90'" in error
+        measured = read_table(folder / 'places-annotated.fits')
+        assert (measured['morph_flags'] & BITS['size_measured'] > 0).all()
+        named = read_table(folder / 'named.fits')
+        assert not (named['morph_flags'] & BITS['size_measured']).any()
+        for annotated in (measured, named):
+            assert np.mean(annotated['morph_class'] == survey.catalogue['morphology']) > 0.6
+
+    @pytest.mark.parametrize(
+        ('size', 'message'),
+        [('20arcsec', 'have one pixel scale'), ('64', 'the model needs')],
+    )
+    def test_size_that_the_model_has_no_use_for_is_refused(self, run, size, message):
+        command = 'annotate survey.fits not.fits --model model.pt --source sdss-{band}.fits'
+        code, _, error = run(f'{command} --size {size}')
+        assert code == 1
+        assert message in error
+
     def test_bad_rows_are_counted(self, done, folder):
         catalogue = read_table(folder / 'survey.fits')
         catalogue['dec'][[2, 5]] = 95
@@ -654,6 +685,20 @@ def test_evaluate_prints_the_evaluation_and_writes_a_report(done, folder, model)
     command = f'evaluate survey.fits --model {model} --source sdss-{{band}}.fits --report {page}'
     assert done(command) == said
     assert '18 of 24 rows have a label' in page.read_text(encoding='utf-8')
+
+
+def test_evaluate_prints_groups_and_fractions(done, folder):
+    model = '--model model.onnx --source sdss-{band}.fits'
+    done(f'annotate survey.fits population.fits {model}')
+    files = f'survey.fits {model}'
+    said = done(f'evaluate {files} --fractions population.fits')
+    classifier = OnnxClassifier(folder / 'model.onnx', source='sdss-{band}.fits', verbose=0)
+    evaluation = classifier.evaluate(read_table(folder / 'survey.fits'))
+    assert said.startswith(f'{evaluation}\n\n')
+    fractions = evaluation.fractions(read_table(folder / 'population.fits'))
+    assert fractions.pformat(max_width=-1)[2] in said
+    said = done(f'evaluate {files} --by axis_ratio')
+    assert str(evaluation.groups('axis_ratio')['group'][0]) in said
 
 
 def test_demo_is_run_with_its_options(monkeypatch, capsys, tmp_path):
