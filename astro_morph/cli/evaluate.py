@@ -3,8 +3,10 @@
 
 from pathlib import Path
 
+from astro_morph.catalog.io.tables import read_table
 from astro_morph.cli import options
 from astro_morph.cli.files import (
+    check_exists,
     check_images,
     check_labels,
     check_model,
@@ -43,6 +45,12 @@ def add_arguments(command):
         'classes is evaluated too',
     )
     command.add_argument(
+        '--fractions',
+        type=Path,
+        help='catalogue that this model of classes has annotated, whose class fractions are '
+        'printed, corrected for the confusion, with 90 %% intervals, also by the columns of --by',
+    )
+    command.add_argument(
         '--report',
         type=Path,
         help='HTML file of a web page with charts and the most confident misclassifications, for '
@@ -55,6 +63,7 @@ def main(arguments):
     if arguments.report is not None:
         check_output(arguments.report, endings=('.html', '.htm'), overwrite=arguments.overwrite)
     check_model(arguments.model)
+    population = arguments.fractions and read_table(check_exists(arguments.fractions))
     X = read_catalog(arguments.X)
     check_images(find_source(arguments, X), X)
     require_images()
@@ -69,12 +78,13 @@ def main(arguments):
     frame_model(model.model_, arguments.size)
     model.size = arguments.size
     predicts = model.model_.spec.predicts
+    wanted = [name for name in ('report', 'by', 'fractions') if getattr(arguments, name)]
     if predicts == 'classes':
         check_labels(X, arguments.label_column)
-    elif predicts == 'votes' or arguments.report is not None:
+    elif predicts == 'votes' or wanted:
         msg = (
             f'{str(arguments.model)!r} is a model of {predicts}, expected one of classes'
-            + (' or numbers' if arguments.report is None else f' for {as_written("report")}')
+            + (f' for {as_written(wanted[0])}' if wanted else ' or numbers')
             + '; name another, or use annotate'
         )
         raise ValueError(msg)
@@ -84,9 +94,17 @@ def main(arguments):
     model.source = find_source(arguments, X, bands=model.model_.spec.bands)
     if arguments.report is not None:
         make_folder(arguments.report)
-        print(model.report(X, arguments.report, by=arguments.by, overwrite=arguments.overwrite))
+        evaluation = model.report(
+            X, arguments.report, by=arguments.by, overwrite=arguments.overwrite
+        )
+        print(evaluation)
     elif predicts == 'numbers':
         # All columns, also where the output is no terminal.
         print(*model.evaluate(X).pformat(max_lines=-1, max_width=-1), sep='\n')
     else:
-        print(model.evaluate(X, by=arguments.by))
+        evaluation = model.evaluate(X, by=arguments.by)
+        print(evaluation)
+    if population is not None:
+        for name in [None, *(arguments.by or ())]:
+            table = evaluation.fractions(population, by=name)
+            print('', *table.pformat(max_lines=-1, max_width=-1), sep='\n')

@@ -444,8 +444,8 @@ class Evaluation:
         >>> evaluation.fractions(sample)['class', 'fraction'].pprint()
         class fraction
         ----- --------
-            E      0.5
-            S      0.5
+            E    0.500
+            S    0.500
         """
         probabilities = self._read_probabilities(sample, prefix)
         if by is None:

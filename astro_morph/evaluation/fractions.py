@@ -82,8 +82,8 @@ def class_fractions(classes, true, evaluated, probabilities, *, level=0.9):
     >>> table['class', 'counted', 'fraction'].pprint(align='<')
     class counted fraction
     ----- ------- --------
-    E     0.48    0.3
-    S     0.52    0.7
+    E     0.480   0.300
+    S     0.520   0.700
     """
     probabilities = np.asarray(probabilities, float)
     probabilities = probabilities[np.isfinite(probabilities).all(axis=1)]
@@ -107,6 +107,7 @@ def class_fractions(classes, true, evaluated, probabilities, *, level=0.9):
     for name, values in columns.items():
         # Sums of rounded numbers.
         table[name] = np.round(values, 12)
+        table[name].format = '.3f'
     return table
 
 
