@@ -218,9 +218,16 @@ TRAINING.add_argument(
 TRAINING.add_argument(
     '--max-time', type=seconds, help='seconds after which training ends (default: no limit)'
 )
+TRAINING.add_argument(
+    '--views',
+    choices=['all', 'rotations'],
+    default='all',
+    help='what training and predictions average over: all eight rotations and reflections of the '
+    'square, or its four rotations, so that the sense of winding can be learnt (default: all)',
+)
 
 
 def training_options(arguments):
     """Return the options of a training as the estimators take them."""
-    names = ('size', 'bands', 'epochs', 'max_time', 'random_state', 'verbose')
+    names = ('size', 'bands', 'epochs', 'max_time', 'random_state', 'verbose', 'views')
     return {name: getattr(arguments, name) for name in names}

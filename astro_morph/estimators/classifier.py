@@ -41,8 +41,9 @@ class MorphologyClassifier(Learner, ClassPredictor, ClassifierMixin, BaseEstimat
     Each row of the catalogue has an image; some rows have a label, and a masked or empty one means
     unlabelled. The classifier starts from an encoder that was pretrained without labels, and
     either fine-tunes it or fits a head on its frozen features. Predictions are averaged over the
-    eight rotations and reflections of the square, and their probabilities are calibrated on
-    held-out labels (Guo et al. 2017, arXiv:1706.04599).
+    eight rotations and reflections of the square, so that handedness can't be learnt unless
+    ``views='rotations'``. Their probabilities are calibrated on held-out labels (Guo et al. 2017,
+    arXiv:1706.04599).
 
     Parameters
     ----------
@@ -97,6 +98,10 @@ class MorphologyClassifier(Learner, ClassPredictor, ClassifierMixin, BaseEstimat
         learnt.
     batch_size : int, default=64
         Images a step when fine-tuning.
+    views : {'all', 'rotations'}, default='all'
+        What training and predictions average over: ``'all'`` are the eight rotations and reflections
+        of the square, so that a galaxy and its mirror image get the same prediction;
+        ``'rotations'`` are the four rotations, so that the sense of winding can be learnt.
 
     Attributes
     ----------
@@ -151,6 +156,7 @@ class MorphologyClassifier(Learner, ClassPredictor, ClassifierMixin, BaseEstimat
         architecture='resnet18',
         epochs='auto',
         batch_size=64,
+        views='all',
     ):
         self.source = source
         self.label_column = label_column
@@ -168,6 +174,7 @@ class MorphologyClassifier(Learner, ClassPredictor, ClassifierMixin, BaseEstimat
         self.architecture = architecture
         self.epochs = epochs
         self.batch_size = batch_size
+        self.views = views
 
     def fit(self, X, y=None, sample_weight=None, *, validation=None):
         """

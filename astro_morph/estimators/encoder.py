@@ -32,6 +32,7 @@ from astro_morph.models.encoders.hub import load_encoder
 from astro_morph.models.encoders.names import SCHEMES, split_name
 from astro_morph.models.encoders.publishing import write_hub_folder
 from astro_morph.models.encoders.resnet import ARCHITECTURES
+from astro_morph.models.networks import VIEWS
 from astro_morph.models.running import run_batches
 from astro_morph.models.spec import SMALLEST_SIDE, ModelSpec
 from astro_morph.models.torch_model import TorchModel, build_network
@@ -111,6 +112,8 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
     checkpoint : path-like, default=None
         File from which an interrupted training continues, see
         `~astro_morph.learning.training.loop.train`.
+    views : {'all', 'rotations'}, default='all'
+        What training and features average over, as for `MorphologyClassifier`.
 
     Attributes
     ----------
@@ -163,6 +166,7 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
         'checkpoint': [None, str, os.PathLike],
         'random_state': ['random_state'],
         'verbose': ['verbose'],
+        'views': [StrOptions(set(VIEWS))],
     }
 
     def __init__(
@@ -186,6 +190,7 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
         checkpoint=None,
         random_state=None,
         verbose=1,
+        views='all',
     ):
         self.source = source
         self.method = method
@@ -205,6 +210,7 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self.checkpoint = checkpoint
         self.random_state = random_state
         self.verbose = verbose
+        self.views = views
 
     def fit(self, X, y=None):
         """
@@ -249,6 +255,7 @@ class MorphologyEncoder(Trained, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 architecture=self.architecture,
                 start=start,
                 preprocessing=preprocessing,
+                views=VIEWS[self.views],
             )
             spec, network = model.spec, model.network
             images = training_images(network, cutouts)

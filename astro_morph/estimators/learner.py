@@ -19,6 +19,7 @@ from astro_morph.learning.strategies import FROZEN, Lesson, choose_strategy, fit
 from astro_morph.learning.training.devices import choose_device
 from astro_morph.models.building import build_model
 from astro_morph.models.encoders.resnet import ARCHITECTURES
+from astro_morph.models.networks import VIEWS
 from astro_morph.prediction.framing import reframed
 
 __all__ = ['Learner']
@@ -44,6 +45,7 @@ class Learner(TrainedPredictor):
         'architecture': [StrOptions(set(ARCHITECTURES))],
         'epochs': [StrOptions({'auto'}), Interval(Integral, 1, None, closed='left')],
         'batch_size': [Interval(Integral, 2, None, closed='left')],
+        'views': [StrOptions(set(VIEWS))],
     }
 
     def adapt(self, X):
@@ -86,6 +88,7 @@ class Learner(TrainedPredictor):
                 preprocessing=preprocessing,
                 is_frozen=strategy in FROZEN,
                 device=choose_device(self.device),
+                views=VIEWS[self.views],
             )
             model, self.history_ = learn(
                 model,

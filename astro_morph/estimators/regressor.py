@@ -52,6 +52,8 @@ class MorphologyRegressor(Learner, NumberPredictor, RegressorMixin, BaseEstimato
         Passes over the images when fine-tuning, as for `MorphologyClassifier`.
     batch_size : int, default=64
         Images a step when fine-tuning.
+    views : {'all', 'rotations'}, default='all'
+        What training and predictions average over, as for `MorphologyClassifier`.
 
     Attributes
     ----------
@@ -108,6 +110,7 @@ class MorphologyRegressor(Learner, NumberPredictor, RegressorMixin, BaseEstimato
         architecture='resnet18',
         epochs='auto',
         batch_size=64,
+        views='all',
     ):
         self.target = target
         self.source = source
@@ -123,6 +126,7 @@ class MorphologyRegressor(Learner, NumberPredictor, RegressorMixin, BaseEstimato
         self.architecture = architecture
         self.epochs = epochs
         self.batch_size = batch_size
+        self.views = views
 
     def fit(self, X, y=None, sample_weight=None, *, validation=None):
         """

@@ -24,7 +24,7 @@ def starting_encoder(estimator, cutouts):
     ----------
     estimator : object
         Has ``encoder``, ``architecture``, ``max_time``, ``preprocessing``, ``device``,
-        ``random_state`` and ``verbose``.
+        ``random_state``, ``verbose`` and ``views``.
     cutouts : `~astro_morph.CutoutSet`
         The cutouts on which an unfitted encoder is trained.
 
@@ -48,6 +48,7 @@ def starting_encoder(estimator, cutouts):
             architecture=estimator.architecture,
             max_time=estimator.max_time,
             preprocessing=estimator.preprocessing,
+            views=estimator.views,
             **shared,
         )
     if isinstance(encoder, MorphologyEncoder):

@@ -23,6 +23,7 @@ from astro_morph.learning.training.devices import choose_device
 from astro_morph.learning.votes import fit_votes_head
 from astro_morph.models.building import build_model
 from astro_morph.models.encoders.resnet import ARCHITECTURES
+from astro_morph.models.networks import VIEWS
 from astro_morph.models.running import run_batches
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.torch_model import TorchModel, build_network
@@ -70,6 +71,8 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
         Time after which pretraining ends, in seconds if it has no unit; no limit if None.
     architecture : {'resnet18', 'resnet34', 'resnet50'}, default='resnet18'
         The encoder, where it starts from random weights.
+    views : {'all', 'rotations'}, default='all'
+        What predictions average over, as for `~astro_morph.MorphologyClassifier`.
 
     Attributes
     ----------
@@ -115,6 +118,7 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
         'random_state': ['random_state'],
         'verbose': ['verbose'],
         'architecture': [StrOptions(set(ARCHITECTURES))],
+        'views': [StrOptions(set(VIEWS))],
     }
 
     def __init__(
@@ -133,6 +137,7 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
         random_state=None,
         verbose=1,
         architecture='resnet18',
+        views='all',
     ):
         self.tree = tree
         self.source = source
@@ -147,6 +152,7 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
         self.random_state = random_state
         self.verbose = verbose
         self.architecture = architecture
+        self.views = views
 
     def fit(self, X, y=None, sample_weight=None):
         """
@@ -223,6 +229,7 @@ class MorphologyVotes(TrainedPredictor, VotePredictor, RegressorMixin, BaseEstim
                 preprocessing=preprocessing,
                 is_frozen=True,
                 device=choose_device(self.device),
+                views=VIEWS[self.views],
             )
         with progress_bar(len(rows), 'encoding', verbose=bool(self.verbose)) as bar:
             return model, run_batches(model, clean[rows], bar=bar)[1], rows

@@ -6,7 +6,9 @@ from torch import nn
 from torch.nn import functional
 
 __all__ = [
+    'ROTATIONS',
     'SQUARE_SYMMETRIES',
+    'VIEWS',
     'MorphologyNetwork',
     'classification_head',
     'input_side',
@@ -17,6 +19,12 @@ __all__ = [
 
 #: Rotations and reflections of the square: the views that a prediction averages.
 SQUARE_SYMMETRIES = 8
+
+#: Its rotations: the views of a model that tells a galaxy from its mirror image.
+ROTATIONS = 4
+
+#: Number of views by what the estimators call them.
+VIEWS = {'all': SQUARE_SYMMETRIES, 'rotations': ROTATIONS}
 
 # The first two layers of a ResNet reduce an image by a factor of four, and spiral arms are a few
 # pixels wide: small images are enlarged to keep them, up to this side.

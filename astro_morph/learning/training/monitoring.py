@@ -226,7 +226,9 @@ def _plain(views):
     if isinstance(views, FluxViews):
         plain = _plain(views.views)
         return lambda images, generator: plain(views.stretch(images), generator)
-    return RandomViews(views.size, field=views.field) if isinstance(views, RandomViews) else views
+    if isinstance(views, RandomViews):
+        return RandomViews(views.size, field=views.field, mirrored=views.mirrored)
+    return views
 
 
 def _trouble(record, temperature):

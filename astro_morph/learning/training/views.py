@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from astro_morph.learning.training.conditions import RandomConditions, smoothing_matrices
+from astro_morph.models.networks import ROTATIONS
 
 __all__ = ['CLASSIFICATION', 'CONTRAST', 'FluxViews', 'RandomViews', 'training_views']
 
@@ -55,8 +56,7 @@ class RandomViews:
     Draw random views of stretched images, each sample with its own draw.
 
     Rotation, reflection, zoom and shift are composed into one affine map, so that the pixels are
-    interpolated once. A galaxy has no up: all angles are equally likely, and half the views are
-    mirrored.
+    interpolated once. A galaxy has no up: all angles are equally likely.
 
     Parameters
     ----------
@@ -65,6 +65,8 @@ class RandomViews:
     field : int, default=None
         Side in pixels of the part of the input that a view shows at zoom 1; by default ``size``,
         so that pixels keep their size.
+    mirrored : float, default=0.5
+        Fraction of the views that are mirrored; 0 where handedness is to be learnt.
     zoom : tuple of float, default=(1.0, 1.0)
         Range of the magnification, drawn log-uniformly.
     shift : float, default=0.0
@@ -98,6 +100,7 @@ class RandomViews:
 
     size: int
     field: int | None = None
+    mirrored: float = 0.5
     zoom: tuple = (1.0, 1.0)
     shift: float = 0.0
     common_gain: float = 0.0
@@ -131,7 +134,7 @@ class RandomViews:
         n, _, ny, nx = images.shape
         options = {'generator': generator, 'device': images.device}
         angle = 2 * math.pi * torch.rand(n, **options)
-        mirror = torch.where(torch.rand(n, **options) < 0.5, -1.0, 1.0)
+        mirror = torch.where(torch.rand(n, **options) < self.mirrored, -1.0, 1.0)
         low, high = map(math.log, self.zoom)
         zoom = torch.exp(low + (high - low) * torch.rand(n, **options))
         shift = self.shift * (2 * torch.rand(n, 2, **options) - 1)
@@ -240,7 +243,7 @@ def training_views(network, spec, recipe, *, survey=None):
     network : `~astro_morph.models.networks.MorphologyNetwork`
         The network, whose stretch is applied to flux.
     spec : `~astro_morph.models.spec.ModelSpec`
-        Specification of the model.
+        Specification of the model. Views are mirrored unless it averages rotations alone.
     recipe : dict
         Options of `RandomViews`, such as ``CONTRAST``. Its noise is added to pictures only: the
         noise of flux is that of the survey.
@@ -252,7 +255,9 @@ def training_views(network, spec, recipe, *, survey=None):
     views : RandomViews or FluxViews
         Takes the images of `~astro_morph.learning.training.batches.training_images`.
     """
-    views = RandomViews(spec.input_size or spec.size, field=spec.field, **recipe)
+    mirrored = 0.0 if spec.views == ROTATIONS else 0.5
+    side = spec.input_size or spec.size
+    views = RandomViews(side, field=spec.field, mirrored=mirrored, **recipe)
     if spec.kind == 'picture':
         return views
     conditions = RandomConditions.of(spec.bands, survey=survey, pixel_scale=spec.pixel_scale)
