@@ -20,8 +20,8 @@ from sklearn.model_selection import train_test_split
 from astro_morph import MorphologyClassifier
 from astro_morph.cutouts import ImageFiles
 from astro_morph.learning.active import CRITERIA, choose
-from astro_morph.learning.classes import Classes
 from astro_morph.learning.strategies import fit_features
+from astro_morph.learning.subjects.classes import Classes
 from astro_morph.prediction.predict import Predictions, predict
 
 STEP = 20

@@ -23,8 +23,8 @@ from scipy.special import softmax
 from astro_morph.evaluation import Evaluation
 from astro_morph.evaluation.evaluation import METRICS
 from astro_morph.labelling import cross_validate
-from astro_morph.learning.classes import Classes
 from astro_morph.learning.heads import linear_head, set_best_head
+from astro_morph.learning.subjects.classes import Classes
 from astro_morph.models.calibration import conformity_scores, prediction_sets
 from astro_morph.models.novelty import fit_novelty
 from astro_morph.models.spec import ModelSpec

@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from astro_morph import CutoutSet, MorphologyRegressor
 from astro_morph.evaluation.numbers import compare_numbers
-from astro_morph.learning.numbers import PENALTIES
+from astro_morph.learning.subjects.numbers import PENALTIES
 from astro_morph.models.running import run_batches
 
 N_FOLDS = 5

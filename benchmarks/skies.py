@@ -20,7 +20,7 @@ from PIL import Image
 from astro_morph.cutouts import as_pictures
 from astro_morph.simulation import SimulatedSurvey
 
-__all__ = ['TASKS', 'Task', 'is_held_back', 'read_pictures']
+__all__ = ['FIVE_CLASSES', 'TASKS', 'Task', 'is_held_back', 'is_tested', 'read_pictures']
 
 # Galaxies of the simulated survey, which is like none of the pictures.
 N_SIMULATED = 450
@@ -59,7 +59,16 @@ class SimulatedTask(NamedTuple):
 
 def is_held_back(names):
     """Choose a third of the pictures by their names: these are held back."""
-    return np.array([zlib.crc32(Path(name).stem.encode()) % 3 == 0 for name in names])
+    return np.array([_number(name) % 3 == 0 for name in names])
+
+
+def is_tested(names):
+    """Choose two fifths of those held back: no bundled classifier has learnt them either."""
+    return is_held_back(names) & np.array([_number(name) // 3 % 5 < 2 for name in names])
+
+
+def _number(name):
+    return zlib.crc32(Path(name).stem.encode())
 
 
 def read_pictures(folder, table, names, *, field=None, size=64):
@@ -156,6 +165,11 @@ def _early_or_late(table):
     return np.where(np.asarray(table['label'], float) <= 0, 'early', 'late')
 
 
+#: Clean classes of Galaxy Zoo 2; a function that takes the folder and returns the task.
+FIVE_CLASSES = partial(
+    _task, 'SDSS, five classes', 'skies/sdss_pool2', _clean_class, is_home=True, field=64
+)
+
 #: Functions that take the folder and return a task. Pictures are shown at the scale that shows a
 #: galaxy as large as in those of SDSS.
 TASKS = (
@@ -170,7 +184,7 @@ TASKS = (
     partial(
         _task, 'SDSS, Galaxy Zoo 1', 'galaxies/gz1', _column('morphology'), is_home=True, field=64
     ),
-    partial(_task, 'SDSS, five classes', 'skies/sdss_pool2', _clean_class, is_home=True, field=64),
+    FIVE_CLASSES,
     partial(_task, 'DECaLS, rings', 'galaxies/rings', _column('ring'), field=64),
     partial(_task, 'DECaLS, Galaxy10', 'skies/galaxy10_decals', _column('label')),
     partial(_task, 'Legacy Surveys, early or late', 'skies/legacy_ttype', _early_or_late),

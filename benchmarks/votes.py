@@ -88,9 +88,7 @@ def in_folds(predict, features, fractions, counts, tree, **options):
         mean, total = predict(
             features[train], fractions[train], counts[train], features[test], tree, **options
         )
-        likelihoods = log_likelihood(
-            *map(torch.from_numpy, (counts[test], mean * total[:, tree.question], tree.question))
-        )
+        likelihoods = log_likelihood(counts[test], mean * total[:, tree.question], tree)
         results['likelihood'].append(likelihoods.sum(1).mean())
         error = np.nanmean(np.abs(mean - fractions[test]), axis=0)
         # Those of a question alike: the answers of rare ones would vanish.
@@ -149,11 +147,10 @@ def log_softmax(logits, question):
 
 def fit_dispersion(mean, counts, tree):
     """Find the total concentration of each question that makes the votes likeliest."""
-    target, question = torch.from_numpy(counts), torch.from_numpy(tree.question)
-    mean = torch.from_numpy(np.maximum(mean, 1e-9))
+    mean = np.maximum(mean, 1e-9)
 
     def loss(log_total, k):
-        return -float(log_likelihood(target, mean * np.exp(log_total), question)[:, k].sum())
+        return -log_likelihood(counts, mean * np.exp(log_total), tree)[:, k].sum()
 
     return np.exp(
         [

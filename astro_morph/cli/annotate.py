@@ -24,7 +24,7 @@ __all__ = ['EXAMPLE', 'SHARED', 'add_arguments', 'main']
 EXAMPLE = 'catalogue.fits --survey sdss-dr9'
 SHARED = [options.CATALOG, options.FRAMING, options.QUIET]
 
-DEFAULT_MODEL = 'sdss-4class'
+DEFAULT_MODEL = 'gz2-5class'
 
 
 def add_arguments(command):

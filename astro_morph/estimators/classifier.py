@@ -14,7 +14,6 @@ from astro_morph.cutouts import as_samples, holds_images
 from astro_morph.estimators.learner import Learner
 from astro_morph.estimators.predictor import ClassPredictor
 from astro_morph.learning.active import suspect_labels
-from astro_morph.learning.classes import Classes
 from astro_morph.learning.fitting import fetch_and_clean
 from astro_morph.learning.labels import (
     check_classes,
@@ -26,6 +25,7 @@ from astro_morph.learning.labels import (
     weights_of,
 )
 from astro_morph.learning.rare import add_weak_negatives
+from astro_morph.learning.subjects.classes import Classes
 from astro_morph.prediction.predict import predict
 from astro_morph.utils.messages import for_caller
 
@@ -99,8 +99,8 @@ class MorphologyClassifier(Learner, ClassPredictor, ClassifierMixin, BaseEstimat
     batch_size : int, default=64
         Images a step when fine-tuning.
     views : {'all', 'rotations'}, default='all'
-        What training and predictions average over: ``'all'`` are the eight rotations and reflections
-        of the square, so that a galaxy and its mirror image get the same prediction;
+        What training and predictions average over: ``'all'`` are the eight rotations and
+        reflections of the square, so that a galaxy and its mirror image get the same prediction;
         ``'rotations'`` are the four rotations, so that the sense of winding can be learnt.
 
     Attributes

@@ -11,7 +11,7 @@ from astro_morph.estimators.learner import Learner
 from astro_morph.estimators.numbers import NumberPredictor
 from astro_morph.learning.fitting import fetch_and_clean
 from astro_morph.learning.labels import numbers_of, validation_of, weights_of
-from astro_morph.learning.numbers import Numbers
+from astro_morph.learning.subjects.numbers import Numbers
 
 __all__ = ['MorphologyRegressor']
 

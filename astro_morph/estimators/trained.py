@@ -1,20 +1,25 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Methods that all trained estimators share: save, load, from_pretrained and the ONNX export."""
 
+import copy
+
 import numpy as np
 from sklearn.base import _clone_parametrized
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+import astro_morph
 from astro_morph.cutouts import holds_images
+from astro_morph.learning.distillation import distil
+from astro_morph.learning.fitting import seconds, seeded
 from astro_morph.learning.training.devices import choose_device
 from astro_morph.models.torch_model import TorchModel
 from astro_morph.models.weights import bundled_path
+from astro_morph.prediction.framing import fetch_framed, reframed
 from astro_morph.prediction.predict import prepare, request
 from astro_morph.utils.messages import for_caller
 
 __all__ = ['Trained', 'TrainedPredictor']
 
-from astro_morph.prediction.framing import fetch_framed, reframed
 # Largest number of galaxies on which an ONNX file is measured: enough for one or two points of
 # accuracy.
 MOST_MEASURED = 256
@@ -86,7 +91,7 @@ class Trained:
         Parameters
         ----------
         name : str
-            Its name, such as ``'sdss-4class'`` or ``'sdss-moco-resnet18'``.
+            Its name, such as ``'gz2-5class'`` or ``'skies-resnet18'``.
         **parameters
             Parameters of the estimator.
 
@@ -96,6 +101,45 @@ class Trained:
             The fitted estimator.
         """
         return cls.load(bundled_path(name), **parameters)
+
+    def distil(self, X, *, max_time=None):
+        """
+        Train a copy that needs one view of each galaxy instead of eight, without labels.
+
+        Its predictions take an eighth of the time. It learns the averages that this model predicts
+        on galaxies without labels, see `astro_morph.learning.distillation.distil`.
+
+        Parameters
+        ----------
+        X : Table, SkyCoord, CutoutSet, ndarray or DataFrame
+            Samples as in ``fit``, a few thousand if possible, like those that will be predicted.
+        max_time : float or `~astropy.units.Quantity`, default=None
+            Time after which the training ends, in seconds if it has no unit; no limit if None.
+
+        Returns
+        -------
+        estimator : object
+            Another estimator, whose ``model_`` takes one view.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than a hundred images, or the model takes plain features.
+        """
+        check_is_fitted(self)
+        spec = self.model_.spec
+        cutouts = prepare(spec, fetch_framed(X, **request(spec, self.source)))
+        other = copy.copy(self)
+        with seeded(self.random_state) as seed:
+            model, other.history_ = distil(
+                self.model_,
+                cutouts,
+                max_time=seconds(max_time),
+                seed=seed,
+                verbose=bool(self.verbose),
+            )
+        other.model_ = model.stamped(astro_morph.__version__)
+        return other
 
     def __sklearn_clone__(self):
         # A fitted encoder is kept: training it in each fold of a cross-validation would take hours.

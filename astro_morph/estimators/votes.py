@@ -19,8 +19,8 @@ from astro_morph.estimators.starting import starting_encoder
 from astro_morph.estimators.trained import TrainedPredictor
 from astro_morph.learning.fitting import fetch_and_clean, seeded, usable
 from astro_morph.learning.labels import weights_of
+from astro_morph.learning.subjects.votes import fit_votes_head
 from astro_morph.learning.training.devices import choose_device
-from astro_morph.learning.votes import fit_votes_head
 from astro_morph.models.building import build_model
 from astro_morph.models.encoders.resnet import ARCHITECTURES
 from astro_morph.models.networks import VIEWS

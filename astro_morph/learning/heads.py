@@ -159,8 +159,9 @@ def set_best_head(
         What the subject teaches of each galaxy, such as the probabilities of classes.
     sample_weight : ndarray, shape (n,)
         Weight of each row.
-    subject : `~astro_morph.learning.classes.Classes` or `~astro_morph.learning.numbers.Numbers`
-        What is learnt.
+    subject : object
+        `~astro_morph.learning.subjects.classes.Classes` or
+        `~astro_morph.learning.subjects.numbers.Numbers`; what is learnt.
     heads : sequence of object
         The heads to choose from, as from the subject's ``heads``.
     validation : ndarray of bool, shape (n,), default=None

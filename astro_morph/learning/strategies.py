@@ -125,8 +125,9 @@ def learn(model, lesson, subject, *, strategy, validation, unlabelled, seed, **t
         The encoder to start from.
     lesson : `Lesson`
         The labelled galaxies.
-    subject : `~astro_morph.learning.classes.Classes` or `~astro_morph.learning.numbers.Numbers`
-        What is learnt.
+    subject : object
+        `~astro_morph.learning.subjects.classes.Classes` or
+        `~astro_morph.learning.subjects.numbers.Numbers`; what is learnt.
     strategy : str
         As `choose_strategy` returns it.
     validation : ndarray of bool, shape (n,), or None
@@ -175,8 +176,9 @@ def fit_features(X, target, subject, *, sample_weight, seed, validation=None):
         The features.
     target : ndarray, shape (n, n_targets)
         As in `Lesson`.
-    subject : `~astro_morph.learning.classes.Classes` or `~astro_morph.learning.numbers.Numbers`
-        What is learnt.
+    subject : object
+        `~astro_morph.learning.subjects.classes.Classes` or
+        `~astro_morph.learning.subjects.numbers.Numbers`; what is learnt.
     sample_weight : ndarray, shape (n,)
         Weight of each row.
     seed : int

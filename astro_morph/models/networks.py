@@ -190,9 +190,28 @@ class MorphologyNetwork(nn.Module):
             features, texture = (o.unflatten(0, (self.views, -1)).mean(0) for o in outputs)
         return self.head(features) / self.temperature, features, self.novelty(texture)
 
+    def look(self, images):
+        """
+        Compute the outputs of single views, as a training compares them.
+
+        Parameters
+        ----------
+        images : `torch.Tensor`, shape (n, band, y, x)
+            Stretched images, not yet enlarged.
+
+        Returns
+        -------
+        logits, features, texture : `torch.Tensor`, each of shape (n, d)
+            Logits, features, and the features that novelty is measured in.
+        """
+        features, texture = self._pooled(self._enlarged(images))
+        return self.head(features) / self.temperature, features, texture
+
     def stretched(self, images):
         """Return raw images as the encoder takes them: stretched and enlarged."""
-        images = self.stretch(images)
+        return self._enlarged(self.stretch(images))
+
+    def _enlarged(self, images):
         if self.field is not None:
             rim = (images.shape[-1] - self.field) // 2
             inside = slice(rim, rim + self.field)

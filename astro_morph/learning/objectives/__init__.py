@@ -13,9 +13,19 @@ returns the loss and an accuracy of a batch, and takes these arguments:
 
 from astro_morph.learning.objectives.answers import Answers
 from astro_morph.learning.objectives.autoencoder import AutoEncoder
+from astro_morph.learning.objectives.distillation import Distillation
 from astro_morph.learning.objectives.methods import METHODS
 from astro_morph.learning.objectives.moco import MoCo, queue_size_for
 from astro_morph.learning.objectives.moco_v3 import MoCoV3
 from astro_morph.learning.objectives.supervised import Supervised
 
-__all__ = ['METHODS', 'Answers', 'AutoEncoder', 'MoCo', 'MoCoV3', 'Supervised', 'queue_size_for']
+__all__ = [
+    'METHODS',
+    'Answers',
+    'AutoEncoder',
+    'Distillation',
+    'MoCo',
+    'MoCoV3',
+    'Supervised',
+    'queue_size_for',
+]

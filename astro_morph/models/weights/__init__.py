@@ -6,7 +6,7 @@ from pathlib import Path
 __all__ = ['DEFAULT_ENCODER', 'bundled_names', 'bundled_path', 'holds_safetensors']
 
 #: The bundled encoder from which a fit starts by default.
-DEFAULT_ENCODER = 'sdss-moco-resnet18'
+DEFAULT_ENCODER = 'skies-resnet18'
 
 FOLDER = Path(__file__).parent
 

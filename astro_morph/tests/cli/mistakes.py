@@ -73,7 +73,7 @@ MISTAKES = [
     Mistake('fetch survey.fits --source sdss-dr9 --bands x', '--bands: the survey'),
     # The model.
     Mistake(f'annotate survey.fits out.fits --model modle.pt {TILES}', "no file 'modle.pt'"),
-    Mistake(f'annotate survey.fits out.fits --model sdss {TILES}', "one of ['sdss-4class'"),
+    Mistake(f'annotate survey.fits out.fits --model sdss {TILES}', "one of ['gz2-5class'"),
     Mistake(f'annotate survey.fits o.fits --model survey.fits {TILES}', 'is no model of astro_mor'),
     Mistake(f'fit survey.fits out.pt --encoder encodr.pt {TILES}', '--encoder must be the file of'),
     Mistake('export out.onnx --model model.onnx', 'is an ONNX file already'),

@@ -394,3 +394,16 @@ def test_structures_in_parquet(tmp_path, reader):
     np.testing.assert_array_equal(cutouts.images[:3], IMAGES[:3])
     assert cutouts.status.tolist() == ['ok'] * 3 + ['all_nan']
     assert np.argwhere(cutouts.mask[1]).tolist() == [[0, 0, 0], [0, 1, 1]]
+
+
+@pytest.mark.remote_data
+def test_live():
+    """Galaxies of CEERS in the Multimodal Universe, with the variance of their pixels."""
+    lsdb = pytest.importorskip('lsdb')
+    catalog = lsdb.open_catalog(
+        'https://huggingface.co/datasets/UniverseTBD/mmu_jwst_ceers',
+        search_filter=lsdb.ConeSearch(ra=214.9, dec=52.9, radius_arcsec=60),
+    )
+    cutouts = as_cutouts(catalog.compute().head(20))
+    assert cutouts.is_ok.any()
+    assert cutouts.variance is not None

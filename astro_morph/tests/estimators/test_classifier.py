@@ -16,8 +16,9 @@ from astro_morph import CutoutSet, MorphologyClassifier, MorphologyEncoder, deco
 from astro_morph.cutouts import CutoutSource
 from astro_morph.cutouts.outcome import NoImageWarning
 from astro_morph.estimators.classifier import STRATEGIES
-from astro_morph.learning import classes, strategies
+from astro_morph.learning import strategies
 from astro_morph.learning.heads import calibrated_losses, fit_head
+from astro_morph.learning.subjects import classes
 from astro_morph.photometry import Preprocessor
 from astro_morph.simulation import SimulatedSurvey
 from astro_morph.tests.helpers import make_blobs

@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from astro_morph import MorphologyClassifier, MorphologyVotes, OnnxVotes
 from astro_morph.catalog.io.tables import read_table
 from astro_morph.catalog.vote_tree import GALAXY_ZOO, VoteTree, galaxy_zoo
-from astro_morph.learning.votes import fit_votes_head
+from astro_morph.learning.subjects.votes import fit_votes_head
 from astro_morph.models.dirichlet import (
     concentrations,
     expected_fractions,

@@ -160,7 +160,7 @@ def test_keys_are_digits_and_letters_of_the_names():
 
 def test_flask_is_asked_for_where_it_is_missing(session, monkeypatch):
     monkeypatch.setitem(sys.modules, 'flask', None)
-    with pytest.raises(ModuleNotFoundError, match='flask, .*; python -m pip install flask'):
+    with pytest.raises(ModuleNotFoundError, match=r'flask, .*; python -m pip install flask'):
         make_app(session, TOKEN)
 
 

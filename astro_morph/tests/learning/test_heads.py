@@ -10,7 +10,6 @@ from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from astro_morph.learning.classes import Classes
 from astro_morph.learning.heads import (
     calibrate,
     calibrated_losses,
@@ -19,6 +18,7 @@ from astro_morph.learning.heads import (
     set_best_head,
 )
 from astro_morph.learning.heads import small_head as make_small_head
+from astro_morph.learning.subjects.classes import Classes
 from astro_morph.models.networks import classification_head
 from astro_morph.models.spec import ModelSpec
 from astro_morph.models.torch_model import build_network

@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 
 from astro_morph import MorphologyClassifier
 from astro_morph.learning import strategies
-from astro_morph.learning.classes import Classes
+from astro_morph.learning.subjects.classes import Classes
 from astro_morph.models.calibration import conformity_scores, fit_temperature
 
 

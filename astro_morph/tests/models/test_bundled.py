@@ -4,14 +4,14 @@
 import numpy as np
 import pytest
 
-from astro_morph import MorphologyClassifier
+from astro_morph import MorphologyClassifier, MorphologyVotes
 from astro_morph.models.weights import FOLDER, bundled_names
 from astro_morph.simulation import SimulatedSurvey
 
 CLASSES = ['edge_on', 'in_between', 'round', 'spiral']
 
 # What the package may weigh.
-MOST_BYTES = 25_000_000
+MOST_BYTES = 45_000_000
 
 
 @pytest.fixture(scope='module')
@@ -27,7 +27,13 @@ def classifier(survey):
 
 
 def test_they_are_small():
-    assert bundled_names() == ['sdss-4class', 'sdss-moco-resnet18']
+    assert bundled_names() == [
+        'gz2-5class',
+        'gz2-votes',
+        'sdss-4class',
+        'sdss-moco-resnet18',
+        'skies-resnet18',
+    ]
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < MOST_BYTES
 
 
@@ -51,6 +57,22 @@ def test_the_classifier_knows_galaxies_in_flux_that_it_has_never_seen(classifier
     # By chance a quarter of them would be.
     assert np.mean(is_right) > 0.7
     assert np.mean(annotated['morph_novelty'] < 0.01) < 0.2
+
+
+def test_the_five_classes_are_those_of_four_and_cigars(classifier, survey):
+    five = MorphologyClassifier.from_pretrained('gz2-5class', source=survey, verbose=0)
+    assert five.classes_.tolist() == ['cigar', *CLASSES]
+    came = five.annotate(survey.catalogue)['morph_class']
+    as_four = np.where(came == 'cigar', 'edge_on', came)
+    assert np.mean(as_four == classifier.annotate(survey.catalogue)['morph_class']) > 0.8
+
+
+def test_votes_see_edge_on_galaxies(survey):
+    votes = MorphologyVotes.from_pretrained('gz2-votes', source=survey, verbose=0)
+    answers = dict(zip(votes.answers_, votes.predict(survey.catalogue).T, strict=True))
+    is_edge_on = survey.catalogue['morphology'] == 'edge_on'
+    edge_on = answers['edge_on_yes']
+    assert edge_on[is_edge_on].mean() > edge_on[~is_edge_on].mean() + 0.2
 
 
 def test_a_galaxy_without_a_radius_has_no_class(classifier, survey):

@@ -118,7 +118,7 @@ class TestOlderFiles:
             assert len(said) == 1
             assert catch(lambda model=model: predict(model, blobs))[1] == []
 
-    @pytest.mark.parametrize('name', ['sdss-4class'])
+    @pytest.mark.parametrize('name', ['gz2-5class', 'sdss-4class'])
     def test_bundled_pictures(self, name):
         model = MorphologyClassifier.from_pretrained(name, verbose=0)
         pixels = 20 + 180 * make_blobs(20, size=64, bands='gri').images.clip(0, 5) / 5
