@@ -127,13 +127,12 @@ class Trained:
             If there are fewer than a hundred images, or the model takes plain features.
         """
         check_is_fitted(self)
-        spec = self.model_.spec
-        cutouts = prepare(spec, fetch_framed(X, **request(spec, self.source)))
         other = copy.copy(self)
         with seeded(self.random_state) as seed:
             model, other.history_ = distil(
                 self.model_,
-                cutouts,
+                X,
+                source=self.source,
                 max_time=seconds(max_time),
                 seed=seed,
                 verbose=bool(self.verbose),

@@ -23,7 +23,7 @@ class Groups:
     ----------
     names : list of str
         Name of each group.
-    edges : ndarray, shape (n_groups + 1,), or None
+    edges : ndarray, shape (n_groups + 1,), default=None
         Edges of the bins; None for kinds.
 
     Examples

@@ -12,12 +12,14 @@ from torch import nn
 from astro_morph.learning.fitting import usable
 from astro_morph.learning.heads import MOST_SCORES, calibrate
 from astro_morph.learning.objectives import Distillation
-from astro_morph.learning.training.loop import adamw, sgd, train
+from astro_morph.learning.training.loop import adamw, train
 from astro_morph.models.building import MEASURED
 from astro_morph.models.calibration import split_outputs
 from astro_morph.models.novelty import Novelty
 from astro_morph.models.running import run_batches
 from astro_morph.models.torch_model import TorchModel
+from astro_morph.prediction.framing import fetch_framed
+from astro_morph.prediction.predict import prepare, request
 from astro_morph.utils.messages import as_written
 from astro_morph.utils.progress import progress_bar
 
@@ -30,9 +32,10 @@ MOST_HELD_OUT = 500
 # With fewer, the student forgets more than it learns.
 FEWEST = 100
 
-# The student starts from its teacher: smaller steps than those of a training keep what it knows.
-LEARNING_RATE = 0.02
-ADAM_LEARNING_RATE = 1e-4
+# The student starts from its teacher, and small steps keep what it knows. With batch norms as they
+# are, the steps of SGD that a training takes diverge.
+LEARNING_RATE = 3e-4
+BATCH_SIZE = 64
 
 # Views of galaxies that the student learns from, and the range of the passes over them.
 VIEWS_WANTED = 40_000
@@ -42,7 +45,7 @@ EPOCHS_RANGE = (2, 30)
 DRAWS = 10
 
 
-def distil(model, cutouts, *, batch_size=64, max_time=None, seed=0, verbose=True):
+def distil(model, X, *, source='auto', max_time=None, seed=0, verbose=True):
     """
     Train a copy of a model to predict from one view what the model predicts from all its views.
 
@@ -56,10 +59,10 @@ def distil(model, cutouts, *, batch_size=64, max_time=None, seed=0, verbose=True
     ----------
     model : `~astro_morph.models.torch_model.TorchModel`
         The teacher, a model of images, which is not changed.
-    cutouts : `~astro_morph.CutoutSet`
-        Cutouts that `~astro_morph.prediction.predict.prepare` returned, a hundred or more.
-    batch_size : int, default=64
-        Images a step.
+    X : object
+        Samples as in `~astro_morph.cutouts.as_cutouts`, a hundred or more.
+    source : `~astro_morph.cutouts.CutoutSource` or str, default='auto'
+        Source of a catalogue's cutouts.
     max_time : float, default=None
         Seconds after which the training ends; no limit if None.
     seed : int, default=0
@@ -82,7 +85,7 @@ def distil(model, cutouts, *, batch_size=64, max_time=None, seed=0, verbose=True
     if not model.spec.bands:
         msg = 'this model takes plain features, and only a model of images can be distilled'
         raise ValueError(msg)
-    cutouts = usable(cutouts)
+    cutouts = usable(prepare(model.spec, fetch_framed(X, **request(model.spec, source))))
     if len(cutouts) < FEWEST:
         msg = (
             f'{as_written("X")} has {len(cutouts)} images, expected at least {FEWEST} to distil a '
@@ -104,7 +107,6 @@ def distil(model, cutouts, *, batch_size=64, max_time=None, seed=0, verbose=True
         _stretched(model.network, cutouts[learnt]),
         [torch.from_numpy(target[learnt]).float() for target in targets],
         views=model.spec.views,
-        batch_size=batch_size,
         max_time=max_time,
         random_state=seed,
         verbose=verbose,
@@ -136,16 +138,14 @@ def _stretched(network, cutouts):
 def _train(student, images, targets, *, views, **options):
     network = student.network.cpu()
     network.encoder.requires_grad_(True)
-    has_norms = any(isinstance(part, nn.BatchNorm2d) for part in network.encoder.modules())
     objective = Distillation(network, targets, views=views)
     objective.to(student.device, memory_format=torch.channels_last)
     history = train(
         objective,
         images,
-        sgd(objective, learning_rate=LEARNING_RATE)
-        if has_norms
-        else adamw(objective, learning_rate=ADAM_LEARNING_RATE),
+        adamw(objective, learning_rate=LEARNING_RATE),
         epochs=int(np.clip(VIEWS_WANTED // len(images), *EPOCHS_RANGE)),
+        batch_size=BATCH_SIZE,
         device=student.device,
         description='one look',
         **options,

@@ -139,7 +139,7 @@ def add_columns(
     """
     added = embedding_table(spec, predictions)
     if measures is not None:
-        added.add_columns(measures.columns.values())
+        added.add_columns(list(measures.columns.values()))
     shared = {
         'status': predictions.status,
         'provenance': provenance,

@@ -114,7 +114,7 @@ def fetch_framed(X, *, source='auto', size=None, bands=None):
     try:
         return as_cutouts(X, source=source, size=size, bands=bands)
     except MissingColumnError as error:
-        missing = error.name
+        missing = _missing_size(error, size)
     completion = _Completion(X, missing, source=source, size=size, bands=bands)
     table, is_measured = completion.complete(completion.table)
     cutouts = as_cutouts(table, source=completion.source, size=size, bands=bands)
@@ -143,7 +143,7 @@ def stream_framed(X, *, source='auto', size=None, bands=None, batch_size=1024, o
         return
     except MissingColumnError as error:
         # The first batch has it already.
-        missing = error.name
+        missing = _missing_size(error, size)
     completion = _Completion(X, missing, source=source, **options)
     own = Outcome()
     for start in range(0, len(completion.table), BATCH):
@@ -152,6 +152,13 @@ def stream_framed(X, *, source='auto', size=None, bands=None, batch_size=1024, o
         for cutouts in stream_cutouts(table, **some):
             yield _flag(cutouts, is_measured)
     own.warn()
+
+
+def _missing_size(error, size):
+    """Return the name of a missing column of sizes; raise the error of one of positions."""
+    if error.name not in (framing_of(size) or ''):
+        raise error
+    return error.name
 
 
 class _Completion:

@@ -49,7 +49,10 @@ def with_methods(item):
     return [name] + [
         f'{name}.{method}'
         for method, value in methods
-        if not method.startswith('_') and type(value) in kinds
+        if not method.startswith('_')
+        and type(value) in kinds
+        # Matplotlib adds methods to the subclasses of its artists.
+        and getattr(value, '__module__', item.__module__) == item.__module__
     ]
 
 

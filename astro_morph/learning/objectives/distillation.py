@@ -58,6 +58,12 @@ class Distillation(nn.Module):
             self.register_buffer(f'target_{number}', target)
             self.register_buffer(f'variance_{number}', target.var(dim=0).mean())
 
+    def train(self, mode=True):
+        """Keep the statistics of the batch norms, by which the student starts as its teacher."""
+        super().train(mode)
+        self.network.eval()
+        return self
+
     def forward(self, images, rows, generator, progress):
         """
         Compare the outputs for a view of each image with those of the teacher.

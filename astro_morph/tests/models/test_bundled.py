@@ -71,7 +71,7 @@ def test_votes_see_edge_on_galaxies(survey):
     votes = MorphologyVotes.from_pretrained('gz2-votes', source=survey, verbose=0)
     answers = dict(zip(votes.answers_, votes.predict(survey.catalogue).T, strict=True))
     is_edge_on = survey.catalogue['morphology'] == 'edge_on'
-    edge_on = answers['edge_on_yes']
+    edge_on = answers['edgeon_yes']
     assert edge_on[is_edge_on].mean() > edge_on[~is_edge_on].mean() + 0.2
 
 
