@@ -38,7 +38,7 @@ def measure_extent(images):
     Returns
     -------
     extent : ndarray, shape (n, 3)
-        Natural logarithms of `PROPERTIES`: of flux in the unit of the images, of pixels, and of the
+        Natural logarithms of ``PROPERTIES``: of flux in the unit of the images, of pixels, and of the
         noise of a pixel. NaN where one can't be measured, -inf for no flux.
 
     Examples
@@ -81,7 +81,7 @@ def extent_of(extent):
     Returns
     -------
     known : dict or None
-        ``low`` and ``high``, each a list of the logarithms of `PROPERTIES`, with None where not
+        ``low`` and ``high``, each a list of the logarithms of ``PROPERTIES``, with None where not
         known; None if there are fewer than a hundred galaxies.
     """
     if len(extent) < FEWEST:
@@ -109,7 +109,7 @@ def find_outside(images, known):
     Returns
     -------
     is_outside : ndarray of bool, shape (n, 3)
-        Whether each of `PROPERTIES` is outside.
+        Whether each of ``PROPERTIES`` is outside.
     """
     extent = measure_extent(images)
     low, high = (np.array(known[end], float) for end in ('low', 'high'))

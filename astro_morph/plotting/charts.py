@@ -180,7 +180,9 @@ def groups(evaluation, by, *, n_bins=5):
     places = np.arange(len(table))
     for name, axes in zip(names, panels, strict=True):
         value, low, high = (table[f'{name}{end}'] for end in ('', '_low', '_high'))
-        axes.errorbar(places, value, [value - low, high - value], fmt='o', capsize=3)
+        axes.plot(places, value, 'o')
+        # Not error bars: the interval of a small error may end below the error as measured.
+        axes.vlines(places, low, high)
         axes.set_ylabel(name.replace('_', ' '))
     labels = [f'{_as_plain_text(name)} ({n})' for name, n in table.iterrows('group', 'n')]
     panels[-1].set_xticks(places, labels, rotation=30, ha='right', rotation_mode='anchor')

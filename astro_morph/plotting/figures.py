@@ -12,8 +12,8 @@ class Figure(matplotlib.figure.Figure):
     """
     A Matplotlib figure that a notebook displays at the end of a cell.
 
-    Without ``%matplotlib inline``, a notebook displays a figure of Matplotlib as a line of text. The
-    arguments are those of `matplotlib.figure.Figure`.
+    Without ``%matplotlib inline``, a notebook displays a figure of Matplotlib as a line of text.
+    The arguments are those of `matplotlib.figure.Figure`.
 
     Examples
     --------
