@@ -38,8 +38,8 @@ def measure_extent(images):
     Returns
     -------
     extent : ndarray, shape (n, 3)
-        Natural logarithms of ``PROPERTIES``: of flux in the unit of the images, of pixels, and of the
-        noise of a pixel. NaN where one can't be measured, -inf for no flux.
+        Natural logarithms of ``PROPERTIES``: of flux in the unit of the images, of pixels, and of
+        the noise of a pixel. NaN where one can't be measured, -inf for no flux.
 
     Examples
     --------
