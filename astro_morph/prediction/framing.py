@@ -252,7 +252,7 @@ def _flag(cutouts, is_measured):
 
 
 def _describe(table, missing, framing):
-    """Say which column of sizes is missing, what it is, and what to name in its place."""
+    """Describe the missing column of sizes, and say which others can be named instead."""
     what, ways = 'the sizes of the training', ''
     if _PETROSIAN.fullmatch(missing) or missing == R90:
         band = missing[-1] if missing != R90 else 'r'
