@@ -108,9 +108,7 @@ def _distance(model, cutouts):
     novelty = model.network.novelty
     if not isinstance(novelty, Novelty) or len(novelty.known) == 0:
         return math.nan
-    network = copy.deepcopy(model.network)
-    network.novelty = nn.Identity()
-    texture = run_batches(TorchModel(model.spec, network, device=model.device), _some(cutouts))[2]
+    texture = run_batches(model.with_texture(), _some(cutouts))[2]
     return float(novelty.distance(torch.from_numpy(texture).to(model.device)).median())
 
 
@@ -159,6 +157,5 @@ def _measure_statistics(model, cutouts):
 
 def _measure_novelty(model, cutouts):
     """Fit the novelty to other images: their features are unlike those of the training."""
-    model.network.novelty = nn.Identity()
-    texture = run_batches(model, _some(cutouts))[2]
+    texture = run_batches(model.with_texture(), _some(cutouts))[2]
     model.network.novelty = fit_novelty(texture, random_state=0).to(model.device)

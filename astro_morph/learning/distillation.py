@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import torch
 from scipy.special import softmax
-from torch import nn
 
 from astro_morph.learning.fitting import usable
 from astro_morph.learning.heads import MOST_SCORES, calibrate
@@ -96,7 +95,7 @@ def distil(model, X, *, source='auto', max_time=None, seed=0, verbose=True):
     n_held_out = min(round(HELD_OUT * len(order)), MOST_HELD_OUT)
     held_out, learnt = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
     with progress_bar(len(cutouts), 'teacher', verbose=verbose) as bar:
-        targets = run_batches(_without_novelty(model), cutouts, bar=bar)
+        targets = run_batches(model.with_texture(), cutouts, bar=bar)
 
     student = TorchModel(
         dataclasses.replace(model.spec, views=1), copy.deepcopy(model.network), device=model.device
@@ -111,17 +110,10 @@ def distil(model, X, *, source='auto', max_time=None, seed=0, verbose=True):
         random_state=seed,
         verbose=verbose,
     )
-    outputs = run_batches(_without_novelty(student), cutouts[held_out])
+    outputs = run_batches(student.with_texture(), cutouts[held_out])
     teachers = [target[held_out] for target in targets]
     _match_novelty(student, outputs[2], teachers[2])
     return _calibrated(student, outputs[0], teachers[0], seed), history
-
-
-def _without_novelty(model):
-    """Return a model whose third output is the texture that novelty is measured in."""
-    network = copy.copy(model.network)
-    network._modules = {**model.network._modules, 'novelty': nn.Identity()}
-    return TorchModel(model.spec, network, device=model.device)
 
 
 @torch.inference_mode()

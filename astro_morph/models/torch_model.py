@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """TorchModel: a network with its specification, run by PyTorch, saved and loaded."""
 
+import copy
 import dataclasses
 import hashlib
 import math
@@ -193,6 +194,12 @@ class TorchModel:
         # In full precision, so that ONNX Runtime and PyTorch agree.
         outputs = self.network(torch.from_numpy(samples).to(self.device))
         return tuple(output.cpu().numpy() for output in outputs)
+
+    def with_texture(self):
+        """Return the model with the features that novelty is measured in as its third output."""
+        network = copy.copy(self.network)
+        network._modules = {**self.network._modules, 'novelty': nn.Identity()}
+        return TorchModel(self.spec, network, device=self.device)
 
     def stamped(self, version):
         """Return the model with version and fingerprint of its weights in the specification."""
